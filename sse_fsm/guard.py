@@ -1,0 +1,388 @@
+"""What may leave: the guard between an upstream stream and a client.
+
+In mode `enforce` a client behind the guard receives a valid stream, or a valid prefix of one that ends in
+exactly one error event, whatever the upstream sends in whatever chunks and whatever dies when. Where the
+upstream stream is valid the client's bytes are the upstream's, a leading byte order mark aside. Whole events
+leave, never a part of one. In mode `observe` the bytes pass as they came and only the verdict says what the
+guard would have done.
+
+The fast path. Most events are text deltas in the API's own spelling. One compiled pattern per open block takes
+a whole run of them, JSON string syntax included, and makes no object. It accepts nothing that the machine
+would refuse; a property test compares the two on everything.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from enum import StrEnum
+from functools import lru_cache
+from typing import Any, Final
+
+from attrs import define, field
+
+from sse_fsm.blocks import BLOCK_TYPES, DELTA_TYPES
+from sse_fsm.encoding import MESSAGE_STOP, PING, encode_error
+from sse_fsm.events import EventKind
+from sse_fsm.framing import DEFAULT_MAX_EVENT_BYTES, Frame, FrameDecoder
+from sse_fsm.machine import JudgedEvent, State, StreamMachine
+from sse_fsm.message import apply_fallback, apply_message_delta
+from sse_fsm.payload import check_utf8
+from sse_fsm.tool_input import ToolInputCheck
+from sse_fsm.violations import EventTooLarge, ProtocolViolation
+
+__all__ = ["EndReason", "Mode", "Outcome", "Step", "StreamGuard", "Verdict"]
+
+
+class Mode(StrEnum):
+    """What the guard does about a broken stream."""
+
+    #: Only valid streams leave.
+    ENFORCE = "enforce"
+    #: Everything leaves as it came; the verdict tells.
+    OBSERVE = "observe"
+
+
+class Outcome(StrEnum):
+    """How a stream ended."""
+
+    #: `message_stop` was seen.
+    COMPLETE = "complete"
+    #: All content and a stop reason were seen; the guard added the missing `message_stop`.
+    REPAIRED = "repaired"
+    #: The stream ended too early; the guard ended it with an error event.
+    TRUNCATED = "truncated"
+    #: The upstream ended it with an error event.
+    UPSTREAM_ERROR = "upstream_error"
+    #: A rule was broken; the guard ended it with an error event.
+    VIOLATION = "violation"
+    #: The client went away.
+    CANCELLED = "cancelled"
+
+
+class EndReason(StrEnum):
+    """Why nothing more comes from the upstream."""
+
+    #: The upstream closed the stream in the regular way.
+    EOF = "eof"
+    #: The connection broke, or the body ended short of its announced end.
+    CUT = "cut"
+    #: The upstream was silent, or took, too long.
+    TIMEOUT = "timeout"
+    #: The gateway is going down and its patience with running streams has ended.
+    SHUTDOWN = "shutdown"
+    #: The client went away.
+    CANCELLED = "cancelled"
+
+
+_TRUNCATION_ERRORS: Final[dict[EndReason, tuple[str, str]]] = {
+    EndReason.EOF: ("api_error", "The upstream closed the stream before the message was complete."),
+    EndReason.CUT: ("api_error", "The connection to the upstream broke before the message was complete."),
+    EndReason.TIMEOUT: ("timeout_error", "The upstream did not go on with the message in time."),
+    EndReason.SHUTDOWN: ("api_error", "The gateway is restarting and had to end this stream."),
+}
+_RETRY_ADVICE: Final = " What you received is incomplete; send the request again."
+
+
+@define
+class Step:
+    """What one chunk led to."""
+
+    data: bytes
+    """Bytes to forward now."""
+    terminal: bytes = b""
+    """The event that ends the stream, to be forwarded last: `message_stop` or an error event. Apart, so that a
+    caller can make its records durable before the client sees the end."""
+    events: int = 0
+    """Events judged in this chunk."""
+
+
+@define
+class Verdict:
+    """What became of a whole stream."""
+
+    outcome: Outcome
+    reason: EndReason | None = None
+    """Why the input ended; None where the stream itself said so."""
+    violation: ProtocolViolation | None = None
+    error: dict[str, Any] | None = None
+    """`error` object of the upstream's error event."""
+    notes: tuple[str, ...] = ()
+    """Things worth knowing that are no violation, such as a tool input that is not JSON."""
+    events: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    """Bytes handed out, those that the guard itself wrote included."""
+    message: dict[str, Any] | None = None
+    """The message as a JSON object, its content left out: model, stop reason, usage."""
+
+    @property
+    def code(self) -> str | None:
+        """The violation's code."""
+        return self.violation.code if self.violation else None
+
+
+Observer = Callable[[JudgedEvent], None]
+
+
+@define(eq=False)
+class StreamGuard:
+    """Judges a stream chunk by chunk and says what may leave.
+
+    Not safe for use from several threads; one guard serves one stream.
+    """
+
+    mode: Mode = field(default=Mode.ENFORCE, converter=Mode)
+    max_event_bytes: int = DEFAULT_MAX_EVENT_BYTES
+    request_id: str | None = None
+    """Put into error events that the guard writes."""
+    observer: Observer | None = None
+    """Called with each allowed event. Turns the fast path off."""
+    machine: StreamMachine = field(factory=StreamMachine, init=False)
+    committed: bool = field(default=False, init=False)
+    """Whether content was seen. Until then nothing that a client would miss has been released, and a caller
+    may drop what it holds back and begin with another upstream."""
+    message: dict[str, Any] | None = field(default=None, init=False)
+    """The message so far as a JSON object, its content left out."""
+    error: dict[str, Any] | None = field(default=None, init=False)
+    _decoder: FrameDecoder = field(init=False)
+    _tool_input: ToolInputCheck = field(factory=ToolInputCheck, init=False)
+    _run: re.Pattern[bytes] | None = field(default=None, init=False)
+    _ended: bool = field(default=False, init=False)
+    _at_very_end: bool = field(default=False, init=False)
+    _bytes_in: int = field(default=0, init=False)
+    _bytes_out: int = field(default=0, init=False)
+    _verdict: Verdict | None = field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Make the decoder with the bound given."""
+        self._decoder = FrameDecoder(max_event_bytes=self.max_event_bytes)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the end of the stream has been handed out; nothing more will leave."""
+        return self._ended and (self.mode is Mode.ENFORCE or self._verdict is not None)
+
+    @property
+    def state(self) -> State:
+        """Where the stream stands."""
+        return self.machine.state
+
+    def ping(self) -> bytes:
+        """Return a ping to send now, or nothing where it could fall inside an event or behind the end."""
+        between_events = self.mode is Mode.ENFORCE or not self._decoder.pending
+        if self._ended or not between_events or self.machine.state >= State.STOPPED:
+            return b""
+        self._bytes_out += len(PING)
+        return PING
+
+    def feed(self, chunk: bytes) -> Step:
+        """Judge the next bytes of the stream; `chunk` may end anywhere.
+
+        Never raises: what is wrong with the stream is in the step, as an error event, and in the verdict.
+
+        Raises:
+            RuntimeError: `finish` was called before.
+        """
+        if self._verdict is not None:
+            raise RuntimeError("this guard has given its verdict; use one guard per stream")
+        self._bytes_in += len(chunk)
+        before = self.machine.events
+        released, terminal = self._judge(chunk)
+        if self.mode is Mode.OBSERVE:
+            released, terminal = chunk, b""
+        self._bytes_out += len(released) + len(terminal)
+        return Step(released, terminal, self.machine.events - before)
+
+    def finish(self, reason: EndReason = EndReason.EOF) -> tuple[bytes, Verdict]:
+        """End the stream: return the bytes that make it whole, or say that it is not, and the verdict.
+
+        Calling it again gives the same verdict and no more bytes.
+
+        Args:
+            reason: why nothing more comes. It matters only where the stream has not ended by itself.
+        """
+        if self._verdict is not None:
+            return b"", self._verdict
+        outcome, data = self._conclude(EndReason(reason))
+        self._ended = True
+        if self.mode is Mode.OBSERVE:
+            data = b""
+        self._bytes_out += len(data)
+        ended_by_itself = outcome in (Outcome.COMPLETE, Outcome.UPSTREAM_ERROR, Outcome.VIOLATION)
+        self._verdict = Verdict(
+            outcome,
+            reason=None if ended_by_itself else EndReason(reason),
+            violation=self.machine.violation,
+            error=self.error,
+            notes=tuple(self._notes()),
+            events=self.machine.events,
+            bytes_in=self._bytes_in,
+            bytes_out=self._bytes_out,
+            message=self.message,
+        )
+        return data, self._verdict
+
+    def _notes(self) -> list[str]:
+        notes = list(self._tool_input.notes)
+        if self._decoder.pending and self.machine.state is not State.VIOLATED:
+            notes.append(f"unfinished_event: the last {self._decoder.pending} bytes had no blank line behind")
+        return notes
+
+    def _conclude(self, reason: EndReason) -> tuple[Outcome, bytes]:
+        state = self.machine.state
+        if state is State.STOPPED:
+            return Outcome.COMPLETE, b""
+        if state is State.FAILED:
+            return Outcome.UPSTREAM_ERROR, b""
+        if state is State.VIOLATED:
+            return Outcome.VIOLATION, b""
+        if reason is EndReason.CANCELLED:
+            return Outcome.CANCELLED, b""
+        if state is State.ENDING and self.machine.stop_reason is not None:
+            return Outcome.REPAIRED, MESSAGE_STOP
+        kind, text = _TRUNCATION_ERRORS[reason]
+        return Outcome.TRUNCATED, encode_error(kind, text + _RETRY_ADVICE, request_id=self.request_id)
+
+    def _judge(self, chunk: bytes) -> tuple[bytes, bytes]:
+        """Return what `chunk` releases, and the event that ends the stream if it is in there."""
+        decoder, machine = self._decoder, self.machine
+        if machine.state is State.VIOLATED:
+            return b"", b""
+        decoder.feed(chunk)
+        released: list[bytes] = []
+        terminal: list[bytes] = []
+        try_runs = self.observer is None
+        try:
+            while True:
+                missed = False
+                if try_runs and self._run is not None and decoder.is_fresh:
+                    run = decoder.take_run(self._run)
+                    if run is not None:
+                        self._accept_run(run)
+                        released.append(run)
+                        continue
+                    missed = True
+                frame = decoder.next_frame()
+                if frame is None:
+                    break
+                if frame.is_noise:
+                    self._pass_noise(frame, released, terminal)
+                    continue
+                self._at_very_end = False
+                judged = machine.receive(frame)
+                self._remember(judged)
+                # A delta that no run begins with is in another spelling, and so will be its neighbours: to
+                # ask for each of them would cost more than it could save.
+                try_runs = try_runs and not (missed and judged.kind is EventKind.CONTENT_BLOCK_DELTA)
+                if judged.after in _ENDS:
+                    self._ended = self._at_very_end = True
+                    terminal.append(frame.raw)
+                else:
+                    released.append(frame.raw)
+        except ProtocolViolation as violation:
+            terminal.append(self._stop_at(violation))
+        return released[0] if len(released) == 1 else b"".join(released), b"".join(terminal)
+
+    def _pass_noise(self, frame: Frame, released: list[bytes], terminal: list[bytes]) -> None:
+        if not self._ended:
+            check_utf8(frame, self.machine.events + 1)
+            released.append(frame.raw)
+        elif self._at_very_end and frame.completes_line:
+            # The LF of a CR LF whose CR has left already: still the last event, so that a chunk boundary
+            # between the two changes nothing.
+            terminal.append(frame.raw)
+        self._at_very_end = False
+
+    def _accept_run(self, run: bytes) -> None:
+        self.committed = True
+        # Strings in a run hold no raw line end, so blank lines are the ends of its events.
+        self.machine.count_deltas(run.count(b"\n\n"))
+        if self._tool_input.wanted:
+            self._tool_input.add_run(run)
+
+    def _remember(self, judged: JudgedEvent) -> None:
+        """Keep what later events and the verdict need."""
+        kind, payload = judged.kind, judged.payload
+        if kind is EventKind.CONTENT_BLOCK_DELTA:
+            self.committed = True
+            fragment = payload["delta"].get("partial_json")
+            if self._tool_input.wanted and isinstance(fragment, str):
+                self._tool_input.add(fragment)
+        elif kind is EventKind.CONTENT_BLOCK_START:
+            self._open_block(payload["index"], payload["content_block"])
+        elif kind is EventKind.CONTENT_BLOCK_STOP:
+            self.committed = True
+            self._run = None
+            self._tool_input.end()
+        elif kind is EventKind.MESSAGE_START:
+            message = payload["message"]
+            self.message = {**message, "content": [], "usage": dict(message["usage"])}
+        elif kind is EventKind.MESSAGE_DELTA and self.message is not None:
+            self.committed = True
+            apply_message_delta(self.message, payload)
+        elif kind is EventKind.ERROR:
+            error = payload.get("error")
+            self.error = error if isinstance(error, dict) else {}
+        if self.observer is not None:
+            self.observer(judged)
+
+    def _open_block(self, index: int, block: dict[str, Any]) -> None:
+        kind: str = block["type"]
+        known = BLOCK_TYPES.get(kind)
+        if known is None or known.starts_complete:
+            self.committed = True
+        if kind == "fallback" and self.message is not None:
+            apply_fallback(self.message, block)
+        if known is not None and "input_json_delta" in known.deltas:
+            self._tool_input.begin(index)
+        spelling = _RUNS.get(kind)
+        if spelling is not None:
+            delta, appended_to = spelling
+            if appended_to is None or isinstance(block.get(appended_to), str):
+                self._run = _run_pattern(index, delta)
+
+    def _stop_at(self, violation: ProtocolViolation) -> bytes:
+        if isinstance(violation, EventTooLarge):
+            violation = EventTooLarge(
+                violation.reason, event_number=self.machine.events + 1, offset=violation.offset
+            )
+        self.machine.violate(violation)
+        if self._ended:
+            return b""
+        self._ended = True
+        text = f"The upstream broke the stream protocol: {violation}.{_RETRY_ADVICE}"
+        return encode_error("api_error", text, request_id=self.request_id)
+
+
+_ENDS: Final = frozenset({State.STOPPED, State.FAILED})
+
+_RUNS: Final[dict[str, tuple[str, str | None]]] = {
+    "text": ("text_delta", "text"),
+    "thinking": ("thinking_delta", "thinking"),
+    "tool_use": ("input_json_delta", None),
+    "server_tool_use": ("input_json_delta", None),
+    "mcp_tool_use": ("input_json_delta", None),
+}
+"""Per block type the delta that comes in runs, and the block's field that it is appended to."""
+
+
+@lru_cache(maxsize=256)
+def _run_pattern(index: int, delta: str) -> re.Pattern[bytes]:
+    """Compile the pattern of a run of deltas of one block, in the API's own spelling.
+
+    Possessive quantifiers keep it linear. Surrogate escapes are left to the slow path.
+    """
+    value = DELTA_TYPES[delta][0]
+    characters = rb'[^"\\\x00-\x1f]++'
+    escapes = rb'\\(?:["\\/bfnrt]|u(?![dD][89a-fA-F])[0-9a-fA-F]{4})'
+    event = (
+        rb"event: content_block_delta\n"
+        rb'data: \{"type": ?"content_block_delta", ?"index": ?%d, ?"delta": ?'
+        rb'\{"type": ?"%b", ?"%b": ?"(?:%b|%b)*+" *+\} *+\}\n\n'
+    ) % (index, delta.encode(), value.encode(), characters, escapes)
+    return re.compile(rb"(?:%b){1,%d}+" % (event, _RUN_LENGTH))
+
+
+_RUN_LENGTH: Final = 512
+"""Events in one run at most, so that one match stays short whatever chunk it is given."""
