@@ -110,9 +110,7 @@ class Bench:
     def _speed_round(self, relay: Contender, serving: Serving) -> None:
         plan = self.plan
         serving.running.know_tree()
-        result, begin, end = self._load(
-            serving, "blast", streams=plan.blast_streams, connections=plan.connections
-        )
+        result, begin, end = self._load(serving, "blast", streams=plan.blast_streams, connections=plan.connections)
         self._note(
             relay,
             blast_streams_per_s=result["streams"] / result["seconds"],
@@ -188,9 +186,7 @@ def machine() -> dict[str, str]:
     model = platform.processor() or platform.machine()
     with contextlib.suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        model = next(
-            (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), model
-        )
+        model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), model)
     versions = {name: metadata.version(name) for name in packages}
     return {"cpu": f"{os.cpu_count()} x {model}", "system": platform.platform(terse=True)} | {
         "python": platform.python_version(),

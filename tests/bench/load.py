@@ -125,9 +125,7 @@ class PacedReader(Reader):
 def _verify(body: bytearray, expected: bytes) -> None:
     if body != expected:
         same = next((n for n, pair in enumerate(zip(body, expected, strict=False)) if pair[0] != pair[1]), -1)
-        raise BrokenAnswerError(
-            f"got {len(body)} bytes, expected {len(expected)}, first difference at {same}"
-        )
+        raise BrokenAnswerError(f"got {len(body)} bytes, expected {len(expected)}, first difference at {same}")
 
 
 async def blast(target: Target, connections: int, total: int) -> Tally:
