@@ -160,9 +160,7 @@ def text_of(tokens: int, delta_bytes: int | None = None) -> tuple[str, ...]:
         vocabulary = words(ANSWER)
         return tuple(
             piece if number else piece.lstrip()
-            for number, piece in (
-                (number, vocabulary[number % len(vocabulary)]) for number in range(tokens)
-            )
+            for number, piece in ((number, vocabulary[number % len(vocabulary)]) for number in range(tokens))
         )
     alphabet = "abcdefghijklmnopqrstuvwxyz"
     return tuple((alphabet[number % 26] * delta_bytes) for number in range(tokens))

@@ -107,8 +107,7 @@ async def deliver(request: web.BaseRequest, answer: Answer, how: Delivery) -> Ou
     chunked = http_1_1 and (answer.streamed or how.chunked)
     keep_alive = request.keep_alive and not how.close and (http_1_1 or not answer.streamed)
     wire.frame_chunks = chunked
-    body = b"" if answer.streamed else b"".join(answer.pieces)
-    head = _head(answer, chunked=chunked, length=len(body), keep_alive=keep_alive, http_1_1=http_1_1)
+    head = _head(answer, chunked=chunked, keep_alive=keep_alive, http_1_1=http_1_1)
     if request.method == "HEAD":
         await wire.write(head)
     elif how.plain:
@@ -137,7 +136,7 @@ async def refuse(request: web.BaseRequest) -> None:
     await _Wire(request).cut(reset=False)
 
 
-def _head(answer: Answer, *, chunked: bool, length: int, keep_alive: bool, http_1_1: bool) -> bytes:
+def _head(answer: Answer, *, chunked: bool, keep_alive: bool, http_1_1: bool) -> bytes:
     try:
         reason = HTTPStatus(answer.status).phrase
     except ValueError:
@@ -147,7 +146,7 @@ def _head(answer: Answer, *, chunked: bool, length: int, keep_alive: bool, http_
     if chunked:
         lines.append("Transfer-Encoding: chunked")
     elif not answer.streamed:
-        lines.append(f"Content-Length: {length}")
+        lines.append(f"Content-Length: {sum(map(len, answer.pieces))}")
     if keep_alive:
         lines.append("Connection: keep-alive")
     elif http_1_1:
@@ -170,28 +169,17 @@ async def _send_plain(wire: "_Wire", head: bytes, pieces: list[bytes]) -> None:
 
 async def _send_stepwise(wire: "_Wire", pieces: list[bytes], how: Delivery) -> bool:
     """Send the body with its pauses and marks; return whether the response was ended properly."""
-    loop = asyncio.get_running_loop()
-    due = loop.time()
+    schedule = _Schedule()
     for step in steps(pieces, how.marks, how.slice_size):
         match step:
             case bytes():
-                pause = 0.0
-                if how.bytes_per_second:
-                    pause = len(step) / how.bytes_per_second
-                elif how.tokens_per_second and step.startswith(b"event: content_block_delta"):
-                    pause = 1 / how.tokens_per_second
-                if pause:
-                    # Against a schedule, not from pause to pause: a late wake-up must not slow the stream down.
-                    due = max(due + pause, loop.time() - pause)
-                    await asyncio.sleep(due - loop.time())
+                await schedule.pause(_pause_before(step, how))
                 await wire.write(wire.frame(step))
                 if how.slice_size:
                     # One turn of the loop for each slice, else the kernel joins them again.
                     await asyncio.sleep(0)
             case Mark(action="wait", seconds=seconds):
-                await wire.flush()
                 await hang(seconds)
-                due = loop.time()
             case Mark(action="eof"):
                 break
             case Mark(reset=reset):
@@ -203,6 +191,28 @@ async def _send_stepwise(wire: "_Wire", pieces: list[bytes], how: Delivery) -> b
         await wire.write(wire.frame(piece))
     await wire.write(wire.end)
     return True
+
+
+def _pause_before(step: bytes, how: Delivery) -> float:
+    if how.bytes_per_second:
+        return len(step) / how.bytes_per_second
+    if how.tokens_per_second and step.startswith(b"event: content_block_delta"):
+        return 1 / how.tokens_per_second
+    return 0
+
+
+class _Schedule:
+    """Pauses measured from one due time to the next, so that late wake-ups do not add up."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._due = self._loop.time()
+
+    async def pause(self, seconds: float) -> None:
+        if seconds:
+            # After a long stall (a hang, a slow reader) the schedule starts anew instead of catching up.
+            self._due = max(self._due + seconds, self._loop.time() - seconds)
+            await asyncio.sleep(self._due - self._loop.time())
 
 
 def steps(pieces: list[bytes], marks: list[Mark], slice_size: int | None = None) -> Iterator[bytes | Mark]:
@@ -270,7 +280,6 @@ class _Wire:
         """Wait until the kernel has every byte written so far."""
         self._transport().set_write_buffer_limits(high=0)
         await self._drained()
-        self._transport().set_write_buffer_limits()
 
     async def cut(self, *, reset: bool) -> None:
         """Drop the connection after what was written, leaving the body without its end."""

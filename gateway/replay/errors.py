@@ -123,3 +123,8 @@ NAMED: dict[str, ApiError] = {
     "overloaded": by_status(529),
 }
 """Errors that a fault can ask for by name, besides those in ``fixtures/errors``."""
+
+
+def named(name: str) -> ApiError:
+    """Return a new error of ``NAMED``; raising the one in the table would pile up its tracebacks."""
+    return attrs.evolve(NAMED[name])

@@ -49,7 +49,7 @@ class Corpus:
         for kind, (directory, suffix) in _PLACES.items():
             for path in sorted((self.root / directory).rglob(f"*{suffix}")):
                 self._paths[kind, path.stem] = path
-        for kind, _ in _PLACES.items():
+        for kind in _PLACES:
             for entry in self._manifest().get(kind, ()):
                 self._paths[kind, entry["name"]] = self._locate(kind, entry)
 
@@ -79,15 +79,18 @@ class Corpus:
         except (KeyError, FileNotFoundError):
             raise UnknownFixtureError(f"no {kind} named {name!r} in {self.root}") from None
 
+    def kept(self, kind: Kind, name: str) -> bytes | None:
+        """Return a fixture's bytes if they were read before; never blocks."""
+        path = self._paths.get((kind, name))
+        return None if path is None else self._bytes.get(path)
+
     def error(self, name: str) -> ErrorFixture:
         """Return a recorded error answer; raises ``UnknownFixtureError``."""
         content = msgspec.json.decode(self.read("error", name))
         headers = content.get("headers") or {}
         pairs = list(headers.items()) if isinstance(headers, dict) else [(key, value) for key, value in headers]
-        if "body_text" in content:
-            body = content["body_text"].encode()
-        else:
-            body = msgspec.json.encode(content["body"])
+        text = content.get("body_text")
+        body = msgspec.json.encode(content["body"]) if text is None else text.encode()
         return ErrorFixture(content["status"], pairs, body)
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import Literal
 
@@ -117,7 +117,7 @@ class Journal:
         self.changed()
 
     @contextmanager
-    def stream_open(self) -> Iterator[None]:
+    def stream_open(self) -> Generator[None]:
         """Count one open stream for as long as the block runs."""
         self.open_streams += 1
         self.changed()

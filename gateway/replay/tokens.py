@@ -112,9 +112,7 @@ class TokenAuthority:
         else:
             return pair
         finally:
-            self.records.append(
-                TokenRecord(grant_type, outcome, family, form.get("client_id"), self.clock())
-            )
+            self.records.append(TokenRecord(grant_type, outcome, family, form.get("client_id"), self.clock()))
 
     def _grant(self, grant_type: str, form: Mapping[str, str]) -> TokenPair:
         if grant_type == ASSERTION_GRANT:

@@ -92,7 +92,7 @@ def _tool_call(body: dict[str, Any], turn: list[dict[str, Any]], wishes: Wishes)
             wanted = "Bash"
         elif said_tool or choice.get("type") == "any":
             wanted = next(iter(tools))
-    if wanted not in tools:
+    if not isinstance(wanted, str) or wanted not in tools:
         return None
     if wanted == "Bash":
         return ToolUseBlock(

@@ -1,0 +1,124 @@
+"""``/_replay``: looking at the record and setting faults from outside the process."""
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import msgspec
+from aiohttp import web
+
+from gateway.replay.errors import ApiError
+from gateway.replay.faults import Fault, FaultScript, FaultSyntaxError
+from gateway.replay.journal import ReceivedRequest
+
+if TYPE_CHECKING:
+    from gateway.replay.server import ReplayUpstream
+
+PREFIX = "/_replay/"
+_SECRET_HEADERS = ("x-api-key", "authorization", "proxy-authorization", "cookie")
+_DEFAULT_LIMIT = 100
+_SHOWN = 4
+
+
+def control(upstream: "ReplayUpstream", request: web.BaseRequest, body: bytes) -> Any:
+    """Return the JSON value that answers a control request; raises ``ApiError``.
+
+    ``GET requests[?limit=N&bodies=1]`` lists the newest requests, ``DELETE requests`` forgets them;
+    ``GET|POST|DELETE faults`` shows, appends to, and empties the script; ``POST tokens`` issues an OAuth pair,
+    and ``POST tokens/revoke`` revokes the family of the token it names.
+    """
+    path = request.path.removeprefix(PREFIX)
+    match request.method, path:
+        case "GET", "requests":
+            return _requests(upstream, request)
+        case "DELETE", "requests":
+            upstream.journal.clear()
+            return {"requests": []}
+        case ("GET" | "POST" | "DELETE", "faults"):
+            return _faults(upstream, request.method, body)
+        case "POST", "tokens":
+            return upstream.tokens.issue().as_json()
+        case "POST", "tokens/revoke":
+            return _revoke(upstream, _decode(body))
+    raise ApiError(404, "replay: no such control path")
+
+
+def _faults(upstream: "ReplayUpstream", method: str, body: bytes) -> dict[str, Any]:
+    if method == "DELETE":
+        upstream.faults.clear()
+    elif method == "POST":
+        try:
+            upstream.faults.rules.extend(FaultScript.of(_decode(body)).rules)
+        except FaultSyntaxError as error:
+            raise ApiError(400, f"replay: {error}") from None
+    return {
+        "rules": [
+            {
+                "fault": [_written(fault) for fault in rule.faults],
+                "path": rule.path,
+                "model": rule.model,
+                "credential": rule.credential and _masked("x-api-key", rule.credential),
+                "times": "forever" if rule.times is None else rule.times,
+            }
+            for rule in upstream.faults.rules
+        ]
+    }
+
+
+def _written(fault: Fault) -> dict[str, Any]:
+    """Return a fault as a mapping of what it sets, which reads back as the same fault."""
+    return attrs.asdict(fault, filter=lambda field, value: value is not field.default)
+
+
+def _requests(upstream: "ReplayUpstream", request: web.BaseRequest) -> dict[str, Any]:
+    text = request.query.get("limit", str(_DEFAULT_LIMIT))
+    if not text.isdecimal():
+        raise ApiError(400, f"replay: limit is a whole number, not {text!r}")
+    limit = int(text)
+    newest = upstream.requests[-limit:] if limit else []
+    with_bodies = request.query.get("bodies") == "1"
+    return {
+        "open_streams": upstream.open_streams,
+        "requests": [_described(record, with_body=with_bodies) for record in newest],
+    }
+
+
+def _described(record: ReceivedRequest, *, with_body: bool) -> dict[str, Any]:
+    credential = record.credential
+    described: dict[str, Any] = {
+        "method": record.method,
+        "target": record.raw_path.decode("utf-8", "backslashreplace"),
+        "headers": [[name, _masked(name, value)] for name, value in record.headers],
+        "credential": None if credential is None else [credential[0], _masked(*credential)],
+        "model": record.model,
+        "request_id": record.request_id,
+        "connection_id": record.connection_id,
+        "finished": record.finished,
+        "seconds": None if record.finished_at is None else record.finished_at - record.at,
+        "body_bytes": len(record.body),
+        "body_sha256": hashlib.sha256(record.body).hexdigest(),
+    }
+    # What is sent to the token endpoint is a credential from end to end.
+    if with_body and record.path != "/v1/oauth/token":
+        described["body"] = record.body.decode("utf-8", "backslashreplace")
+    return described
+
+
+def _masked(name: str, value: str) -> str:
+    return f"…{value[-_SHOWN:]}" if name.lower() in _SECRET_HEADERS else value
+
+
+def _revoke(upstream: "ReplayUpstream", value: Any) -> dict[str, bool]:
+    token = value.get("token") if isinstance(value, dict) else None
+    try:
+        upstream.tokens.revoke(str(token))
+    except KeyError:
+        raise ApiError(404, "replay: no such token was issued here") from None
+    return {"revoked": True}
+
+
+def _decode(body: bytes) -> Any:
+    try:
+        return msgspec.json.decode(body)
+    except msgspec.DecodeError as error:
+        raise ApiError(400, f"replay: the body is not JSON: {error}") from None
