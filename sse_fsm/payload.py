@@ -5,11 +5,16 @@ an event, a violation is raised; where they would not, the payload passes with w
 
 Source: `anthropic` Python SDK 2.12.0, `_streaming.py` and `lib/streaming/_messages.py`; `@anthropic-ai/sdk`
 1.12.0, `core/streaming.ts` and `lib/MessageStream.ts`.
+
+Not covered: the Python SDK passes JSON keys as keyword arguments to `BaseModel.construct` in `_models.py` and so
+stumbles over the two keys `_fields_set` and `_BaseModel__cls`. They are names of its own inside, not of the
+protocol, and no rule here mentions them.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NoReturn
 
@@ -29,29 +34,53 @@ from sse_fsm.violations import (
     PayloadNotObject,
 )
 
-__all__ = ["Payload", "check_utf8", "parse_json", "read_payload"]
+__all__ = ["MAX_DEPTH", "Payload", "check_utf8", "parse_json", "read_payload"]
 
 Payload = dict[str, Any]
 """The decoded JSON object of an event; empty for an unknown event that has no data."""
+
+MAX_DEPTH: Final = 500
+"""Levels of arrays and objects in one event at most. The Python SDK parses with the standard library, which
+gives up at the interpreter's recursion limit: 1000 less the depth of the caller's stack. A fixed bound far below
+makes the verdict the same wherever the guard runs, and leaves the client as much stack again."""
+
+_STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+_BRACKET: Final = re.compile(rb"[\[\]{}]")
+_SURROGATE_ESCAPE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 
 _decode: Final = msgspec.json.Decoder().decode
 _JSON_TYPES: Final[Mapping[type, str]] = {str: "string", dict: "object"}
 
 
-def parse_json(data: bytes) -> Any:
-    """Decode UTF-8 JSON exactly as `json.loads` would, but refuse `NaN` and `Infinity`.
+def parse_json(data: bytes, *, max_depth: int = MAX_DEPTH) -> Any:
+    """Decode UTF-8 JSON exactly as `json.loads` would, but refuse `NaN`, `Infinity` and bottomless nesting.
 
     msgspec is several times faster and refuses a few things that are JSON all the same (lone surrogates,
     floats out of range), so what it refuses is asked again of the standard library, whose answer counts.
 
     Raises:
-        ValueError: `data` is not JSON, or an integer in it has more digits than Python accepts.
-        RecursionError: `data` is nested too deeply.
+        ValueError: `data` is not JSON, is nested deeper than `max_depth`, or an integer in it has more digits
+            than Python accepts.
+        RecursionError: the caller's own stack is so deep that there is no room left.
     """
+    if data.count(b"[") + data.count(b"{") > max_depth and _depth(data) > max_depth:
+        raise ValueError(f"it is nested deeper than {max_depth} levels")
     try:
         return _decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return json.loads(data.decode(), parse_constant=_refuse_constant)
+
+
+def _depth(data: bytes) -> int:
+    """Return how deeply arrays and objects are nested in `data`; any number where it is not JSON."""
+    depth = deepest = 0
+    for bracket in _BRACKET.findall(_STRING.sub(b"", data)):
+        if bracket in b"[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        else:
+            depth -= 1
+    return deepest
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -111,6 +140,8 @@ def read_payload(frame: Frame, number: int) -> tuple[EventKind, Payload]:
     check = _CHECKS.get(kind)
     if check is not None:
         check(payload, where)
+    if kind in _KEYWORD_KINDS and _SURROGATE_ESCAPE.search(frame.data) and not _encodable_keys(payload):
+        raise InvalidJson(f"a key in the data of {_name(frame)} is a lone surrogate", **where)
     return kind, payload
 
 
@@ -155,6 +186,9 @@ def _check_block_start(payload: Payload, where: dict[str, int]) -> None:
     _require_index(payload, where)
     block = _require(payload, "content_block", dict, where, of="content_block_start")
     kind = _require(block, "type", str, where, of="content_block")
+    if kind == "text" and not isinstance(block.get("citations"), list | None):
+        # Accumulators append citations to it.
+        raise MissingField("the text block has `citations` that are neither a JSON array nor null", **where)
     if kind == "fallback":
         # Both SDKs' beta accumulators take the message's model from here.
         to = _require(block, "to", dict, where, of="the fallback block")
@@ -184,6 +218,20 @@ def _encodable(text: str) -> bool:
     return True
 
 
+def _encodable_keys(value: Any) -> bool:
+    """Whether every key of every object in `value` has a UTF-8 form."""
+    rest = [value]
+    while rest:
+        item = rest.pop()
+        if isinstance(item, dict):
+            if not all(map(_encodable, item)):
+                return False
+            rest.extend(item.values())
+        elif isinstance(item, list):
+            rest.extend(item)
+    return True
+
+
 def _check_block_stop(payload: Payload, where: dict[str, int]) -> None:
     _require_index(payload, where)
 
@@ -194,6 +242,9 @@ def _check_message_delta(payload: Payload, where: dict[str, int]) -> None:
     if not isinstance(usage, dict) or not _is_int(usage.get("output_tokens")):
         raise MissingUsage("message_delta has no `usage` with an integer `output_tokens`", **where)
 
+
+_KEYWORD_KINDS: Final = frozenset({EventKind.MESSAGE_START, EventKind.CONTENT_BLOCK_START})
+"""Events whose objects the Python SDK takes apart into keyword arguments, which pydantic needs as UTF-8."""
 
 _CHECKS: Final[Mapping[EventKind, Callable[[Payload, dict[str, int]], None]]] = {
     EventKind.MESSAGE_START: _check_message_start,

@@ -1,7 +1,10 @@
 """Whether the input that a model wrote for a tool is JSON.
 
 A model's own broken JSON is no fault of the stream: it passes, and a note says so, because the official SDKs'
-accumulators throw on it and a person will ask why.
+accumulators throw on it and a person will ask why. They parse what has arrived after every fragment, the Python
+SDK with `jiter`, so what counts as broken here is whatever that parser does not take: lone surrogates, nesting
+deeper than 200 levels, a first fragment of nothing but white space, and anything but an object, of which a
+beginning would have to be JSON by itself.
 """
 
 from __future__ import annotations
@@ -17,6 +20,10 @@ __all__ = ["TOOL_INPUT_LIMIT", "ToolInputCheck"]
 TOOL_INPUT_LIMIT: Final = 256 * 1024
 """Bytes of one tool input that are looked at. Larger inputs are noted as unchecked: holding them would cost
 memory per stream, and parsing them at the block's end would stall every other stream meanwhile."""
+
+_MAX_DEPTH: Final = 200
+
+_SURROGATE_ESCAPE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
 # The fragment of each delta in a run that the fast path's pattern has accepted. Inside a JSON string each
 # quote has a backslash before it, so the key cannot be found in the wrong place.
@@ -60,10 +67,7 @@ class ToolInputCheck:
         if size > TOOL_INPUT_LIMIT:
             self.notes.append(f"tool_input_unchecked: the input of block {block} is too large to check")
             return
-        text = json.loads(b'"%b"' % b"".join(fragments))
-        try:
-            parse_json(text.encode())
-        except (ValueError, RecursionError):
+        if not _is_readable(_unescape(b"".join(fragments)), _unescape(next(filter(None, fragments)))):
             self.notes.append(f"tool_input_invalid: the model's input of block {block} is not JSON")
 
     def _append(self, fragment: bytes) -> None:
@@ -72,3 +76,20 @@ class ToolInputCheck:
             self._fragments.append(fragment)
         else:
             self._fragments.clear()
+
+
+def _unescape(fragment: bytes) -> str:
+    return json.loads(b'"%b"' % fragment)
+
+
+def _is_readable(text: str, first: str) -> bool:
+    """Whether a client can read the JSON object `text` after each of its fragments; `first` is the first one."""
+    if not first.lstrip(" \t\n\r").startswith("{"):
+        return False
+    try:
+        value = parse_json(text.encode(), max_depth=_MAX_DEPTH)
+        if _SURROGATE_ESCAPE.search(text):
+            json.dumps(value, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        return False
+    return True
