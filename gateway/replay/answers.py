@@ -17,7 +17,7 @@ from gateway.replay.headers import new_id
 # Every answer holds characters of two, three and four UTF-8 bytes, so that it can be cut inside one.
 ANSWER = (
     "The replay upstream answers: your request arrived whole, was understood, and is being streamed "
-    "back token by token – déjà vu for a gateway, and proof that every byte survives the trip. 🚀"
+    "back token by token → déjà vu for a gateway, and proof that every byte survives the trip. 🚀"
 )
 _PADDING = ("", "  ", "         ", "     ", "            ", " ", "       ")
 

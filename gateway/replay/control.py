@@ -18,6 +18,7 @@ PREFIX = "/_replay/"
 _SECRET_HEADERS = ("x-api-key", "authorization", "proxy-authorization", "cookie")
 _DEFAULT_LIMIT = 100
 _SHOWN = 4
+_SHORTEST_SHOWN = 12
 
 
 def control(upstream: "ReplayUpstream", request: web.BaseRequest, body: bytes) -> Any:
@@ -105,7 +106,10 @@ def _described(record: ReceivedRequest, *, with_body: bool) -> dict[str, Any]:
 
 
 def _masked(name: str, value: str) -> str:
-    return f"…{value[-_SHOWN:]}" if name.lower() in _SECRET_HEADERS else value
+    if name.lower() not in _SECRET_HEADERS:
+        return value
+    # Of a short secret four characters would be most of it.
+    return f"…{value[-_SHOWN:]}" if len(value) >= _SHORTEST_SHOWN else "…"
 
 
 def _revoke(upstream: "ReplayUpstream", value: Any) -> dict[str, bool]:

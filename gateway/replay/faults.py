@@ -12,10 +12,11 @@ In a script ``times=N`` or ``times=forever``, ``path=``, ``model=`` and ``creden
 
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
-from typing import Any, Literal
+from typing import Any
 
 import attrs
 import cattrs
+from cattrs.v import format_exception
 
 
 class FaultSyntaxError(ValueError):
@@ -122,7 +123,7 @@ class Fault:
     """One thing that goes wrong with one answer. Only the options of its kind are set; see ``KINDS``."""
 
     kind: str
-    at: Literal["head", "utf8"] | None = None
+    at: str | None = None
     event: int | None = None
     byte: int | None = None
     seconds: float | None = None
@@ -158,10 +159,18 @@ class Fault:
             raise FaultSyntaxError(f"{self.kind} has no option {', '.join(sorted(map(_dashed, stray)))}")
         if kind.needs and not given.intersection(kind.needs):
             raise FaultSyntaxError(f"{self.kind} needs one of: {', '.join(map(_dashed, kind.needs))}")
-        if self.kind in ("cut", "eof") and self.at == "head":
-            raise FaultSyntaxError(f"{self.kind} cannot stand at the head; byte=0 is right after it")
+        self._check_values()
+
+    def _check_values(self) -> None:
+        if self.at not in (None, "utf8", *(("head",) if self.kind == "hang" else ())):
+            raise FaultSyntaxError(f"{self.kind} has no place {self.at!r}; event=N and byte=N always exist")
+        for name in ("event", "byte", "seconds", "block", "size", "retry_after_ms"):
+            if (getattr(self, name) or 0) < 0:
+                raise FaultSyntaxError(f"{self.kind}: {_dashed(name)} cannot be negative")
         if self.rate is not None and self.rate <= 0:
             raise FaultSyntaxError("drip needs more than 0 bytes per second")
+        if self.status is not None and not 200 <= self.status <= 599:  # noqa: PLR2004 - what a final answer may have
+            raise FaultSyntaxError(f"status {self.status} is not between 200 and 599")
 
     @property
     def streams_only(self) -> bool:
@@ -313,11 +322,10 @@ def _split(text: str) -> tuple[str, dict[str, Any]]:
             options[key] = value.strip()
         elif key in _FLAGS:
             options[key] = True
-        elif kind is not None and kind.bare is not None:
+        elif kind is not None:
+            if kind.bare is None:
+                raise FaultSyntaxError(f"{name} takes no argument like {word!r}")
             options[kind.bare] = word
-        else:
-            # An unknown kind is named as such once the fault is made.
-            options["at"] = word
     return name, options
 
 
@@ -340,8 +348,13 @@ def _structure_fault(options: dict[str, Any]) -> Fault:
     try:
         return _CONVERTER.structure(renamed, Fault)
     except cattrs.BaseValidationError as error:
-        reasons = "; ".join(cattrs.transform_error(error, path=str(renamed.get("kind"))))
-        raise FaultSyntaxError(reasons) from None
+        ours = [reason for reason in error.exceptions if isinstance(reason, FaultSyntaxError)]
+        reasons = map(str, ours) if ours else cattrs.transform_error(error, str(options.get("kind")), _worded)
+        raise FaultSyntaxError("; ".join(reasons)) from None
+
+
+def _worded(error: BaseException, type_: type | None) -> str:
+    return str(error) if isinstance(error, ValueError) else format_exception(error, type_)
 
 
 def _flag(value: Any, _: type) -> bool:

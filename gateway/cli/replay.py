@@ -1,0 +1,131 @@
+"""``gateway replay``: the built-in upstream alone."""
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from gateway.replay.faults import KINDS, FaultScript, FaultSyntaxError
+from gateway.replay.script_file import load_script
+from gateway.replay.server import ReplayUpstream
+
+_EXAMPLES = """\
+examples:
+  gateway replay --listen 127.0.0.1:8790 --tokens-per-second 60
+  gateway replay --listen 127.0.0.1:8790 --faults faults.toml
+
+  curl -N http://127.0.0.1:8790/v1/messages -H 'x-api-key: any' -H 'anthropic-version: 2023-06-01' \\
+    -H 'x-replay-fault: cut:event=4' \\
+    -d '{"model":"claude-opus-5-5","max_tokens":100,"stream":true,"messages":[{"role":"user","content":"hi"}]}'
+  curl 'http://127.0.0.1:8790/_replay/requests?limit=5'
+  curl http://127.0.0.1:8790/_replay/faults -d '["status:529;times=3", "hang:event=3;seconds=2"]'
+  curl -X DELETE http://127.0.0.1:8790/_replay/faults
+
+a fault file in TOML:
+  [[rule]]
+  fault = "status:429;retry-after=3"
+  times = 2                     # or "forever"; path, model and credential are shell patterns
+
+faults (KIND[:ARGUMENT][;OPTION=VALUE...], several joined by |):
+"""
+_GRACE_SECONDS = 5.0
+_LARGEST_PORT = 65_535
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command ``replay`` and its options."""
+    width = max(map(len, KINDS))
+    table = "\n".join(f"  {name:<{width}}  {kind.about}" for name, kind in KINDS.items())
+    parser = subparsers.add_parser(
+        "replay",
+        help="run the built-in upstream alone",
+        description="Run a server that answers as the Anthropic API does, from made-up answers and recorded "
+        "fixtures, and that fails in any way it is asked to.",
+        epilog=_EXAMPLES + table,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--listen",
+        metavar="HOST:PORT",
+        type=_address,
+        default=("127.0.0.1", 8790),
+        help="where to listen; port 0 takes a free one (default: 127.0.0.1:8790)",
+    )
+    parser.add_argument(
+        "--faults", metavar="FILE", type=Path, help="a script of faults: .toml, .json, or one short form a line"
+    )
+    parser.add_argument(
+        "--tokens-per-second",
+        metavar="N",
+        type=float,
+        default=0.0,
+        help="pace of streamed answers; 0 is as fast as the client reads (default: 0)",
+    )
+    parser.add_argument(
+        "--api-key",
+        metavar="KEY",
+        action="append",
+        help="accept this credential only; may be given several times (default: any credential)",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until SIGINT or SIGTERM; return the exit status."""
+    try:
+        script = FaultScript() if args.faults is None else load_script(args.faults)
+    except (OSError, FaultSyntaxError) as error:
+        print(f"gateway replay: the fault script cannot be used: {error}", file=sys.stderr)
+        return 1
+    host, port = args.listen
+    upstream = ReplayUpstream(
+        host,
+        port,
+        tokens_per_second=args.tokens_per_second,
+        faults=script,
+        api_keys=set(args.api_key) if args.api_key else None,
+        shutdown_grace=_GRACE_SECONDS,
+    )
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(_serve(upstream))
+
+
+async def _serve(upstream: ReplayUpstream) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    address = f"{upstream.host}:{upstream.port}"
+    try:
+        await upstream.__aenter__()
+    except OSError as error:
+        reason = os.strerror(error.errno) if (error.errno or 0) > 0 else str(error)
+        print(
+            f"gateway replay: cannot listen on {address}: {reason}. Choose another with --listen HOST:PORT.",
+            file=sys.stderr,
+        )
+        return 1
+    try:
+        print(f"replay upstream listening on {upstream.url}", flush=True)
+        await stop.wait()
+    finally:
+        await upstream.__aexit__(None, None, None)
+    return 0
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop  # noqa: PLC0415 - not there on every platform
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > _LARGEST_PORT:
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT")
+    return host.strip("[]") or "127.0.0.1", int(port)
