@@ -1,0 +1,1 @@
+"""Who sends requests: gateway keys and what they allow."""

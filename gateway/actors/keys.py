@@ -1,0 +1,110 @@
+"""Gateway keys: how they look, how they are stored, who they stand for."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from attrs import define, field
+from multidict import CIMultiDictProxy
+
+from gateway.wire.errors import ApiError
+
+__all__ = ["Actor", "KeyRing", "StoredKey", "hash_key", "new_key", "presented_credential"]
+
+KEY_PREFIX: Final = "csg_"
+"""Every gateway key begins with it, so that secret scanners and people know one when they see one."""
+_SHOWN: Final = 10
+_LOOKUP: Final = 16  # hexadecimal digits of a digest that find it; the rest is compared in constant time
+
+
+@define(frozen=True)
+class Actor:
+    """On whose behalf a request is made."""
+
+    id: str
+    name: str
+
+
+ANONYMOUS: Final = Actor("anonymous", "anonymous")
+"""The actor of every request where clients need no key."""
+
+
+@define(frozen=True)
+class StoredKey:
+    """A key as the store knows it."""
+
+    id: str
+    name: str
+    digest: str = field(repr=False)
+    prefix: str
+    created_at: str
+    """ISO 8601, UTC."""
+    revoked_at: str | None = None
+
+
+def new_key() -> str:
+    """Return a fresh key: 256 random bits."""
+    return KEY_PREFIX + secrets.token_urlsafe(32)
+
+
+def visible_prefix(key: str) -> str:
+    """Return the part of a key that may be shown, to tell keys apart."""
+    return key[:_SHOWN]
+
+
+def hash_key(key: str, pepper: bytes) -> str:
+    """Return the keyed hash under which a key is stored, in hexadecimal.
+
+    Args:
+        key: as the client sends it.
+        pepper: the gateway's secret key, at most 64 bytes.
+    """
+    return hashlib.blake2b(key.encode(errors="surrogateescape"), key=pepper, digest_size=32).hexdigest()
+
+
+class KeyRing:
+    """The keys that are valid now, in memory."""
+
+    def __init__(self, pepper: bytes, keys: Iterable[StoredKey] = ()) -> None:
+        """Hold `keys`, hashed with `pepper`."""
+        self._pepper = pepper
+        self._known: Mapping[str, tuple[str, Actor]] = {}
+        self.replace(keys)
+
+    def replace(self, keys: Iterable[StoredKey]) -> None:
+        """Make these keys, and no others, the valid ones."""
+        self._known = {
+            key.digest[:_LOOKUP]: (key.digest, Actor(key.id, key.name)) for key in keys if key.revoked_at is None
+        }
+
+    def find(self, key: str) -> Actor | None:
+        """Return whose key this is, or None."""
+        presented = hash_key(key, self._pepper)
+        digest, actor = self._known.get(presented[:_LOOKUP], ("", ANONYMOUS))
+        return actor if hmac.compare_digest(digest, presented) else None
+
+
+def presented_credential(headers: CIMultiDictProxy[str]) -> str | None:
+    """Return the credential a client sent in `x-api-key` or `Authorization: Bearer`; None if there is none.
+
+    Raises:
+        ApiError: 401, the headers contradict each other.
+    """
+    found: set[str] = set()
+    for value in headers.getall("x-api-key", ()):
+        found.add(value.strip())
+    for value in headers.getall("authorization", ()):
+        scheme, _, token = value.strip().partition(" ")
+        found.add(token.strip() if scheme.lower() == "bearer" else "")
+    found.discard("")
+    if len(found) > 1:
+        raise ApiError(
+            401,
+            "x-api-key and Authorization carry different credentials; send one of them, or the same in both",
+            should_retry=False,
+        )
+    return found.pop() if found else None

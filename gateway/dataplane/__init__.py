@@ -1,0 +1,1 @@
+"""Where clients connect: admission, attempts until the commit point, and the relay after it."""

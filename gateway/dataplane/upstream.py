@@ -1,0 +1,142 @@
+"""The client side of the gateway: one aiohttp session, set up for long streams of untouched bytes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from types import SimpleNamespace
+from typing import Any, Final, Self
+
+import aiohttp
+from attrs import define, field
+from multidict import CIMultiDict
+from yarl import URL
+
+from gateway.config import Limits, Timeouts
+
+__all__ = ["Upstream", "UpstreamFault"]
+
+_SLICE: Final = 64 * 1024
+_STALE_RETRIES: Final = 3
+_AUTOMATIC_HEADERS: Final = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
+
+NETWORK_ERRORS: Final = (aiohttp.ClientError, ConnectionError, asyncio.IncompleteReadError, OSError)
+"""What reading from or connecting to an upstream may raise, timeouts aside."""
+
+
+class UpstreamFault(Exception):  # noqa: N818 - it is the upstream's fault, not an error of the program
+    """No usable answer came from the upstream."""
+
+    def __init__(self, message: str, *, timed_out: bool = False) -> None:
+        """Say in one sentence what happened; no secrets, no addresses of the operator's network."""
+        super().__init__(message)
+        self.message = message
+        self.timed_out = timed_out
+
+
+@define
+class Upstream:
+    """Sends requests on. To be used as an async context manager."""
+
+    timeouts: Timeouts
+    limits: Limits
+    _session: aiohttp.ClientSession | None = field(default=None, init=False)
+
+    async def __aenter__(self) -> Self:
+        """Open the session."""
+        traces = aiohttp.TraceConfig()
+        traces.on_connection_reuseconn.append(_note_reuse)
+        longest = self.limits.header_bytes
+        self._session = aiohttp.ClientSession(
+            # Streams last; how many there may be is decided at admission, not by a silent queue here.
+            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300, keepalive_timeout=30),
+            timeout=aiohttp.ClientTimeout(
+                total=None, sock_connect=self.timeouts.upstream_connect_seconds, sock_read=None
+            ),
+            # One tenant's cookies must not travel with another's request.
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            trust_env=False,
+            read_bufsize=_SLICE,
+            max_line_size=longest,
+            max_field_size=longest,
+            skip_auto_headers=_AUTOMATIC_HEADERS,
+            trace_configs=[traces],
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close the session and its connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def send(
+        self, method: str, base_url: str, target: str, headers: CIMultiDict[str], body: bytes | bytearray
+    ) -> aiohttp.ClientResponse:
+        """Send a request and return the answer once its head is there.
+
+        A request that dies on a kept-alive connection before any byte of an answer is sent again: the upstream
+        had closed that connection already.
+
+        Args:
+            method: HTTP method.
+            base_url: of the provider, without a trailing slash.
+            target: path and query exactly as they are to be sent, from the first slash on.
+            headers: to send; none are added but Host and Content-Length.
+            body: to send.
+
+        Raises:
+            UpstreamFault: no head of an answer came.
+        """
+        if self._session is None:
+            raise RuntimeError("the upstream session is not open")
+        url = URL(base_url + target, encoded=True)
+        if method in {"POST", "PUT", "PATCH"} or body:
+            headers["content-length"] = str(len(body))
+        for _ in range(_STALE_RETRIES):
+            facts: dict[str, bool] = {}
+            try:
+                async with asyncio.timeout(self.timeouts.upstream_head_seconds):
+                    return await self._session.request(
+                        method,
+                        url,
+                        headers=headers,
+                        data=_slices(body) if len(body) > _SLICE else bytes(body) or None,
+                        allow_redirects=False,
+                        trace_request_ctx=facts,
+                    )
+            except TimeoutError:
+                raise UpstreamFault("The upstream did not answer in time.", timed_out=True) from None
+            except NETWORK_ERRORS as error:
+                if facts.get("reused") and isinstance(
+                    error, (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError)
+                ):
+                    continue
+                raise UpstreamFault(_describe(error)) from None
+        raise UpstreamFault("The upstream closed connection after connection without an answer.")
+
+
+async def _note_reuse(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: Any) -> None:
+    context.trace_request_ctx["reused"] = True
+
+
+async def _slices(body: bytes | bytearray) -> AsyncGenerator[memoryview, None]:
+    """Send a large body in pieces, so that other streams get their turn in between."""
+    view = memoryview(body)
+    for start in range(0, len(view), _SLICE):
+        yield view[start : start + _SLICE]
+
+
+def _describe(error: BaseException) -> str:
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return "The upstream's name could not be resolved."
+    if isinstance(error, (aiohttp.ClientConnectorCertificateError, aiohttp.ClientSSLError)):
+        return "The TLS connection to the upstream failed."
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return "The upstream refused the connection."
+    if isinstance(error, (aiohttp.ServerDisconnectedError, ConnectionError, aiohttp.ClientOSError)):
+        return "The upstream closed the connection without an answer."
+    if isinstance(error, aiohttp.ClientResponseError):
+        return "The upstream's answer is not valid HTTP."
+    return f"The connection to the upstream failed ({type(error).__name__})."

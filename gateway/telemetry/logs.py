@@ -1,0 +1,119 @@
+"""Structured logs on standard output, written by a thread so that a stuck pipe stalls no stream.
+
+Only named facts are logged, never a body, a header's value or an exception's arguments from outside.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import sys
+import threading
+from typing import Any, Final, TextIO
+
+import structlog
+
+__all__ = ["configure_logs", "get_logger"]
+
+_QUEUE_LINES: Final = 10_000
+
+
+def get_logger(name: str) -> Any:
+    """Return a structlog logger that carries the name of its module."""
+    return structlog.get_logger(logger=name)
+
+
+class _QueuedWriter:
+    """Hands finished lines to a thread; drops and counts them when the reader does not keep up."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lines: queue.Queue[str | None] = queue.Queue(_QUEUE_LINES)
+        self._dropped = 0
+        self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
+        self._thread.start()
+
+    def write(self, line: str) -> None:
+        try:
+            self._lines.put_nowait(line)
+        except queue.Full:
+            self._dropped += 1
+
+    def close(self, timeout: float) -> None:
+        """Write what is queued, for `timeout` seconds at most."""
+        try:
+            self._lines.put(None, timeout=timeout)
+        except queue.Full:
+            return
+        self._thread.join(timeout)
+
+    def _run(self) -> None:
+        while (line := self._lines.get()) is not None:
+            dropped, self._dropped = self._dropped, 0
+            if dropped:
+                line = f'{{"event": "log lines dropped", "level": "warning", "lines": {dropped}}}\n{line}'
+            try:
+                self._stream.write(line + "\n")
+                if self._lines.empty():
+                    self._stream.flush()
+            except (OSError, ValueError):
+                return
+
+
+class _QueuedLogger:
+    """The last link of structlog's chain."""
+
+    def __init__(self, writer: _QueuedWriter) -> None:
+        self._writer = writer
+
+    def msg(self, message: str) -> None:
+        self._writer.write(message)
+
+    debug = info = warning = error = critical = msg
+
+
+class _StandardLibraryBridge(logging.Handler):
+    """Takes the few records that libraries log; their text only, since arguments may hold request data."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        kind = record.exc_info[0].__name__ if record.exc_info and record.exc_info[0] else None
+        structlog.get_logger(logger=record.name).log(record.levelno, str(record.msg), exception=kind)
+
+
+_writers: list[_QueuedWriter] = []
+
+
+def configure_logs(*, level: str = "info", fmt: str = "auto", stream: TextIO | None = None) -> None:
+    """Set up logging for the process; calling it again replaces the set-up.
+
+    Args:
+        level: debug, info, warning or error.
+        fmt: json, console, or auto: console on a terminal.
+        stream: default standard output.
+    """
+    close_logs()
+    out = stream or sys.stdout
+    console = fmt == "console" or (fmt == "auto" and out.isatty())
+    writer = _QueuedWriter(out)
+    _writers.append(writer)
+    number = getattr(logging, level.upper())
+    renderer: Any = structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer()
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=lambda *_: _QueuedLogger(writer),
+        cache_logger_on_first_use=False,
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [_StandardLibraryBridge()]
+    root.setLevel(max(number, logging.WARNING))
+
+
+def close_logs(timeout: float = 2.0) -> None:
+    """Write out what is queued, for `timeout` seconds at most, and stop the writer thread."""
+    while _writers:
+        _writers.pop().close(timeout)

@@ -1,0 +1,1 @@
+"""Anthropic's HTTP contract: errors, headers, and the little that is read of a request."""

@@ -1,0 +1,108 @@
+"""Anthropic's error envelope, and which error type belongs to which status.
+
+Source: Anthropic docs, "Errors"; `anthropic` Python SDK 2.12.0, `_error_classes.py` and
+`types/shared/error_response.py`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+from attrs import define, field
+
+__all__ = [
+    "REQUEST_ID_HEADER",
+    "STATUS_BY_TYPE",
+    "TYPE_BY_STATUS",
+    "ApiError",
+    "encode_envelope",
+    "new_request_id",
+]
+
+REQUEST_ID_HEADER: Final = "request-id"
+
+TYPE_BY_STATUS: Final[Mapping[int, str]] = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    405: "invalid_request_error",
+    408: "timeout_error",
+    409: "conflict_error",
+    413: "request_too_large",
+    415: "invalid_request_error",
+    429: "rate_limit_error",
+    500: "api_error",
+    502: "api_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+"""Error type of each status. 405, 408, 415, 502 and 503 are not documented; these are the nearest."""
+
+STATUS_BY_TYPE: Final[Mapping[str, int]] = {
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "billing_error": 402,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "conflict_error": 409,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+    "api_error": 500,
+    "timeout_error": 504,
+    "overloaded_error": 529,
+}
+"""Status that an error inside a 200 stream would have had before it; any other type is a 500."""
+
+
+def new_request_id() -> str:
+    """Return a fresh id in the form of the API's, marked as the gateway's own."""
+    return f"req_gw{secrets.token_hex(11)}"
+
+
+@define
+class ApiError(Exception):
+    """An answer that the gateway gives in its own name."""
+
+    status: int
+    message: str
+    """One or two sentences: what is wrong and what to do next."""
+    kind: str = ""
+    """Error type; by default the one that belongs to the status."""
+    error_code: str | None = None
+    """`error.details.error_code`, from which SDKs choose a finer exception class."""
+    retry_after: int | None = None
+    """Whole seconds. Claude Code waits up to 60 and gives up at once on more."""
+    should_retry: bool | None = None
+    """`x-should-retry`, which overrides what SDKs make of the status."""
+    headers: dict[str, str] = field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        """Fill in the type."""
+        self.kind = self.kind or TYPE_BY_STATUS.get(self.status, "api_error")
+
+    def response_headers(self, request_id: str) -> dict[str, str]:
+        """Return the headers of this answer."""
+        headers = {"content-type": "application/json", REQUEST_ID_HEADER: request_id, **self.headers}
+        if self.retry_after is not None:
+            headers["retry-after"] = str(self.retry_after)
+        if self.should_retry is not None:
+            headers["x-should-retry"] = "true" if self.should_retry else "false"
+        return headers
+
+    def body(self, request_id: str) -> bytes:
+        """Return the body of this answer."""
+        return encode_envelope(self.kind, self.message, request_id, error_code=self.error_code)
+
+
+def encode_envelope(kind: str, message: str, request_id: str, *, error_code: str | None = None) -> bytes:
+    """Encode an error as the API does: `{"type":"error","error":{...},"request_id":...}`."""
+    error: dict[str, Any] = {"type": kind, "message": message}
+    if error_code is not None:
+        error["details"] = {"error_code": error_code}
+    return msgspec.json.encode({"type": "error", "error": error, "request_id": request_id})

@@ -1,0 +1,125 @@
+"""The little that is read of a Messages request: never a closed schema.
+
+What the API accepts depends on version, betas and model, so everything that is not needed here is left to the
+upstream to judge (Anthropic docs, "Versioning").
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from typing import Final
+
+import msgspec
+from attrs import define
+
+from gateway.wire.errors import ApiError
+from sse_fsm.payload import parse_json
+
+__all__ = ["RequestFacts", "decode_body", "read_facts"]
+
+_SUPPORTED_ENCODINGS: Final = "gzip, deflate and identity"
+
+
+@define(frozen=True)
+class RequestFacts:
+    """What the gateway needs to know of a request body."""
+
+    model: str
+    stream: bool = False
+    user_id: str | None = None
+    """`metadata.user_id`, opaque; session affinity reads it."""
+
+
+class _Body(msgspec.Struct):
+    model: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    stream: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    metadata: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+_decode_body: Final = msgspec.json.Decoder(_Body).decode
+
+
+def read_facts(body: bytes | bytearray) -> RequestFacts:
+    """Read a request body without building what is not needed of it.
+
+    Raises:
+        ApiError: 400, in the API's words: the body is not JSON, not an object, `model` is missing or not a
+            string, or `stream` is not a boolean.
+    """
+    try:
+        fields = _decode_body(body)
+    except msgspec.ValidationError:
+        raise _bad("The request body is not valid: a JSON object is required") from None
+    except msgspec.DecodeError as error:
+        raise _bad(f"The request body is not valid JSON: {_reason(error)}") from None
+    except RecursionError:
+        raise _bad("The request body is not valid JSON: it is nested too deeply") from None
+    if not isinstance(fields.model, msgspec.Raw):
+        raise _bad("model: Field required")
+    model = _value(fields.model)
+    if not isinstance(model, str):
+        raise _bad("model: Input should be a valid string")
+    stream = _value(fields.stream) if isinstance(fields.stream, msgspec.Raw) else None
+    if stream is not None and not isinstance(stream, bool):
+        raise _bad("stream: Input should be a valid boolean")
+    metadata = _value(fields.metadata) if isinstance(fields.metadata, msgspec.Raw) else None
+    user_id = metadata.get("user_id") if isinstance(metadata, dict) else None
+    return RequestFacts(model, bool(stream), user_id if isinstance(user_id, str) else None)
+
+
+def _value(raw: msgspec.Raw) -> object:
+    try:
+        return parse_json(bytes(raw))
+    except (ValueError, RecursionError) as error:
+        raise _bad(f"The request body is not valid JSON: {error}") from None
+
+
+def _reason(error: msgspec.DecodeError) -> str:
+    text = str(error).removeprefix("JSON is malformed: ")
+    return re.sub(r"\(byte (\d+)\)", r"at byte \1", text)
+
+
+def _bad(message: str) -> ApiError:
+    return ApiError(400, message)
+
+
+def decode_body(body: bytes | bytearray, encoding: str, limit: int) -> bytes | bytearray:
+    """Return the body as it is inside its content encoding, to be read; what is sent on stays encoded.
+
+    Args:
+        body: as received.
+        encoding: value of `content-encoding`; empty for none.
+        limit: most bytes to make of it.
+
+    Raises:
+        ApiError: 400 for an encoding that is not supported or does not decode, 413 above the limit; with the
+            API's own error codes.
+    """
+    name = encoding.strip().lower()
+    if name in {"", "identity"}:
+        return body
+    if name not in {"gzip", "x-gzip", "deflate"}:
+        raise ApiError(
+            400,
+            f"content-encoding {name[:40]!r} is not supported here; use {_SUPPORTED_ENCODINGS}",
+            error_code="request_body_encoding_unsupported",
+        )
+    decoder = zlib.decompressobj(wbits=zlib.MAX_WBITS if name == "deflate" else zlib.MAX_WBITS | 16)
+    try:
+        plain = decoder.decompress(body, limit + 1)
+    except zlib.error:
+        raise _undecodable(name) from None
+    if len(plain) > limit:
+        raise ApiError(
+            413,
+            f"Request exceeds the maximum size: more than {limit} bytes after decoding",
+            error_code="request_body_too_large_after_decoding",
+        )
+    if not decoder.eof or decoder.unused_data:
+        raise _undecodable(name)
+    return plain
+
+
+def _undecodable(name: str) -> ApiError:
+    return ApiError(400, f"The request body is not valid {name}", error_code="request_body_encoding_invalid")
