@@ -277,6 +277,7 @@ class StreamGuard:
                 try_runs = try_runs and not (missed and judged.kind is EventKind.CONTENT_BLOCK_DELTA)
                 if judged.after in _ENDS:
                     self._ended = self._at_very_end = True
+                    self._run = None
                     terminal.append(frame.raw)
                 else:
                     released.append(frame.raw)
