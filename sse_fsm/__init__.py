@@ -12,6 +12,7 @@ from sse_fsm.events import Event, EventKind, Message, Usage
 from sse_fsm.framing import DEFAULT_MAX_EVENT_BYTES, Frame, FrameDecoder
 from sse_fsm.guard import EndReason, Mode, Outcome, Step, StreamGuard, Verdict
 from sse_fsm.machine import TRANSITIONS, JudgedEvent, State, StreamMachine
+from sse_fsm.message import MessageAccumulator
 from sse_fsm.structuring import converter
 from sse_fsm.violations import VIOLATIONS, ProtocolViolation
 
@@ -26,6 +27,7 @@ __all__ = [
     "FrameDecoder",
     "JudgedEvent",
     "Message",
+    "MessageAccumulator",
     "Mode",
     "Outcome",
     "ProtocolViolation",
