@@ -258,7 +258,9 @@ class FaultScript:
                 return cls([Rule.of(rule) for rule in listed])
         if isinstance(rules, Mapping):
             return cls([Rule.of(rules)])
-        return cls([Rule.of(rule) for rule in rules])
+        if isinstance(rules, Iterable):
+            return cls([Rule.of(rule) for rule in rules])
+        raise FaultSyntaxError(f"a script is a list of rules, unlike {rules!r}")
 
     def push(self, fault: "Fault | Rule | str | Mapping[str, Any]", **options: Any) -> Rule:
         """Append a rule and return it.
