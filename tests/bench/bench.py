@@ -26,11 +26,12 @@ from typing import Any, Final
 
 import attrs
 
-from tests.bench import contenders, report
+from tests.bench import contenders, report, sse_fsm_bench
 from tests.bench.contenders import Contender, Serving
 from tests.bench.processes import BenchError, Cost, Running, module, run_load
 
 MIB: Final = 2**20
+_ENDINGS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
 
 
 @attrs.frozen
@@ -248,6 +249,8 @@ def _parse() -> argparse.Namespace:
 
 
 def _give_up(number: int, _frame: object) -> None:
+    for each in _ENDINGS:
+        signal.signal(each, signal.SIG_IGN)  # nothing may disturb the cleaning up, which is bounded itself
     if number == signal.SIGALRM:
         raise BenchError("the time limit is over")
     raise KeyboardInterrupt
@@ -256,14 +259,15 @@ def _give_up(number: int, _frame: object) -> None:
 def main() -> int:
     """Run the benchmark from the command line and return the exit status."""
     options = _parse()
-    signal.signal(signal.SIGTERM, _give_up)
-    signal.signal(signal.SIGALRM, _give_up)
+    for number in _ENDINGS:
+        signal.signal(number, _give_up)
     signal.alarm(options.time_limit)
     relays = _contenders(options)
     try:
         with tempfile.TemporaryDirectory(prefix="gateway-bench-") as folder:
             measured = _measure(options, relays, Path(folder))
-    except BenchError as error:
+        passes = [] if options.profile is not None else sse_fsm_bench.measure(0.3 if options.quick else 1.0)
+    except (BenchError, ValueError) as error:
         sys.stderr.write(f"bench: {error}\n")
         return 2
     except KeyboardInterrupt:
@@ -277,7 +281,9 @@ def main() -> int:
     rows = report.rows(yardstick, contender)
     facts = ", ".join(itertools.starmap("{} {}".format, measured["machine"].items()))
     sys.stdout.write(f"\n{facts}\n\n{report.table(rows, relays[0].name, relays[1].name)}\n")
+    sys.stdout.write(f"\nsse_fsm alone\n\n{sse_fsm_bench.table(passes)}\n")
     if options.json is not None:
-        whole = measured | {"rows": [row.as_json() for row in rows]}
+        alone = [one.as_json() for one in passes]
+        whole = measured | {"rows": [row.as_json() for row in rows], "sse_fsm": alone}
         options.json.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
     return int(any(row.verdict == "MISS" for row in rows))
