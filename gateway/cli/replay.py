@@ -102,7 +102,8 @@ async def _serve(upstream: ReplayUpstream) -> int:
     try:
         await upstream.__aenter__()
     except OSError as error:
-        reason = os.strerror(error.errno) if (error.errno or 0) > 0 else str(error)
+        # Name look-ups fail with negative numbers that the system has no text for.
+        reason = os.strerror(error.errno or 0) if error.errno is not None and error.errno > 0 else str(error)
         print(
             f"gateway replay: cannot listen on {address}: {reason}. Choose another with --listen HOST:PORT.",
             file=sys.stderr,

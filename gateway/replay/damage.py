@@ -68,6 +68,8 @@ def apply(faults: Sequence[Fault], answer: Answer, delivery: Delivery) -> None:
     if answer.streamed:
         for fault in faults:
             _damage_stream(fault, answer, delivery)
+    else:
+        faults = [fault for fault in faults if not fault.streams_only]
     for fault in faults:
         _change_headers(fault, answer)
     if any(fault.kind == "gzip" for fault in faults):

@@ -105,7 +105,8 @@ async def deliver(request: web.BaseRequest, answer: Answer, how: Delivery) -> Ou
     wire = _Wire(request)
     http_1_1 = request.version >= (1, 1)
     chunked = http_1_1 and (answer.streamed or how.chunked)
-    keep_alive = request.keep_alive and not how.close and (http_1_1 or not answer.streamed)
+    close = how.close or ("connection", "close") in ((name.lower(), value) for name, value in answer.headers)
+    keep_alive = request.keep_alive and not close and (http_1_1 or not answer.streamed)
     wire.frame_chunks = chunked
     head = _head(answer, chunked=chunked, keep_alive=keep_alive, http_1_1=http_1_1)
     if request.method == "HEAD":
@@ -142,7 +143,7 @@ def _head(answer: Answer, *, chunked: bool, keep_alive: bool, http_1_1: bool) ->
     except ValueError:
         reason = "Overloaded" if answer.status == 529 else "Unknown"  # noqa: PLR2004 - not a registered status
     lines = [f"HTTP/1.1 {answer.status} {reason}"]
-    lines.extend(f"{name}: {value}" for name, value in answer.headers)
+    lines.extend(f"{name}: {value}" for name, value in answer.headers if name.lower() != "connection")
     if chunked:
         lines.append("Transfer-Encoding: chunked")
     elif not answer.streamed:

@@ -174,8 +174,8 @@ class Fault:
 
     @property
     def streams_only(self) -> bool:
-        """Whether this can only happen to a streamed answer."""
-        return KINDS[self.kind].streams_only
+        """Whether this can only happen to a streamed answer: what it does, or its place, needs events."""
+        return KINDS[self.kind].streams_only or self.event is not None
 
     @classmethod
     def parse(cls, text: str) -> "Fault":

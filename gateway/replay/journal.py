@@ -15,8 +15,8 @@ Ending = Literal["answered", "client_gone", "cut"]
 class ReceivedRequest:
     """One request as it came over the wire, and how its answer ended.
 
-    ``target`` is the request target exactly as received, query included and never re-quoted; ``raw_path`` is
-    the same thing under the name that aiohttp uses. Times are of the event loop's monotonic clock, in seconds.
+    ``raw_path`` is the request target, query included and never re-quoted; header names keep their case. Times
+    are of the event loop's monotonic clock, in seconds.
     """
 
     method: str

@@ -18,6 +18,7 @@ ASSERTION_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 ACCESS_PREFIX = "sk-ant-oat01-"
 REFRESH_PREFIX = "sk-ant-ort01-"
 _RECORDS_KEPT = 10_000
+_TOKENS_KEPT = 100_000
 
 Standing = Literal["valid", "expired", "revoked", "unknown"]
 
@@ -94,6 +95,9 @@ class TokenAuthority:
         refresh = REFRESH_PREFIX + secrets.token_urlsafe(48) if refreshable else None
         if refresh is not None:
             self._refresh[refresh] = _Refresh(family)
+        for kept in (self._access, self._refresh):
+            while len(kept) > _TOKENS_KEPT:
+                del kept[next(iter(kept))]
         return TokenPair(access, refresh, self.expires_in, family)
 
     def grant(self, form: Mapping[str, str]) -> TokenPair:

@@ -95,9 +95,9 @@ def test_a_rule_waits_for_a_request_that_it_matches() -> None:
 
 
 def test_faults_of_streams_wait_for_a_stream() -> None:
-    script = FaultScript.of("error-event:api_error")
-    assert taken(script, streamed=False) == []
-    assert taken(script) == ["error-event"]
+    script = FaultScript.of(["error-event:api_error", "cut:event=3", "cut:byte=3"])
+    assert taken(script, streamed=False) == ["cut"]
+    assert [taken(script), taken(script), taken(script)] == [["error-event"], ["cut"], []]
 
 
 @pytest.mark.parametrize("times", ["often", "1.5", [1]])

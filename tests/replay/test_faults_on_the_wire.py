@@ -333,7 +333,7 @@ async def test_after_end_sends_bytes_behind_a_complete_response(upstream: Replay
 
 
 async def test_faults_of_streams_leave_a_json_answer_as_it_is(upstream: ReplayUpstream) -> None:
-    answer = await ask(upstream, message(), fault="error-event:api_error|crlf|garbage|pings")
+    answer = await ask(upstream, message(), fault="error-event:api_error|crlf|garbage|pings|cut:event=4")
     assert answer.json()["stop_reason"] == "end_turn"
 
 
