@@ -20,7 +20,7 @@ _QUEUE_LINES: Final = 10_000
 
 def get_logger(name: str) -> Any:
     """Return a structlog logger that carries the name of its module."""
-    return structlog.get_logger(logger=name)
+    return structlog.get_logger(module=name)
 
 
 class _QueuedWriter:
@@ -77,7 +77,7 @@ class _StandardLibraryBridge(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         kind = record.exc_info[0].__name__ if record.exc_info and record.exc_info[0] else None
-        structlog.get_logger(logger=record.name).log(record.levelno, str(record.msg), exception=kind)
+        structlog.get_logger(module=record.name).log(record.levelno, str(record.msg), exception=kind)
 
 
 _writers: list[_QueuedWriter] = []

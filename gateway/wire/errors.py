@@ -15,6 +15,7 @@ from attrs import define, field
 
 __all__ = [
     "REQUEST_ID_HEADER",
+    "SERVER_NAME",
     "STATUS_BY_TYPE",
     "TYPE_BY_STATUS",
     "ApiError",
@@ -23,6 +24,7 @@ __all__ = [
 ]
 
 REQUEST_ID_HEADER: Final = "request-id"
+SERVER_NAME: Final = "claude-stream-gateway"
 
 TYPE_BY_STATUS: Final[Mapping[int, str]] = {
     400: "invalid_request_error",
@@ -88,7 +90,12 @@ class ApiError(Exception):
 
     def response_headers(self, request_id: str) -> dict[str, str]:
         """Return the headers of this answer."""
-        headers = {"content-type": "application/json", REQUEST_ID_HEADER: request_id, **self.headers}
+        headers = {
+            "content-type": "application/json",
+            REQUEST_ID_HEADER: request_id,
+            "server": SERVER_NAME,
+            **self.headers,
+        }
         if self.retry_after is not None:
             headers["retry-after"] = str(self.retry_after)
         if self.should_retry is not None:

@@ -10,7 +10,7 @@ from typing import Final
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
-__all__ = ["to_client", "to_upstream"]
+__all__ = ["CREDENTIALS", "Headers", "to_client", "to_upstream"]
 
 _HOP_BY_HOP: Final = frozenset(
     {
@@ -42,6 +42,9 @@ _NOT_TO_UPSTREAM: Final = _HOP_BY_HOP | {
     "true-client-ip",
 }
 _FORWARDING_PREFIX: Final = "x-forwarded-"
+Headers = CIMultiDict[str]
+"""Headers to send: in order, names in any case, repeated ones repeated."""
+
 CREDENTIALS: Final = frozenset({"authorization", "x-api-key"})
 """Headers that carry a client's credential."""
 

@@ -1,0 +1,77 @@
+# Everything runs in an environment of its own below .venv, made on first use. `make help` lists what there is.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+# The first interpreter that is new enough and works; PYTHON=… overrides.
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$python; break; fi; done)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+RUN_READY := $(VENV)/.ready-run
+DEV_READY := $(VENV)/.ready-dev
+
+.PHONY: help run test check format property e2e bench mutants fuzz docs container clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(RUN_READY) ## Start the gateway with a built-in upstream and a key; prints lines to paste
+	@$(BIN)/gateway demo
+
+test: $(DEV_READY) ## Run all tests
+	@$(BIN)/python -bb -m pytest $(ARGS)
+
+check: $(DEV_READY) ## Lint, format, types, import directions
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ty check
+	@$(BIN)/lint-imports
+
+format: $(DEV_READY) ## Put the code in shape
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+property: $(DEV_READY) ## Search long for counterexamples to the stream properties
+	@HYPOTHESIS_PROFILE=property $(BIN)/python -m pytest tests/sse_fsm --timeout 3600 $(ARGS)
+
+e2e: $(DEV_READY) ## Real clients through the gateway: official SDKs, curl, Claude Code
+	@$(BIN)/python -m pytest tests/e2e $(ARGS)
+
+bench: $(DEV_READY) ## Measure the gateway beside a raw relay; only the ratios count
+	@$(BIN)/python -m tests.bench $(ARGS)
+
+mutants: $(DEV_READY) ## Mutate sse_fsm and see whether the tests notice
+	@$(BIN)/python tests/mutants/run.py $(ARGS)
+
+fuzz: $(DEV_READY) ## Fuzz the guard for a while: FUZZ_SECONDS=120
+	@$(BIN)/python tests/fuzz/fuzz_guard.py -max_total_time=$${FUZZ_SECONDS:-60}
+
+docs: $(DEV_READY) ## Write the documents that are generated from code
+	@$(BIN)/python -m docs.generate
+
+container: ## Build the container image (podman, buildah or docker)
+	@tool=$$(command -v podman || command -v buildah || command -v docker) || \
+		{ echo "make container needs podman, buildah or docker"; exit 1; }; \
+	"$$tool" build -t claude-stream-gateway -f Containerfile .
+
+clean: ## Remove the environment and all caches
+	rm -rf $(VENV) .cache .pytest_cache .ruff_cache .hypothesis build dist
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed and none was found; set PYTHON=/path/to/python3"; exit 1; }
+	@echo "making a Python environment in $(VENV) …"
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "$(PYTHON) cannot make environments; on Debian: apt-get install python3-venv"; exit 1; }
+
+$(RUN_READY): pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "installing the gateway …"
+	@$(PIP) install -c constraints.txt -e '.[sdk]'
+	@touch $@
+
+$(DEV_READY): pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "installing the gateway and what its tests need …"
+	@$(PIP) install -c constraints.txt -e '.[dev]'
+	@touch $(RUN_READY) $@

@@ -1,0 +1,112 @@
+"""The composition root: settings in, a running gateway out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+from typing import Final
+
+from aiohttp import web
+from attrs import define
+
+from gateway.accounts.account import Account
+from gateway.accounts.pool import AccountPool
+from gateway.actors.keys import KeyRing
+from gateway.config import ClientAuth, Settings
+from gateway.dataplane.admission import Admission
+from gateway.dataplane.messages import MessagesApi
+from gateway.dataplane.server import DataPlane
+from gateway.dataplane.upstream import Upstream
+from gateway.ledger.record import Ledger, LogLedger
+from gateway.providers.anthropic import AnthropicProvider
+from gateway.store.client_keys import ClientKeyStore, StoreError, database_path
+from gateway.store.secret import load_secret_key
+from gateway.telemetry.diagnostics import Diagnostics
+from gateway.telemetry.logs import get_logger
+
+__all__ = ["Gateway", "run_gateway"]
+
+_log = get_logger(__name__)
+
+_KEY_REFRESH_SECONDS: Final = 1.0
+_BACKLOG: Final = 1024
+_SHUTDOWN_SECONDS: Final = 5.0
+
+
+@define
+class Gateway:
+    """A gateway that serves."""
+
+    data_plane: DataPlane
+    host: str
+    port: int
+
+    @property
+    def url(self) -> str:
+        """Base URL of the data plane."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+
+@asynccontextmanager
+async def run_gateway(settings: Settings, *, reuse_port: bool = False) -> AsyncGenerator[Gateway, None]:
+    """Run the data plane for as long as the context lasts; drain it at the end.
+
+    Args:
+        settings: as loaded.
+        reuse_port: let several processes listen on the same port.
+
+    Raises:
+        SecretKeyError: the secret key cannot be used.
+        StoreError: the database cannot be used.
+        OSError: the address cannot be listened on.
+    """
+    pepper = load_secret_key(settings.secret_key, settings.data_path)
+    store = ClientKeyStore(database_path(settings.database_url, settings.data_path))
+    keys = KeyRing(pepper, await store.all() if settings.client_auth is ClientAuth.KEYS else ())
+    pool = AccountPool(_accounts(settings))
+    ledger: Ledger = LogLedger()
+    async with Upstream(settings.timeouts, settings.limits) as upstream, asyncio.TaskGroup() as tasks:
+        admission = Admission(settings.client_auth, keys, pepper, settings.limits, settings.timeouts)
+        messages = MessagesApi(settings, admission, pool, upstream, ledger, Diagnostics(settings.diagnostics))
+        data_plane = DataPlane(settings, messages)
+        runner = web.ServerRunner(data_plane.make_server(), shutdown_timeout=_SHUTDOWN_SECONDS)
+        await runner.setup()
+        try:
+            address = settings.address
+            site = web.TCPSite(runner, address.host, address.port, backlog=_BACKLOG, reuse_port=reuse_port or None)
+            await site.start()
+            refresh = tasks.create_task(_refresh_keys(keys, store, settings), name="refresh-keys")
+            try:
+                yield Gateway(data_plane, address.host, site.port)
+            finally:
+                refresh.cancel()
+                # New connections go elsewhere from here on; those that are open finish what they are at.
+                data_plane.draining = True
+                await site.stop()
+                await data_plane.drain()
+        finally:
+            await runner.cleanup()
+
+
+def _accounts(settings: Settings) -> list[Account]:
+    provider = AnthropicProvider(settings.anthropic_base_url)
+    if settings.client_auth is ClientAuth.PASSTHROUGH:
+        return [Account("passthrough", "passthrough", provider)]
+    if settings.anthropic_api_key:
+        return [Account("environment", "environment", provider, settings.anthropic_api_key)]
+    return []
+
+
+async def _refresh_keys(keys: KeyRing, store: ClientKeyStore, settings: Settings) -> None:
+    """Take over keys that are made or revoked while the gateway runs."""
+    if settings.client_auth is not ClientAuth.KEYS:
+        return
+    with suppress(asyncio.CancelledError):
+        while True:
+            await asyncio.sleep(_KEY_REFRESH_SECONDS)
+            try:
+                keys.replace(await store.all())
+            except StoreError as error:
+                _log.warning("cannot read the client keys; the known ones stay valid", problem=str(error))

@@ -1,0 +1,36 @@
+"""The command `gateway`: one module per subcommand, loaded when it is used."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from gateway.cli import demo, keys, replay, serve
+from gateway.cli.common import CommandError
+
+__all__ = ["main"]
+
+_COMMANDS = (serve, demo, replay, keys)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit status: 0 well, 1 failed, 2 used wrongly."""
+    parser = argparse.ArgumentParser(
+        prog="gateway",
+        description="A self-hosted streaming gateway for Claude.",
+        epilog="Start with `gateway demo`: it needs no account and prints lines to paste.",
+    )
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in _COMMANDS:
+        command.add_parser(subparsers)
+    args = parser.parse_args(argv)
+    try:
+        return args.run(args)
+    except CommandError as error:
+        print(f"gateway: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return 1

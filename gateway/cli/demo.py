@@ -1,0 +1,117 @@
+"""`gateway demo`: a gateway, an upstream that plays Claude, one key, and lines to paste."""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import shlex
+import sys
+import tempfile
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Final
+
+from gateway.app import Gateway, run_gateway
+from gateway.cli.common import CommandError, Subparsers, add_config_option, listen_error, settings_from
+from gateway.config import ClientAuth, Settings
+from gateway.replay.server import ReplayUpstream
+from gateway.store.client_keys import ClientKeyStore, StoreError, database_path
+from gateway.store.secret import SecretKeyError, load_secret_key
+from gateway.telemetry.logs import close_logs, configure_logs
+from gateway.workers import run_event_loop, wait_for_signal
+
+__all__ = ["add_parser"]
+
+_TOKENS_PER_SECOND: Final = 40.0
+_MODEL: Final = "claude-opus-5-5"
+_EXAMPLES = """\
+examples:
+  gateway demo
+  GATEWAY_LISTEN=127.0.0.1:9000 gateway demo
+
+Nothing leaves this machine unless GATEWAY_ANTHROPIC_API_KEY is set: then the gateway sends
+requests to the Anthropic API instead of the built-in upstream.
+"""
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Add the subcommand."""
+    parser = subparsers.add_parser(
+        "demo",
+        help="try the gateway: built-in upstream, one key, lines to paste",
+        description="Run a gateway in front of an upstream that plays Claude, with a key made for this run.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_config_option(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the subcommand."""
+    settings = settings_from(args)
+    if settings.client_auth is not ClientAuth.KEYS:
+        raise CommandError("gateway demo makes a key of its own; unset GATEWAY_CLIENT_AUTH")
+    configure_logs(level=settings.log_level, fmt=settings.log_format, stream=sys.stderr)
+    try:
+        return run_event_loop(_demo(settings))
+    except (SecretKeyError, StoreError) as error:
+        raise CommandError(str(error)) from None
+    except OSError as error:
+        raise listen_error(error, settings.listen, "GATEWAY_LISTEN") from None
+    finally:
+        close_logs()
+
+
+async def _demo(settings: Settings) -> int:
+    async with AsyncExitStack() as stack:
+        if not settings.data_dir and not settings.database_url:
+            settings.data_dir = stack.enter_context(tempfile.TemporaryDirectory(prefix="gateway-demo-"))
+        upstream = "the Anthropic API, with your key"
+        if not settings.anthropic_api_key:
+            replay = await stack.enter_async_context(ReplayUpstream(tokens_per_second=_TOKENS_PER_SECOND))
+            settings.anthropic_base_url = replay.url
+            settings.anthropic_api_key = f"sk-ant-replay-{secrets.token_hex(8)}"
+            upstream = f"the built-in replay upstream at {replay.url}"
+        pepper = load_secret_key(settings.secret_key, settings.data_path)
+        store = ClientKeyStore(database_path(settings.database_url, settings.data_path))
+        _, key = await store.create("demo", pepper)
+        gateway = await stack.enter_async_context(run_gateway(settings))
+        print(_instructions(gateway, key, upstream), flush=True)
+        await wait_for_signal()
+        print("stopping", flush=True)
+    return 0
+
+
+def _instructions(gateway: Gateway, key: str, upstream: str) -> str:
+    base = f"{gateway.url}/claude"
+    body = (
+        f'{{"model":"{_MODEL}","max_tokens":256,"stream":true,'
+        '"messages":[{"role":"user","content":"Say hello"}]}'
+    )
+    python = shlex.quote(str(Path(sys.executable)))
+    return f"""
+The gateway listens at {gateway.url} and sends requests to {upstream}.
+Paste any of these into another terminal:
+
+# curl
+curl -N {base}/v1/messages -H 'x-api-key: {key}' -H 'anthropic-version: 2023-06-01' \
+-H 'content-type: application/json' -d '{body}'
+
+# Claude Code
+ANTHROPIC_BASE_URL={base} ANTHROPIC_AUTH_TOKEN={key} claude -p "Run the command: echo hello" --allowedTools Bash
+
+# Python SDK (pip install anthropic)
+{python} - <<'PY'
+import anthropic
+client = anthropic.Anthropic(base_url="{base}", api_key="{key}")
+with client.messages.stream(
+    model="{_MODEL}", max_tokens=256, messages=[{{"role": "user", "content": "Say hello"}}]
+) as stream:
+    for text in stream.text_stream:
+        print(text, end="", flush=True)
+print()
+PY
+
+Press Ctrl-C to stop.
+"""

@@ -1,0 +1,71 @@
+"""`gateway serve`: run the gateway."""
+
+from __future__ import annotations
+
+import argparse
+
+from gateway.cli.common import CommandError, Subparsers, add_config_option, listen_error, settings_from
+from gateway.config import ClientAuth, Settings
+from gateway.store.client_keys import StoreError
+from gateway.store.secret import SecretKeyError
+from gateway.telemetry.diagnostics import Diagnostics
+from gateway.telemetry.logs import close_logs, configure_logs
+from gateway.workers import run_event_loop, serve, serve_workers
+
+__all__ = ["add_parser"]
+
+_EXAMPLES = """\
+examples:
+  GATEWAY_ANTHROPIC_API_KEY=sk-ant-… gateway serve
+  GATEWAY_LISTEN=0.0.0.0:8787 GATEWAY_WORKERS=4 gateway serve --config gateway.toml
+
+Clients need a key: gateway keys create --name NAME
+SIGTERM drains: no new connections, running streams finish within GATEWAY_TIMEOUTS__DRAIN_SECONDS.
+"""
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Add the subcommand."""
+    parser = subparsers.add_parser(
+        "serve",
+        help="run the gateway",
+        description="Run the gateway until SIGTERM or Ctrl-C.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_config_option(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the subcommand."""
+    settings = settings_from(args)
+    check(settings)
+    configure_logs(level=settings.log_level, fmt=settings.log_format)
+    try:
+        if settings.workers > 1:
+            return serve_workers(settings)
+        return run_event_loop(serve(settings))
+    except (SecretKeyError, StoreError) as error:
+        raise CommandError(str(error)) from None
+    except OSError as error:
+        raise listen_error(error, settings.listen, "GATEWAY_LISTEN") from None
+    finally:
+        close_logs()
+
+
+def check(settings: Settings) -> None:
+    """Refuse settings that could not serve anybody.
+
+    Raises:
+        CommandError: says what to set.
+    """
+    try:
+        Diagnostics(settings.diagnostics)
+    except ValueError as error:
+        raise CommandError(f"GATEWAY_DIAGNOSTICS: {error}") from None
+    if settings.client_auth is not ClientAuth.PASSTHROUGH and not settings.anthropic_api_key:
+        raise CommandError(
+            "there is no upstream account; set GATEWAY_ANTHROPIC_API_KEY, "
+            "or try `gateway demo`, which brings its own upstream"
+        )

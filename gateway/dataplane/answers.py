@@ -1,0 +1,71 @@
+"""What an attempt at an account can come to."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import aiohttp
+from attrs import define, field
+from multidict import CIMultiDict
+
+from gateway.accounts.account import Account
+from gateway.providers.base import FaultClass
+from gateway.wire.errors import ApiError
+from sse_fsm import StreamGuard
+
+__all__ = ["OpenBody", "OpenStream", "Refusal"]
+
+Read = Callable[[], Awaitable[bytes]]
+"""Returns the next bytes of a body, empty at its end."""
+
+
+@define
+class OpenStream:
+    """A stream whose content has begun, or whose silence has lasted too long to hold it back."""
+
+    account: Account
+    response: aiohttp.ClientResponse
+    headers: CIMultiDict[str]
+    """For the client."""
+    guard: StreamGuard
+    read: Read
+    held: list[bytes] = field(factory=list)
+    """Released by the guard while the answer was held back."""
+    terminal: bytes = b""
+    """The stream's last event, if it is here already."""
+    silent: bool = False
+    """No content yet: the client gets a ping with the head."""
+
+
+@define
+class OpenBody:
+    """An answer that is no stream: whole in `held`, or too large to be held."""
+
+    account: Account
+    response: aiohttp.ClientResponse
+    headers: CIMultiDict[str]
+    held: list[bytes]
+    complete: bool
+
+
+@define
+class Refusal:
+    """No content: the upstream's own refusal as it came, or one in the gateway's name."""
+
+    fault: FaultClass
+    answer: UpstreamAnswer | ApiError
+
+    @property
+    def status(self) -> int:
+        """HTTP status for the client."""
+        return self.answer.status
+
+
+@define
+class UpstreamAnswer:
+    """A whole answer of the upstream."""
+
+    status: int
+    headers: CIMultiDict[str]
+    """For the client."""
+    body: bytes

@@ -1,0 +1,261 @@
+"""Up to the commit point: one account after the other, until one has content to show.
+
+Nothing reaches the client here. So the gateway can look inside the upstream's 200, and what fails can be tried
+on another account or answered with the HTTP status that clients' retry logic understands.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import aiohttp
+import msgspec
+from attrs import define, field
+from multidict import CIMultiDict
+
+from gateway.accounts.account import Account
+from gateway.accounts.health import CONSEQUENCES
+from gateway.accounts.pool import AccountPool
+from gateway.config import Limits, StreamMode, Timeouts
+from gateway.dataplane.answers import OpenBody, OpenStream, Refusal, UpstreamAnswer
+from gateway.dataplane.encoded import decoding_reader
+from gateway.dataplane.upstream import NETWORK_ERRORS, Upstream, UpstreamFault
+from gateway.ledger.record import AttemptRecord
+from gateway.providers.base import FaultClass
+from gateway.wire import headers as header_rules
+from gateway.wire.errors import REQUEST_ID_HEADER, STATUS_BY_TYPE, ApiError
+from sse_fsm import EndReason, Outcome, State, StreamGuard
+
+__all__ = ["Attempts", "Outgoing"]
+
+_LEAST_WAIT: Final = 0.05  # seconds, for bytes that are here already when the deadline has passed
+_RETRY_SOON: Final = 5  # seconds
+
+
+@define
+class Outgoing:
+    """What is sent upstream."""
+
+    method: str
+    target: str
+    """Path and query as the upstream gets them."""
+    headers: CIMultiDict[str]
+    body: bytes | bytearray
+    stream: bool
+    started: float
+    """When the client's request came in, on the event loop's clock."""
+
+
+@define
+class Attempts:
+    """The attempts of one request."""
+
+    outgoing: Outgoing
+    pool: AccountPool
+    upstream: Upstream
+    timeouts: Timeouts
+    limits: Limits
+    mode: StreamMode
+    records: list[AttemptRecord] = field(factory=list)
+    current: StreamGuard | None = None
+    """Guard of the attempt that is under way, for its verdict should the client leave."""
+    _response: aiohttp.ClientResponse | None = field(default=None, init=False)
+
+    async def run(self) -> OpenStream | OpenBody | Refusal:
+        """Try accounts until one answers with content, or none is left.
+
+        Whoever gets an open answer has to close its response.
+        """
+        tried: set[str] = set()
+        per_class: dict[FaultClass, int] = {}
+        last: Refusal | None = None
+        while (account := self.pool.choose(tried)) is not None:
+            tried.add(account.id)
+            result = await self._try(account)
+            if not isinstance(result, Refusal):
+                return result
+            last = result
+            consequence = CONSEQUENCES[result.fault]
+            per_class[result.fault] = per_class.get(result.fault, 0) + 1
+            if not consequence.try_next_account or per_class[result.fault] == consequence.most_attempts:
+                break
+        if last is None:
+            return Refusal(
+                FaultClass.TRANSPORT,
+                ApiError(
+                    503,
+                    "This gateway has no upstream account. The operator has to add one, "
+                    "or to set GATEWAY_ANTHROPIC_API_KEY.",
+                    retry_after=30,
+                ),
+            )
+        return last
+
+    async def _try(self, account: Account) -> OpenStream | OpenBody | Refusal:
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        record = AttemptRecord(account.name)
+        self.records.append(record)
+        self._response = None
+        result: OpenStream | OpenBody | Refusal | None = None
+        try:
+            result = await self._exchange(account, record)
+        except UpstreamFault as fault:
+            result = Refusal(FaultClass.TRANSPORT, _unreachable(fault))
+        finally:
+            # Whatever is not handed out, a cancelled attempt included, is cut off at once: an upstream that
+            # goes on for nobody is billed all the same.
+            if self._response is not None and not isinstance(result, (OpenStream, OpenBody)):
+                self._response.close()
+            record.milliseconds = round((clock() - began) * 1000)
+        fault = result.fault if isinstance(result, Refusal) else None
+        record.fault = fault.value if fault else None
+        self.pool.report(account, fault)
+        return result
+
+    async def _exchange(self, account: Account, record: AttemptRecord) -> OpenStream | OpenBody | Refusal:
+        out = self.outgoing
+        headers = out.headers.copy()
+        if account.secret is not None:
+            account.provider.add_credential(headers, account.secret)
+        response = await self.upstream.send(out.method, account.provider.base_url, out.target, headers, out.body)
+        self._response = response
+        record.status = response.status
+        if response.status >= 400:  # noqa: PLR2004 - first error status
+            return await self._refused(account, response)
+        if response.status >= 300 or response.status < 200:  # noqa: PLR2004 - redirects and the unheard-of
+            return Refusal(
+                FaultClass.UPSTREAM,
+                ApiError(502, f"The upstream answered with status {response.status}, which is not followed."),
+            )
+        return await (self._open_stream(account, response) if out.stream else self._open_body(account, response))
+
+    async def _refused(self, account: Account, response: aiohttp.ClientResponse) -> Refusal:
+        parts, complete = await self._hold_body(response)
+        if not complete:
+            raise UpstreamFault("The upstream's error answer is too large.")
+        body = b"".join(parts)
+        response.release()
+        fault = account.provider.classify(response.status, response.headers, body)
+        if CONSEQUENCES[fault].hide_from_client and account.secret is not None:
+            return Refusal(
+                fault,
+                ApiError(
+                    503,
+                    f"The upstream does not accept the gateway's credential of account {account.name!r}. "
+                    "Your own key is fine; the operator has to renew the account.",
+                    retry_after=30,
+                ),
+            )
+        return Refusal(fault, UpstreamAnswer(response.status, self._client_headers(response), body))
+
+    async def _open_body(self, account: Account, response: aiohttp.ClientResponse) -> OpenBody:
+        parts, complete = await self._hold_body(response)
+        if complete:
+            response.release()
+        return OpenBody(account, response, self._client_headers(response), parts, complete)
+
+    async def _hold_body(self, response: aiohttp.ClientResponse) -> tuple[list[bytes], bool]:
+        """Read the body up to the bound; return what was read and whether it is all."""
+        parts: list[bytes] = []
+        size = 0
+        while size <= self.limits.held_body_bytes:
+            try:
+                async with asyncio.timeout(self.timeouts.upstream_idle_seconds):
+                    chunk = await response.content.readany()
+            except TimeoutError:
+                raise UpstreamFault("The upstream stopped in the middle of its answer.", timed_out=True) from None
+            except NETWORK_ERRORS:
+                raise UpstreamFault("The upstream's answer was cut off.") from None
+            if not chunk:
+                return parts, True
+            parts.append(chunk)
+            size += len(chunk)
+        return parts, False
+
+    async def _open_stream(self, account: Account, response: aiohttp.ClientResponse) -> OpenStream | Refusal:
+        """Hold a 200 stream until it shows content, fails, or has been silent for too long."""
+        read = decoding_reader(response)
+        if read is None:
+            raise UpstreamFault("The upstream compressed the stream in a way that cannot be read.")
+        guard = self.current = StreamGuard(
+            mode=self.mode.value,
+            max_event_bytes=self.limits.event_bytes,
+            request_id=response.headers.get(REQUEST_ID_HEADER),
+        )
+        opened = OpenStream(account, response, self._client_headers(response, streaming=True), guard, read)
+        clock = asyncio.get_running_loop().time
+        deadline = self.outgoing.started + self.timeouts.commit_deadline_seconds
+        size = 0
+        while True:
+            try:
+                async with asyncio.timeout(max(deadline - clock(), _LEAST_WAIT)):
+                    chunk = await read()
+            except TimeoutError:
+                opened.silent = True
+                return opened
+            except NETWORK_ERRORS:
+                raise UpstreamFault("The connection to the upstream broke before any content.") from None
+            if not chunk:
+                return self._ended_early(opened)
+            step = guard.feed(chunk)
+            opened.held.append(step.data)
+            opened.terminal = step.terminal
+            size += len(step.data)
+            if guard.committed or size > self.limits.event_bytes:
+                return opened
+            if guard.state is State.FAILED:
+                return self._failed_inside(account, opened)
+            if guard.state is State.VIOLATED:
+                if self.mode is StreamMode.OBSERVE:
+                    return opened
+                _, verdict = guard.finish()
+                return Refusal(FaultClass.UPSTREAM, _broken(f"broke the stream protocol: {verdict.violation}"))
+
+    def _ended_early(self, opened: OpenStream) -> OpenStream | Refusal:
+        if self.mode is StreamMode.OBSERVE:
+            return opened
+        _, verdict = opened.guard.finish(EndReason.EOF)
+        if verdict.events == 0:
+            return Refusal(FaultClass.UPSTREAM, _broken("answered 200 without any event of a stream"))
+        return Refusal(FaultClass.TRANSPORT, _broken("closed the stream before any content"))
+
+    def _failed_inside(self, account: Account, opened: OpenStream) -> Refusal:
+        """Give an error event that came before any content the status that it would have had before the 200."""
+        error = opened.guard.error or {}
+        kind = error.get("type")
+        kind = kind if isinstance(kind, str) else "api_error"
+        fault = account.provider.classify_error_type(kind)
+        opened.guard.finish()
+        if CONSEQUENCES[fault].hide_from_client and account.secret is not None:
+            return Refusal(fault, _broken("did not accept the gateway's credential"))
+        headers = opened.headers
+        headers["content-type"] = "application/json"
+        for name in ("x-accel-buffering", "cache-control", "content-encoding"):
+            headers.popall(name, None)
+        status = STATUS_BY_TYPE.get(kind, 500)
+        request_id = headers.get(REQUEST_ID_HEADER)
+        body = msgspec.json.encode({"type": "error", "error": error, "request_id": request_id})
+        return Refusal(fault, UpstreamAnswer(status, headers, body))
+
+    def _client_headers(self, response: aiohttp.ClientResponse, *, streaming: bool = False) -> CIMultiDict[str]:
+        headers = header_rules.to_client(response.headers, shared_account=self.pool.is_shared, streaming=streaming)
+        if streaming:
+            # The guard reads the stream in the clear, and in the clear it goes on.
+            headers.popall("content-encoding", None)
+        return headers
+
+
+def _unreachable(fault: UpstreamFault) -> ApiError:
+    status = 504 if fault.timed_out else 502
+    return ApiError(status, f"{fault.message} Try again in a moment.", retry_after=_RETRY_SOON)
+
+
+def _broken(what: str) -> ApiError:
+    return ApiError(502, f"The upstream {what}. Try again in a moment.", retry_after=_RETRY_SOON)
+
+
+def outcome_of(refusal: Refusal) -> Outcome | str:
+    """Return the ledger's word for a request that ended in a refusal."""
+    return "refused" if isinstance(refusal.answer, UpstreamAnswer) else Outcome.UPSTREAM_ERROR

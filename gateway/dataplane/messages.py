@@ -1,0 +1,244 @@
+"""The life of a request to `/claude/v1/*`, from admission to its record.
+
+Admit, attempt until the commit point, relay, settle. Each step is a module of its own; this one joins them and
+makes sure that there is exactly one record, whatever happens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from aiohttp import web
+from attrs import define, field
+
+from gateway.accounts.pool import AccountPool
+from gateway.config import ClientAuth, Settings
+from gateway.dataplane.admission import Admission
+from gateway.dataplane.answers import OpenBody, OpenStream, Refusal, UpstreamAnswer
+from gateway.dataplane.attempts import Attempts, Outgoing
+from gateway.dataplane.relay import ClientGone, StreamRelay, relay_body
+from gateway.dataplane.upstream import Upstream
+from gateway.ledger.record import Ledger, RequestRecord
+from gateway.telemetry.diagnostics import Diagnostics, body_hash, header_names
+from gateway.wire import headers as header_rules
+from gateway.wire.errors import REQUEST_ID_HEADER, ApiError, new_request_id
+from gateway.wire.requests import decode_body, read_facts
+from sse_fsm import EndReason, Outcome, Verdict
+
+__all__ = ["GATEWAY_REQUEST_ID_HEADER", "MessagesApi"]
+
+GATEWAY_REQUEST_ID_HEADER: Final = "x-gateway-request-id"
+"""On every answer: the id under which the gateway has the request in its log."""
+_CLIENT_CLOSED: Final = 499  # nginx's status for it; never sent, only recorded
+
+
+@define(eq=False)
+class MessagesApi:
+    """Serves `/claude/v1/*` with the accounts of a pool."""
+
+    settings: Settings
+    admission: Admission
+    pool: AccountPool
+    upstream: Upstream
+    ledger: Ledger
+    diagnostics: Diagnostics
+    relays: set[StreamRelay] = field(factory=set, init=False)
+    """Streams on their way, so that a shutdown can end them."""
+
+    async def create(self, request: web.BaseRequest, target: str) -> web.StreamResponse:
+        """Answer a request whose body names a model: messages and count_tokens."""
+        return await _Life(self, request, target, reads_body=True).run()
+
+    async def fetch(self, request: web.BaseRequest, target: str) -> web.StreamResponse:
+        """Answer a request without a body: models."""
+        return await _Life(self, request, target, reads_body=False).run()
+
+
+class _Life:
+    """One request."""
+
+    def __init__(self, api: MessagesApi, request: web.BaseRequest, target: str, *, reads_body: bool) -> None:
+        self._api = api
+        self._request = request
+        self._target = target
+        self._reads_body = reads_body
+        self._clock: Callable[[], float] = asyncio.get_running_loop().time
+        self._started = self._clock()
+        path = target.partition("?")[0]
+        self._record = RequestRecord(id=new_request_id(), route=f"{request.method} {path}", actor="unknown")
+        self._attempts: Attempts | None = None
+        self._settled = False
+
+    async def run(self) -> web.StreamResponse:
+        try:
+            try:
+                outgoing = await self._admit()
+            except ApiError as error:
+                return await self._reject(error)
+            return await self._serve(outgoing)
+        except (asyncio.CancelledError, ClientGone) as gone:
+            await self._settle_cancelled()
+            if isinstance(gone, ClientGone):
+                return web.Response(status=_CLIENT_CLOSED)  # goes nowhere: the connection is closed
+            raise
+
+    async def _admit(self) -> Outgoing:
+        api, request = self._api, self._request
+        actor = api.admission.authenticate(request)
+        self._record.actor = actor.name
+        body = bytearray()
+        stream = False
+        if self._reads_body:
+            body = await api.admission.read_body(request)
+            limit = api.settings.limits.request_body_bytes
+            facts = read_facts(decode_body(body, request.headers.get("content-encoding", ""), limit))
+            self._record.model, self._record.stream = facts.model, facts.stream
+            stream = facts.stream
+        if api.diagnostics.wants("requests"):
+            api.diagnostics.write(
+                "requests",
+                request_id=self._record.id,
+                body_bytes=len(body),
+                body_hash=body_hash(body),
+                header_names=header_names(request.headers),
+            )
+        headers = header_rules.to_upstream(
+            request.headers, keep_credentials=api.settings.client_auth is ClientAuth.PASSTHROUGH
+        )
+        return Outgoing(request.method, self._target, headers, body, stream, self._started)
+
+    async def _serve(self, outgoing: Outgoing) -> web.StreamResponse:
+        api = self._api
+        self._attempts = attempts = Attempts(
+            outgoing, api.pool, api.upstream, api.settings.timeouts, api.settings.limits, api.settings.stream_mode
+        )
+        self._record.attempts = attempts.records
+        result = await attempts.run()
+        self._write_attempts()
+        if isinstance(result, Refusal):
+            return await self._refuse(result)
+        self._record.upstream_request_id = result.headers.get(REQUEST_ID_HEADER)
+        self._record.milliseconds_to_content = self._elapsed()
+        try:
+            if isinstance(result, OpenStream):
+                return await self._relay(result)
+            return await self._pass_body(result)
+        finally:
+            result.response.close()
+
+    async def _relay(self, opened: OpenStream) -> web.StreamResponse:
+        request = self._request
+        response = self._response(opened.response.status, opened.headers)
+        await response.prepare(request)
+        self._record.status = response.status
+        relay = StreamRelay(request, opened, response, self._api.settings.timeouts)
+        self._api.relays.add(relay)
+        try:
+            await relay.run(self._settle_stream)
+        finally:
+            self._api.relays.discard(relay)
+            self._api.diagnostics.write(
+                "streams",
+                request_id=self._record.id,
+                state=opened.guard.state.name,
+                outcome=self._record.outcome,
+                events=self._record.events,
+                bytes_in=self._record.bytes_in,
+                bytes_out=self._record.bytes_out,
+                longest_gap_ms=round(relay.longest_gap * 1000),
+            )
+        return response
+
+    async def _pass_body(self, opened: OpenBody) -> web.StreamResponse:
+        self._record.status = opened.response.status
+        if opened.complete:
+            body = b"".join(opened.held)
+            response = web.Response(status=opened.response.status, body=body, headers=self._marked(opened.headers))
+            self._record.bytes_out = len(body)
+            await self._settle(Outcome.COMPLETE)
+            return response
+        streamed = self._response(opened.response.status, opened.headers)
+        complete = await relay_body(self._request, opened, streamed, self._api.settings.timeouts)
+        await self._settle(Outcome.COMPLETE if complete else Outcome.TRUNCATED)
+        return streamed
+
+    async def _refuse(self, refusal: Refusal) -> web.StreamResponse:
+        answer = refusal.answer
+        if isinstance(answer, ApiError):
+            return await self._reject(answer, outcome=Outcome.UPSTREAM_ERROR)
+        return await self._pass_refusal(answer)
+
+    async def _pass_refusal(self, answer: UpstreamAnswer) -> web.StreamResponse:
+        self._record.status = answer.status
+        self._record.upstream_request_id = answer.headers.get(REQUEST_ID_HEADER)
+        await self._settle("refused")
+        return web.Response(status=answer.status, body=answer.body, headers=self._marked(answer.headers))
+
+    async def _reject(self, error: ApiError, outcome: str = "rejected") -> web.StreamResponse:
+        self._record.status = error.status
+        self._record.reason = error.message
+        await self._settle(outcome)
+        headers = error.response_headers(self._record.id)
+        headers[GATEWAY_REQUEST_ID_HEADER] = self._record.id
+        response = web.Response(status=error.status, body=error.body(self._record.id), headers=headers)
+        if headers.get("connection") == "close":
+            response.force_close()
+        return response
+
+    def _response(self, status: int, headers: header_rules.Headers) -> web.StreamResponse:
+        return web.StreamResponse(status=status, headers=self._marked(headers))
+
+    def _marked(self, headers: header_rules.Headers) -> header_rules.Headers:
+        headers[GATEWAY_REQUEST_ID_HEADER] = self._record.id
+        return headers
+
+    async def _settle_stream(self, verdict: Verdict) -> None:
+        record = self._record
+        record.code = verdict.code
+        record.events = verdict.events
+        record.bytes_in, record.bytes_out = verdict.bytes_in, verdict.bytes_out
+        record.notes = verdict.notes
+        if verdict.violation is not None:
+            record.reason = str(verdict.violation)
+        elif verdict.reason not in (None, EndReason.EOF):
+            record.reason = verdict.reason
+        if verdict.message is not None:
+            record.stop_reason = verdict.message.get("stop_reason")
+            record.usage = verdict.message.get("usage")
+        await self._settle(verdict.outcome)
+
+    async def _settle_cancelled(self) -> None:
+        if self._settled:
+            return
+        self._record.status = self._record.status or _CLIENT_CLOSED
+        guard = self._attempts.current if self._attempts is not None else None
+        if guard is None:
+            await self._settle(Outcome.CANCELLED)
+        else:
+            _, verdict = guard.finish(EndReason.CANCELLED)
+            await self._settle_stream(verdict)
+
+    async def _settle(self, outcome: str) -> None:
+        if self._settled:
+            return
+        self._settled = True
+        self._record.outcome = str(outcome)
+        self._record.milliseconds = self._elapsed()
+        await self._api.ledger.settle(self._record)
+
+    def _write_attempts(self) -> None:
+        if self._api.diagnostics.wants("attempts"):
+            for attempt in self._record.attempts:
+                self._api.diagnostics.write(
+                    "attempts",
+                    request_id=self._record.id,
+                    account=attempt.account,
+                    status=attempt.status,
+                    fault=attempt.fault,
+                    ms=attempt.milliseconds,
+                )
+
+    def _elapsed(self) -> int:
+        return round((self._clock() - self._started) * 1000)
