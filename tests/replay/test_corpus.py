@@ -27,8 +27,8 @@ async def test_every_golden_message_is_played_byte_for_byte(upstream: ReplayUpst
 
 async def test_every_golden_error_is_played_with_its_status_headers_and_body(upstream: ReplayUpstream) -> None:
     for name in GOLDEN.names("error"):
-        recorded = json.loads(GOLDEN.read("error", name))
         answer = await ask(upstream, message(), fault=f"error:{name}")
+        recorded = json.loads(GOLDEN.read("error", name))
         assert answer.status == recorded["status"], name
         for header, value in recorded["headers"].items():
             if header.lower() != "content-length":
