@@ -10,6 +10,10 @@ Samples = Mapping[str, Sequence[float]]
 """Values of one relay by measure, one per round."""
 
 
+_WHOLE_PROCESSOR: Final = 0.9
+"""Share of a processor above which nobody else can have used much of it."""
+
+
 @attrs.frozen
 class Spread:
     """Median and quartiles of some values."""
@@ -68,6 +72,7 @@ class Measure:
 MEASURES: Final = (
     Measure("blast_streams_per_s", "blast: streams/s", at_least=0.80),
     Measure("blast_cpu_us_per_event", "blast: CPU us/event"),
+    Measure("blast_cpu_share", "blast: processors kept busy"),
     Measure("blast_first_content_p50_ms", "blast: first content p50, ms"),
     Measure("blast_first_content_p99_ms", "blast: first content p99, ms"),
     Measure("paced_cpu_us_per_event", "paced: CPU us/event", at_most=1.10),
@@ -109,6 +114,11 @@ _COMPARE: Final[Mapping[str, Callable[[float, float], float]]] = {
     "added": lambda own, yardstick: own - yardstick,
     "own": lambda own, _: own,
 }
+
+
+def undisturbed(yardstick: Samples) -> bool:
+    """Whether the yardstick, which a blast keeps busy all the time, had a processor for itself."""
+    return Spread.of(yardstick["blast_cpu_share"]).low >= _WHOLE_PROCESSOR
 
 
 def rows(yardstick: Samples, contender: Samples) -> list[Row]:
