@@ -130,7 +130,9 @@ class FrameDecoder:
         if first in _LINE_ENDS:
             return self._noise(self._whole_line_end(start + 1))
         end = self._find_end(start, comment=first == _COLON)
-        if (len(buffer) if end < 0 else end) - start > self._max:
+        # The LF of a last CR LF does not count, as it may come later and then is a frame of its own.
+        needed = len(buffer) if end < 0 else end - (buffer[end - 2 : end] == b"\r\n")
+        if needed - start > self._max:
             raise EventTooLarge(f"this event is longer than {self._max} bytes", event_number=0, offset=self.offset)
         if end < 0:
             return None
