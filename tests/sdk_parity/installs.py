@@ -1,4 +1,4 @@
-"""Installs the official SDKs that our accumulator is compared with, once per machine.
+"""Installs official clients for the tests that use them, once per machine.
 
 They go below `.cache/` of the repository, each into a directory named after what it holds, and appear there in
 one step: a directory that exists is complete, whoever else is installing at the same time.
@@ -19,7 +19,7 @@ from typing import Final
 
 from attrs import define
 
-__all__ = ["SDKS", "Sdk", "Unavailable"]
+__all__ = ["SDKS", "Sdk", "Unavailable", "find_program", "npm_packages", "python_sdk", "typescript_sdks"]
 
 _HERE: Final = Path(__file__).parent
 _CACHE: Final = _HERE.parents[1] / ".cache" / "sdk-parity"
@@ -52,10 +52,10 @@ class Sdk:
             Unavailable: it cannot be installed on this machine.
         """
         if self.language == "python":
-            path = {} if _is_importable(self) else {"PYTHONPATH": str(_python_sdk(self))}
+            path = {} if _is_importable(self) else {"PYTHONPATH": str(python_sdk(self))}
             return [sys.executable, "-W", "ignore", str(_HERE / "final_messages.py"), base_url], path
-        node = _find("node")
-        return [node, str(_HERE / "final_messages.cjs"), str(_typescript_sdks()), self.package, base_url], {}
+        node = find_program("node")
+        return [node, str(_HERE / "final_messages.cjs"), str(typescript_sdks()), self.package, base_url], {}
 
 
 def _typescript_versions() -> dict[str, str]:
@@ -81,7 +81,12 @@ def _is_importable(sdk: Sdk) -> bool:
         return False
 
 
-def _python_sdk(sdk: Sdk) -> Path:
+def python_sdk(sdk: Sdk) -> Path:
+    """Install a version of the Python SDK beside the environment's own; return what to put on PYTHONPATH.
+
+    Raises:
+        Unavailable: it cannot be installed on this machine.
+    """
     python = f"py{sys.version_info.major}{sys.version_info.minor}"
 
     def install(target: Path) -> list[str]:
@@ -91,19 +96,38 @@ def _python_sdk(sdk: Sdk) -> Path:
     return _installed(f"{sdk.package}-{sdk.version}-{python}", install)
 
 
-def _typescript_sdks() -> Path:
-    npm = _find("npm")
+def typescript_sdks() -> Path:
+    """Install the TypeScript SDKs; return the directory of their `package.json`.
+
+    Raises:
+        Unavailable: they cannot be installed on this machine.
+    """
+    return npm_packages(_PACKAGES)
+
+
+def npm_packages(manifest: Path) -> Path:
+    """Install what a `package.json` names, without running scripts; return the directory of `node_modules`.
+
+    Raises:
+        Unavailable: it cannot be installed on this machine.
+    """
+    npm = find_program("npm")
 
     def install(target: Path) -> list[str]:
-        shutil.copy(_PACKAGES, target)
+        shutil.copy(manifest, target / "package.json")
         flags = ["--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts", "--loglevel=error"]
         return [npm, "install", "--prefix", str(target), *flags]
 
-    digest = hashlib.sha256(_PACKAGES.read_bytes()).hexdigest()[:12]
+    digest = hashlib.sha256(manifest.read_bytes()).hexdigest()[:12]
     return _installed(f"npm-{digest}", install)
 
 
-def _find(program: str) -> str:
+def find_program(program: str) -> str:
+    """Return the path of a program.
+
+    Raises:
+        Unavailable: it is not installed.
+    """
     found = shutil.which(program)
     if found is None:
         raise Unavailable(f"{program} is not installed")
