@@ -50,12 +50,15 @@ class Gateway:
 
 
 @asynccontextmanager
-async def run_gateway(settings: Settings, *, reuse_port: bool = False) -> AsyncGenerator[Gateway, None]:
+async def run_gateway(
+    settings: Settings, *, reuse_port: bool = False, ledger: Ledger | None = None
+) -> AsyncGenerator[Gateway, None]:
     """Run the data plane for as long as the context lasts; drain it at the end.
 
     Args:
         settings: as loaded.
         reuse_port: let several processes listen on the same port.
+        ledger: where the records of requests go; default the log.
 
     Raises:
         SecretKeyError: the secret key cannot be used.
@@ -66,10 +69,11 @@ async def run_gateway(settings: Settings, *, reuse_port: bool = False) -> AsyncG
     store = ClientKeyStore(database_path(settings.database_url, settings.data_path))
     keys = KeyRing(pepper, await store.all() if settings.client_auth is ClientAuth.KEYS else ())
     pool = AccountPool(_accounts(settings))
-    ledger: Ledger = LogLedger()
     async with Upstream(settings.timeouts, settings.limits) as upstream, asyncio.TaskGroup() as tasks:
         admission = Admission(settings.client_auth, keys, pepper, settings.limits, settings.timeouts)
-        messages = MessagesApi(settings, admission, pool, upstream, ledger, Diagnostics(settings.diagnostics))
+        messages = MessagesApi(
+            settings, admission, pool, upstream, ledger or LogLedger(), Diagnostics(settings.diagnostics)
+        )
         data_plane = DataPlane(settings, messages)
         runner = web.ServerRunner(data_plane.make_server(), shutdown_timeout=_SHUTDOWN_SECONDS)
         await runner.setup()
