@@ -155,16 +155,37 @@ class FrameDecoder:
             return None
         end = match.end()
         del match  # it would keep a bytearray from growing
-        if end - start > self._max:
-            return None
         run = self._slice(start, end)
-        if not run.isascii():
-            try:
-                run.decode()
-            except UnicodeDecodeError:
-                return None
+        if not self._is_acceptable(run):
+            return None
         self._position = self._searched = end
         return run
+
+    def pass_run(self, chunk: bytes, pattern: re.Pattern[bytes]) -> bool:
+        """Feed and take `chunk` in one go, if nothing is pending and all of it is a run as for `take_run`.
+
+        Returns False, and has done nothing, where it is not.
+        """
+        buffered = len(self._buffer)
+        if self._position != buffered or self._after_cr or self._at_start or not chunk.endswith(b"}\n\n"):
+            return False
+        if pattern.fullmatch(chunk) is None or not self._is_acceptable(chunk):
+            return False
+        self._consumed += buffered + len(chunk)
+        self._buffer = b""
+        self._position = self._searched = 0
+        return True
+
+    def _is_acceptable(self, run: bytes) -> bool:
+        if len(run) > self._max:
+            return False
+        if run.isascii():
+            return True
+        try:
+            run.decode()
+        except UnicodeDecodeError:
+            return False
+        return True
 
     def _strip_bom(self) -> None:
         buffer = self._buffer

@@ -186,7 +186,13 @@ class StreamGuard:
         """
         if self._verdict is not None:
             raise RuntimeError("this guard has given its verdict; use one guard per stream")
-        self._bytes_in += len(chunk)
+        size = len(chunk)
+        self._bytes_in += size
+        # The live case: the chunk is one delta, or several, and nothing else.
+        run = self._run
+        if run is not None and self._decoder.pass_run(chunk, run):
+            self._bytes_out += size
+            return Step(chunk, b"", self._accept_run(chunk))
         before = self.machine.events
         released, terminal = self._judge(chunk)
         if self.mode is Mode.OBSERVE:
@@ -295,12 +301,15 @@ class StreamGuard:
             terminal.append(frame.raw)
         self._at_very_end = False
 
-    def _accept_run(self, run: bytes) -> None:
+    def _accept_run(self, run: bytes) -> int:
+        """Take note of a run of deltas; return how many they are."""
         self.committed = True
         # Strings in a run hold no raw line end, so blank lines are the ends of its events.
-        self.machine.count_deltas(run.count(b"\n\n"))
+        number = run.count(b"\n\n")
+        self.machine.count_deltas(number)
         if self._tool_input.wanted:
             self._tool_input.add_run(run)
+        return number
 
     def _remember(self, judged: JudgedEvent) -> None:
         """Keep what later events and the verdict need."""
@@ -311,7 +320,7 @@ class StreamGuard:
             if self._tool_input.wanted and isinstance(fragment, str):
                 self._tool_input.add(fragment)
         elif kind is EventKind.CONTENT_BLOCK_START:
-            self._open_block(payload["index"], payload["content_block"])
+            self._open_block(payload["index"], payload["content_block"], judged.frame.raw)
         elif kind is EventKind.CONTENT_BLOCK_STOP:
             self.committed = True
             self._run = None
@@ -328,7 +337,7 @@ class StreamGuard:
         if self.observer is not None:
             self.observer(judged)
 
-    def _open_block(self, index: int, block: dict[str, Any]) -> None:
+    def _open_block(self, index: int, block: dict[str, Any], raw: bytes) -> None:
         kind: str = block["type"]
         known = BLOCK_TYPES.get(kind)
         if known is None or known.starts_complete:
@@ -337,11 +346,11 @@ class StreamGuard:
             apply_fallback(self.message, block)
         if known is not None and "input_json_delta" in known.deltas:
             self._tool_input.begin(index)
-        spelling = _RUNS.get(kind)
-        if spelling is not None:
-            delta, appended_to = spelling
+        streamed = _RUNS.get(kind)
+        if streamed is not None and self.observer is None:
+            delta, appended_to = streamed
             if appended_to is None or isinstance(block.get(appended_to), str):
-                self._run = _run_pattern(index, delta)
+                self._run = _run_pattern(index, delta, spaced=b'"type": "' in raw)
 
     def _stop_at(self, violation: ProtocolViolation) -> bytes:
         if isinstance(violation, EventTooLarge):
@@ -369,21 +378,27 @@ _RUNS: Final[dict[str, tuple[str, str | None]]] = {
 
 
 @lru_cache(maxsize=256)
-def _run_pattern(index: int, delta: str) -> re.Pattern[bytes]:
-    """Compile the pattern of a run of deltas of one block, in the API's own spelling.
+def _run_pattern(index: int, delta: str, *, spaced: bool) -> re.Pattern[bytes]:
+    """Compile the pattern of a run of deltas of one block, spelled as the block's start was.
 
-    Possessive quantifiers keep it linear. Surrogate escapes are left to the slow path.
+    The API writes no spaces between tokens, many other JSON writers one; both may pad before the last braces.
+    Possessive quantifiers keep the time linear. Surrogate escapes are left to the slow path.
     """
     value = DELTA_TYPES[delta][0]
-    characters = rb'[^"\\\x00-\x1f]++'
-    escapes = rb'\\(?:["\\/bfnrt]|u(?![dD][89a-fA-F])[0-9a-fA-F]{4})'
+    characters = rb'[^"\\\x00-\x1f]*+'
+    escape = rb'\\(?:["\\/bfnrt]|u(?![dD][89a-fA-F])[0-9a-fA-F]{4})'
+    space = b" " if spaced else b""
+    head = b'{"type":_"content_block_delta",_"index":_%d,_"delta":_{"type":_"%b",_"%b":_"'
+    literal = re.escape(
+        head.replace(b":_", b":" + space).replace(b",_", b"," + space) % (index, delta.encode(), value.encode())
+    )
     event = (
-        rb"event: content_block_delta\n"
-        rb'data: \{"type": ?"content_block_delta", ?"index": ?%d, ?"delta": ?'
-        rb'\{"type": ?"%b", ?"%b": ?"(?:%b|%b)*+" *+\} *+\}\n\n'
-    ) % (index, delta.encode(), value.encode(), characters, escapes)
-    return re.compile(rb"(?:%b){1,%d}+" % (event, _RUN_LENGTH))
-
-
-_RUN_LENGTH: Final = 512
-"""Events in one run at most, so that one match stays short whatever chunk it is given."""
+        rb"event: content_block_delta\ndata: "
+        + literal
+        + characters
+        + rb"(?:"
+        + escape
+        + characters
+        + rb')*+" *+\} *+\}\n\n'
+    )
+    return re.compile(rb"(?:" + event + rb")++")
