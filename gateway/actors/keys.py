@@ -105,6 +105,5 @@ def presented_credential(headers: CIMultiDictProxy[str]) -> str | None:
         raise ApiError(
             401,
             "x-api-key and Authorization carry different credentials; send one of them, or the same in both",
-            should_retry=False,
         )
     return found.pop() if found else None

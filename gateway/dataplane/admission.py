@@ -31,7 +31,7 @@ class Admission:
         """Return the actor of a request.
 
         Raises:
-            ApiError: 401, with `x-should-retry: false` because the same request would fail again.
+            ApiError: 401.
         """
         if self.mode is ClientAuth.OFF:
             return ANONYMOUS
@@ -40,7 +40,6 @@ class Admission:
             raise ApiError(
                 401,
                 "No credential came with the request. Send it as `x-api-key` or as `Authorization: Bearer`.",
-                should_retry=False,
             )
         if self.mode is ClientAuth.PASSTHROUGH:
             # The credential itself is neither kept nor logged; its keyed hash tells clients apart.
@@ -50,7 +49,6 @@ class Admission:
             raise ApiError(
                 401,
                 "This gateway does not know that key. Make one with `gateway keys create --name NAME`.",
-                should_retry=False,
             )
         return actor
 

@@ -44,7 +44,8 @@ TYPE_BY_STATUS: Final[Mapping[int, str]] = {
     504: "timeout_error",
     529: "overloaded_error",
 }
-"""Error type of each status. 405, 408, 415, 502 and 503 are not documented; these are the nearest."""
+"""Error type of each status. 405, 408, 415, 502 and 503 are not documented; these are the nearest. Any other
+status has the type of its family: `invalid_request_error` below 500, `api_error` from there on."""
 
 STATUS_BY_TYPE: Final[Mapping[str, int]] = {
     "invalid_request_error": 400,
@@ -60,6 +61,8 @@ STATUS_BY_TYPE: Final[Mapping[str, int]] = {
     "overloaded_error": 529,
 }
 """Status that an error inside a 200 stream would have had before it; any other type is a 500."""
+
+_TERMINAL: Final = frozenset(range(400, 500)) - {408, 409, 429}
 
 
 def new_request_id() -> str:
@@ -81,12 +84,16 @@ class ApiError(Exception):
     retry_after: int | None = None
     """Whole seconds. Claude Code waits up to 60 and gives up at once on more."""
     should_retry: bool | None = None
-    """`x-should-retry`, which overrides what SDKs make of the status."""
+    """`x-should-retry`, which overrides what SDKs make of the status. By default false where the same request
+    would fail again, because Claude Code repeats even a 400 or 401 without it, and absent elsewhere."""
     headers: dict[str, str] = field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
-        """Fill in the type."""
-        self.kind = self.kind or TYPE_BY_STATUS.get(self.status, "api_error")
+        """Fill in the type and the advice."""
+        family = "invalid_request_error" if self.status < 500 else "api_error"  # noqa: PLR2004 - the server's own faults
+        self.kind = self.kind or TYPE_BY_STATUS.get(self.status, family)
+        if self.should_retry is None and self.status in _TERMINAL:
+            self.should_retry = False
 
     def response_headers(self, request_id: str) -> dict[str, str]:
         """Return the headers of this answer."""
