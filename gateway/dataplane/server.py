@@ -23,6 +23,9 @@ _log = get_logger(__name__)
 
 _PREFIX: Final = "/claude"
 _MODEL: Final = re.compile(r"/v1/models/(?!\.{1,2}$)[A-Za-z0-9._:@~-]{1,256}")
+# RFC 9112, section 3.2.2: a server takes a target in absolute form too. Its host is as little of interest here
+# as the Host header is.
+_ORIGIN: Final = re.compile(r"\Ahttps?://[^/?#]*(?=/)", re.IGNORECASE)
 _LINGER_SECONDS: Final = 2.0
 _READ_BUFFER: Final = 64 * 1024
 
@@ -175,7 +178,7 @@ class DataPlane:
                 relay.end(EndReason.SHUTDOWN)
 
     async def _dispatch(self, request: web.BaseRequest) -> web.StreamResponse:
-        path, question, query = request.raw_path.partition("?")
+        path, question, query = _ORIGIN.sub("", request.raw_path, count=1).partition("?")
         methods = self._routes.get(path)
         if methods is None and path.startswith(_PREFIX) and _MODEL.fullmatch(path, len(_PREFIX)):
             methods = {"GET": self.messages.fetch}
