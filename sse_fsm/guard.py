@@ -125,7 +125,7 @@ class Verdict:
 Observer = Callable[[JudgedEvent], None]
 
 
-@define(eq=False)
+@define(eq=False, on_setattr=[])  # converting at each assignment would cost more than the judging
 class StreamGuard:
     """Judges a stream chunk by chunk and says what may leave.
 
@@ -148,6 +148,7 @@ class StreamGuard:
     _decoder: FrameDecoder = field(init=False)
     _tool_input: ToolInputCheck = field(factory=ToolInputCheck, init=False)
     _run: re.Pattern[bytes] | None = field(default=None, init=False)
+    _run_index: bytes = field(default=b"", init=False)
     _ended: bool = field(default=False, init=False)
     _at_very_end: bool = field(default=False, init=False)
     _bytes_in: int = field(default=0, init=False)
@@ -190,7 +191,7 @@ class StreamGuard:
         self._bytes_in += size
         # The live case: the chunk is one delta, or several, and nothing else.
         run = self._run
-        if run is not None and self._decoder.pass_run(chunk, run):
+        if run is not None and self._decoder.pass_run(chunk, run, self._run_index):
             self._bytes_out += size
             return Step(chunk, b"", self._accept_run(chunk))
         before = self.machine.events
@@ -258,12 +259,12 @@ class StreamGuard:
         decoder.feed(chunk)
         released: list[bytes] = []
         terminal: list[bytes] = []
-        try_runs = self.observer is None
+        try_runs = True
         try:
             while True:
                 missed = False
                 if try_runs and self._run is not None and decoder.is_fresh:
-                    run = decoder.take_run(self._run)
+                    run = decoder.take_run(self._run, self._run_index)
                     if run is not None:
                         self._accept_run(run)
                         released.append(run)
@@ -279,8 +280,11 @@ class StreamGuard:
                 judged = machine.receive(frame)
                 self._remember(judged)
                 # A delta that no run begins with is in another spelling, and so will be its neighbours: to
-                # ask for each of them would cost more than it could save.
-                try_runs = try_runs and not (missed and judged.kind is EventKind.CONTENT_BLOCK_DELTA)
+                # ask for each of them in this block would cost more than it could save.
+                if missed and judged.kind is EventKind.CONTENT_BLOCK_DELTA:
+                    try_runs = False
+                elif judged.kind is EventKind.CONTENT_BLOCK_START:
+                    try_runs = self._run is not None
                 if judged.after in _ENDS:
                     self._ended = self._at_very_end = True
                     self._run = None
@@ -350,7 +354,8 @@ class StreamGuard:
         if streamed is not None and self.observer is None:
             delta, appended_to = streamed
             if appended_to is None or isinstance(block.get(appended_to), str):
-                self._run = _run_pattern(index, delta, spaced=b'"type": "' in raw)
+                self._run = _run_pattern(delta, spaced=b'"type": "' in raw)
+                self._run_index = b"%d" % index
 
     def _stop_at(self, violation: ProtocolViolation) -> bytes:
         if isinstance(violation, EventTooLarge):
@@ -358,6 +363,7 @@ class StreamGuard:
                 violation.reason, event_number=self.machine.events + 1, offset=violation.offset
             )
         self.machine.violate(violation)
+        self._run = None
         if self._ended:
             return b""
         self._ended = True
@@ -377,9 +383,9 @@ _RUNS: Final[dict[str, tuple[str, str | None]]] = {
 """Per block type the delta that comes in runs, and the block's field that it is appended to."""
 
 
-@lru_cache(maxsize=256)
-def _run_pattern(index: int, delta: str, *, spaced: bool) -> re.Pattern[bytes]:
-    """Compile the pattern of a run of deltas of one block, spelled as the block's start was.
+@lru_cache(maxsize=16)
+def _run_pattern(delta: str, *, spaced: bool) -> re.Pattern[bytes]:
+    """Compile the pattern of a run of deltas of one block; its first group is the block's index.
 
     The API writes no spaces between tokens, many other JSON writers one; both may pad before the last braces.
     Possessive quantifiers keep the time linear. Surrogate escapes are left to the slow path.
@@ -387,18 +393,14 @@ def _run_pattern(index: int, delta: str, *, spaced: bool) -> re.Pattern[bytes]:
     value = DELTA_TYPES[delta][0]
     characters = rb'[^"\\\x00-\x1f]*+'
     escape = rb'\\(?:["\\/bfnrt]|u(?![dD][89a-fA-F])[0-9a-fA-F]{4})'
+    spelling = b'{"type":_"content_block_delta",_"index":_%%b,_"delta":_{"type":_"%b",_"%b":_"' % (
+        delta.encode(),
+        value.encode(),
+    )
     space = b" " if spaced else b""
-    head = b'{"type":_"content_block_delta",_"index":_%d,_"delta":_{"type":_"%b",_"%b":_"'
-    literal = re.escape(
-        head.replace(b":_", b":" + space).replace(b",_", b"," + space) % (index, delta.encode(), value.encode())
+    head = re.escape(
+        b"event: content_block_delta\ndata: " + spelling.replace(b":_", b":" + space).replace(b",_", b"," + space)
     )
-    event = (
-        rb"event: content_block_delta\ndata: "
-        + literal
-        + characters
-        + rb"(?:"
-        + escape
-        + characters
-        + rb')*+" *+\} *+\}\n\n'
-    )
-    return re.compile(rb"(?:" + event + rb")++")
+    tail = characters + rb"(?:" + escape + characters + rb')*+" *+\} *+\}\n\n'
+    first, more = head % rb"(0|[1-9][0-9]{0,8})", head % rb"\1"
+    return re.compile(first + tail + rb"(?:" + more + tail + rb")*+")
