@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final
+from collections.abc import Awaitable, Callable
+from typing import Final
 
 from aiohttp import web
-from aiohttp.http_exceptions import BadHttpMethod
 from attrs import define, field
 
 from gateway.config import Settings
-from gateway.dataplane.messages import GATEWAY_REQUEST_ID_HEADER, MessagesApi
+from gateway.dataplane.connections import ConnectionServer, Patience, error_response
+from gateway.dataplane.messages import MessagesApi
 from gateway.telemetry.logs import get_logger
 from gateway.wire.errors import SERVER_NAME, ApiError, new_request_id
 from sse_fsm import EndReason
@@ -30,83 +30,6 @@ _LINGER_SECONDS: Final = 2.0
 _READ_BUFFER: Final = 64 * 1024
 
 Handler = Callable[[web.BaseRequest, str], Awaitable[web.StreamResponse]]
-
-
-class _Connection(web.RequestHandler):
-    """A client connection that has to send its first request head in time, and gets errors in our form."""
-
-    __slots__ = ("_head_seconds", "_head_timer")
-
-    def __init__(self, manager: web.Server, *, head_seconds: float, **kwargs: Any) -> None:
-        super().__init__(manager, **kwargs)
-        self._head_seconds = head_seconds
-        self._head_timer: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        self._head_timer = self._loop.call_later(self._head_seconds, self._expire_head)
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        self._stop_head_timer()
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if self._head_timer is not None and self._request_count:
-            self._stop_head_timer()
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,  # noqa: ARG002 - the parser's text may quote what the client sent
-    ) -> web.StreamResponse:
-        """Answer what is no valid HTTP, or what went wrong in here, in Anthropic's envelope."""
-        if request.writer.output_size > 0:
-            raise ConnectionError("the answer has begun; all that is left is to close the connection")
-        if status >= 500:  # noqa: PLR2004 - our own faults
-            _log.error("request handler failed", exception=type(exc).__name__, exc_info=exc)
-            error = ApiError(status, "The gateway failed to handle this request; its log says why.")
-        else:
-            if not isinstance(exc, BadHttpMethod):
-                _log.debug("not valid HTTP", exception=type(exc).__name__)
-            error = ApiError(status, f"The request is not valid HTTP ({type(exc).__name__}).")
-        response = _answer(error)
-        response.force_close()
-        return response
-
-    def _expire_head(self) -> None:
-        self._head_timer = None
-        if self.transport is None:
-            return
-        request_id = new_request_id()
-        error = ApiError(408, "The request head did not arrive in time.")
-        body = error.body(request_id)
-        head = [f"{name}: {value}" for name, value in error.response_headers(request_id).items()]
-        head += [f"content-length: {len(body)}", "connection: close"]
-        self.transport.write("\r\n".join(["HTTP/1.1 408 Request Timeout", *head, "", ""]).encode() + body)
-        self.force_close()
-
-    def _stop_head_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
-
-
-class _Server(web.Server):
-    """aiohttp's low-level server with our connections.
-
-    Its own factory falls back to default options, with a warning, when it does not know one of them; this one
-    fails instead.
-    """
-
-    def __init__(self, handler: Any, *, options: Mapping[str, Any], **kwargs: Any) -> None:
-        super().__init__(handler, **kwargs)
-        self._options = options
-
-    def __call__(self) -> web.RequestHandler:
-        return _Connection(self, loop=self._loop, **self._options)
 
 
 @define(eq=False)
@@ -137,12 +60,12 @@ class DataPlane:
     def make_server(self) -> web.Server:
         """Return the server to be put behind listening sockets."""
         limits, timeouts = self.settings.limits, self.settings.timeouts
-        return _Server(
+        return ConnectionServer(
             self.handle,
+            patience=Patience(timeouts.request_head_seconds, timeouts.client_stalled_seconds),
             # Without it an upstream runs on, and is billed, until it next speaks to a client that has gone.
             handler_cancellation=True,
             options={
-                "head_seconds": timeouts.request_head_seconds,
                 "access_log": None,
                 "auto_decompress": False,
                 "keepalive_timeout": timeouts.keepalive_seconds,
@@ -160,7 +83,7 @@ class DataPlane:
         try:
             return await self._dispatch(request)
         except ApiError as error:
-            return _answer(error)
+            return error_response(error, new_request_id())
         finally:
             self._active -= 1
             if not self._active:
@@ -210,13 +133,6 @@ async def _hello(_request: web.BaseRequest, _target: str) -> web.StreamResponse:
 def _json(status: int, body: bytes) -> web.Response:
     headers = {"content-type": "application/json", "cache-control": "no-store", "server": SERVER_NAME}
     return web.Response(status=status, body=body, headers=headers)
-
-
-def _answer(error: ApiError) -> web.Response:
-    request_id = new_request_id()
-    headers = error.response_headers(request_id)
-    headers[GATEWAY_REQUEST_ID_HEADER] = request_id
-    return web.Response(status=error.status, body=error.body(request_id), headers=headers)
 
 
 def _short(text: str) -> str:

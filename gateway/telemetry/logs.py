@@ -9,18 +9,29 @@ import logging
 import queue
 import sys
 import threading
+import traceback
 from typing import Any, Final, TextIO
 
 import structlog
 
-__all__ = ["configure_logs", "get_logger"]
+__all__ = ["close_logs", "configure_logs", "exception_facts", "get_logger"]
 
 _QUEUE_LINES: Final = 10_000
+_TRACE_LENGTH: Final = 12  # innermost frames
 
 
 def get_logger(name: str) -> Any:
     """Return a structlog logger that carries the name of its module."""
     return structlog.get_logger(module=name)
+
+
+def exception_facts(error: BaseException | None) -> dict[str, Any]:
+    """Return what may be logged of an exception: its type and where it came from, never its arguments."""
+    if error is None:
+        return {}
+    frames = traceback.walk_tb(error.__traceback__)
+    places = [f"{frame.f_code.co_filename}:{line} {frame.f_code.co_name}" for frame, line in frames]
+    return {"exception": type(error).__name__, "trace": places[-_TRACE_LENGTH:]}
 
 
 class _QueuedWriter:
@@ -73,11 +84,16 @@ class _QueuedLogger:
 
 
 class _StandardLibraryBridge(logging.Handler):
-    """Takes the few records that libraries log; their text only, since arguments may hold request data."""
+    """Takes the few records that libraries log.
+
+    Only the first line of their text, without its arguments: both may hold request data, such as the repr of an
+    exception that asyncio puts behind its own words.
+    """
 
     def emit(self, record: logging.LogRecord) -> None:
-        kind = record.exc_info[0].__name__ if record.exc_info and record.exc_info[0] else None
-        structlog.get_logger(module=record.name).log(record.levelno, str(record.msg), exception=kind)
+        text = str(record.msg).partition("\n")[0]
+        facts = exception_facts(record.exc_info[1]) if record.exc_info else {}
+        structlog.get_logger(module=record.name).log(record.levelno, text, **facts)
 
 
 _writers: list[_QueuedWriter] = []

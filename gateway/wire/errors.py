@@ -14,6 +14,7 @@ import msgspec
 from attrs import define, field
 
 __all__ = [
+    "GATEWAY_REQUEST_ID_HEADER",
     "REQUEST_ID_HEADER",
     "SERVER_NAME",
     "STATUS_BY_TYPE",
@@ -24,6 +25,8 @@ __all__ = [
 ]
 
 REQUEST_ID_HEADER: Final = "request-id"
+GATEWAY_REQUEST_ID_HEADER: Final = "x-gateway-request-id"
+"""On every answer: the id under which the gateway has the request in its log."""
 SERVER_NAME: Final = "claude-stream-gateway"
 
 TYPE_BY_STATUS: Final[Mapping[int, str]] = {

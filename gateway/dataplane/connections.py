@@ -1,0 +1,182 @@
+"""Client connections: how long a client may take to send a request head and to take an answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+from aiohttp.http_exceptions import BadHttpMethod
+from attrs import define
+
+from gateway.telemetry.logs import exception_facts, get_logger
+from gateway.wire.errors import GATEWAY_REQUEST_ID_HEADER, ApiError, new_request_id
+
+__all__ = ["ClientConnection", "ConnectionServer", "Patience", "error_response"]
+
+_log = get_logger(__name__)
+
+
+@define(frozen=True)
+class Patience:
+    """How long a client may keep a connection waiting, in seconds."""
+
+    head_seconds: float
+    """For the first request head of a connection."""
+    stalled_seconds: float
+    """For a client that takes nothing of what is there for it."""
+
+
+class ClientConnection(web.RequestHandler):
+    """A client connection that has to send its first request head in time, and to take what it asked for.
+
+    Errors of HTTP itself are answered in Anthropic's envelope.
+    """
+
+    __slots__ = ("_head_timer", "_patience", "_socket", "_stall_timer", "_taken_before", "stalled")
+
+    def __init__(self, manager: web.Server, *, patience: Patience, **kwargs: Any) -> None:
+        """Serve one connection; `kwargs` are aiohttp's options."""
+        super().__init__(manager, **kwargs)
+        self._patience = patience
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._stall_timer: asyncio.TimerHandle | None = None
+        self._taken_before = 0
+        self._socket: asyncio.Transport | None = None
+        self.stalled = False
+        """Whether the client was given up because it took nothing."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Start the timer for the first request head."""
+        super().connection_made(transport)
+        # The base class forgets its transport when it closes it, though bytes may still wait in there.
+        self._socket = self.transport
+        self._head_timer = self._loop.call_later(self._patience.head_seconds, self._expire_head)
+        if self._task_handler is not None:
+            self._task_handler.add_done_callback(self._watch_close)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Stop all timers."""
+        self._socket = None
+        self._stop_head_timer()
+        self._stop_stall_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Stop the timer once a request head is complete."""
+        super().data_received(data)
+        if self._head_timer is not None and self._request_count:
+            self._stop_head_timer()
+
+    def pause_writing(self) -> None:
+        """Watch a client that reads more slowly than it is written to."""
+        super().pause_writing()
+        self._taken_before = self._taken()
+        self._start_stall_timer()
+
+    def resume_writing(self) -> None:
+        """Stop watching."""
+        self._stop_stall_timer()
+        super().resume_writing()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002 - the parser's text may quote what the client sent
+    ) -> web.StreamResponse:
+        """Answer what is no valid HTTP, or what went wrong in here, in Anthropic's envelope."""
+        if status >= 500:  # noqa: PLR2004 - our own faults
+            _log.error("request handler failed", **exception_facts(exc))
+        if request.writer.output_size > 0:
+            raise ConnectionError("the answer has begun; all that is left is to close the connection")
+        if status >= 500:  # noqa: PLR2004 - our own faults
+            error = ApiError(status, "The gateway failed to handle this request; its log says why.")
+        else:
+            if not isinstance(exc, BadHttpMethod):
+                _log.debug("not valid HTTP", exception=type(exc).__name__)
+            error = ApiError(status, f"The request is not valid HTTP ({type(exc).__name__}).")
+        response = error_response(error, new_request_id())
+        response.force_close()
+        return response
+
+    def _expire_head(self) -> None:
+        self._head_timer = None
+        if self.transport is None:
+            return
+        request_id = new_request_id()
+        error = ApiError(408, "The request head did not arrive in time.")
+        body = error.body(request_id)
+        head = [f"{name}: {value}" for name, value in error.response_headers(request_id).items()]
+        head += [f"content-length: {len(body)}", "connection: close"]
+        self.transport.write("\r\n".join(["HTTP/1.1 408 Request Timeout", *head, "", ""]).encode() + body)
+        self.force_close()
+
+    def _stop_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _taken(self) -> int:
+        """Bytes of the running answer that have left for the client; only differences mean something."""
+        if self._socket is None:
+            return 0
+        written = self._current_request.writer.output_size if self._current_request is not None else 0
+        return written - self._socket.get_write_buffer_size()
+
+    def _start_stall_timer(self) -> None:
+        self._stop_stall_timer()
+        self._stall_timer = self._loop.call_later(self._patience.stalled_seconds, self._expire_client)
+
+    def _stop_stall_timer(self) -> None:
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None
+
+    def _expire_client(self) -> None:
+        self._stall_timer = None
+        if self._socket is None:
+            return
+        taken = self._taken()
+        if taken > self._taken_before:
+            self._taken_before = taken
+            self._start_stall_timer()
+            return
+        self.stalled = True
+        self._socket.abort()
+
+    def _watch_close(self, _handler: asyncio.Task[None]) -> None:
+        """Give a closing connection a limited time: its last bytes may never be taken."""
+        if self._socket is not None:
+            self._taken_before = self._taken()
+            self._start_stall_timer()
+
+
+class ConnectionServer(web.Server):
+    """aiohttp's low-level server with our connections.
+
+    Its own factory falls back to default options, with a warning, when it does not know one of them; this one
+    fails instead.
+    """
+
+    def __init__(self, handler: Any, *, patience: Patience, options: Mapping[str, Any], **kwargs: Any) -> None:
+        """Serve `handler`; `options` are those of aiohttp's connections, `kwargs` those of its server."""
+        super().__init__(handler, **kwargs)
+        self._patience = patience
+        self._options = options
+
+    def __call__(self) -> web.RequestHandler:
+        """Return the protocol of a new connection."""
+        return ClientConnection(self, patience=self._patience, loop=self._loop, **self._options)
+
+
+def error_response(error: ApiError, request_id: str) -> web.Response:
+    """Return an answer that the gateway gives in its own name."""
+    headers = error.response_headers(request_id)
+    headers[GATEWAY_REQUEST_ID_HEADER] = request_id
+    response = web.Response(status=error.status, body=error.body(request_id), headers=headers)
+    if headers.get("connection") == "close":
+        response.force_close()
+    return response
