@@ -142,16 +142,17 @@ class FrameDecoder:
         event, data = _fields(raw)
         return Frame(raw, self.offset - len(raw), event, data)
 
-    def take_run(self, pattern: re.Pattern[bytes]) -> bytes | None:
+    def take_run(self, pattern: re.Pattern[bytes], key: bytes) -> bytes | None:
         """Take the frames that `pattern` matches from here on, if they are UTF-8 and not too long.
 
-        The pattern must match only whole frames that end in LF LF. This is the door for fast paths; it changes
-        nothing about what later calls of `next_frame` return. To be called only while `is_fresh`: a frame of
-        which a part was looked at before would be looked at again, and the time would not be linear.
+        The pattern must match only whole frames that end in LF LF; its first group must be `key`. This is the
+        door for fast paths; it changes nothing about what later calls of `next_frame` return. To be called
+        only while `is_fresh`: a frame of which a part was looked at before would be looked at again, and the
+        time would not be linear.
         """
         start = self._position
         match = pattern.match(self._buffer, start)
-        if match is None:
+        if match is None or match[1] != key:
             return None
         end = match.end()
         del match  # it would keep a bytearray from growing
@@ -161,7 +162,7 @@ class FrameDecoder:
         self._position = self._searched = end
         return run
 
-    def pass_run(self, chunk: bytes, pattern: re.Pattern[bytes]) -> bool:
+    def pass_run(self, chunk: bytes, pattern: re.Pattern[bytes], key: bytes) -> bool:
         """Feed and take `chunk` in one go, if nothing is pending and all of it is a run as for `take_run`.
 
         Returns False, and has done nothing, where it is not.
@@ -169,7 +170,8 @@ class FrameDecoder:
         buffered = len(self._buffer)
         if self._position != buffered or self._after_cr or self._at_start or not chunk.endswith(b"}\n\n"):
             return False
-        if pattern.fullmatch(chunk) is None or not self._is_acceptable(chunk):
+        match = pattern.fullmatch(chunk)
+        if match is None or match[1] != key or not self._is_acceptable(chunk):
             return False
         self._consumed += buffered + len(chunk)
         self._buffer = b""

@@ -149,6 +149,7 @@ class StreamGuard:
     _tool_input: ToolInputCheck = field(factory=ToolInputCheck, init=False)
     _run: re.Pattern[bytes] | None = field(default=None, init=False)
     _run_index: bytes = field(default=b"", init=False)
+    _try_runs: bool = field(default=True, init=False)
     _ended: bool = field(default=False, init=False)
     _at_very_end: bool = field(default=False, init=False)
     _bytes_in: int = field(default=0, init=False)
@@ -253,47 +254,54 @@ class StreamGuard:
 
     def _judge(self, chunk: bytes) -> tuple[bytes, bytes]:
         """Return what `chunk` releases, and the event that ends the stream if it is in there."""
-        decoder, machine = self._decoder, self.machine
-        if machine.state is State.VIOLATED:
+        decoder = self._decoder
+        if self.machine.state is State.VIOLATED:
             return b"", b""
         decoder.feed(chunk)
         released: list[bytes] = []
         terminal: list[bytes] = []
-        try_runs = True
+        self._try_runs = True
         try:
             while True:
-                missed = False
-                if try_runs and self._run is not None and decoder.is_fresh:
-                    run = decoder.take_run(self._run, self._run_index)
-                    if run is not None:
-                        self._accept_run(run)
-                        released.append(run)
-                        continue
-                    missed = True
+                run = self._take_run()
+                if run is not None:
+                    released.append(run)
+                    continue
                 frame = decoder.next_frame()
                 if frame is None:
                     break
                 if frame.is_noise:
                     self._pass_noise(frame, released, terminal)
-                    continue
-                self._at_very_end = False
-                judged = machine.receive(frame)
-                self._remember(judged)
-                # A delta that no run begins with is in another spelling, and so will be its neighbours: to
-                # ask for each of them in this block would cost more than it could save.
-                if missed and judged.kind is EventKind.CONTENT_BLOCK_DELTA:
-                    try_runs = False
-                elif judged.kind is EventKind.CONTENT_BLOCK_START:
-                    try_runs = self._run is not None
-                if judged.after in _ENDS:
-                    self._ended = self._at_very_end = True
-                    self._run = None
+                elif self._receive(frame) in _ENDS:
                     terminal.append(frame.raw)
                 else:
                     released.append(frame.raw)
         except ProtocolViolation as violation:
             terminal.append(self._stop_at(violation))
         return released[0] if len(released) == 1 else b"".join(released), b"".join(terminal)
+
+    def _take_run(self) -> bytes | None:
+        if self._run is None or not self._try_runs or not self._decoder.is_fresh:
+            return None
+        run = self._decoder.take_run(self._run, self._run_index)
+        if run is None:
+            # A delta that no run begins with is in another spelling, and so will be its neighbours: to ask for
+            # each of them would cost more than it could save.
+            self._try_runs = False
+        else:
+            self._accept_run(run)
+        return run
+
+    def _receive(self, frame: Frame) -> State:
+        self._at_very_end = False
+        judged = self.machine.receive(frame)
+        self._remember(judged)
+        if judged.kind is not EventKind.CONTENT_BLOCK_DELTA:
+            self._try_runs = True
+        if judged.after in _ENDS:
+            self._ended = self._at_very_end = True
+            self._run = None
+        return judged.after
 
     def _pass_noise(self, frame: Frame, released: list[bytes], terminal: list[bytes]) -> None:
         if not self._ended:
