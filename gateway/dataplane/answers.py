@@ -11,7 +11,7 @@ from multidict import CIMultiDict
 from gateway.accounts.account import Account
 from gateway.providers.base import FaultClass
 from gateway.wire.errors import ApiError
-from sse_fsm import StreamGuard
+from sse_fsm import StreamGuard, Verdict
 
 __all__ = ["OpenBody", "OpenStream", "Refusal"]
 
@@ -54,6 +54,8 @@ class Refusal:
 
     fault: FaultClass
     answer: UpstreamAnswer | ApiError
+    verdict: Verdict | None = None
+    """On a stream that broke before any content."""
 
     @property
     def status(self) -> int:

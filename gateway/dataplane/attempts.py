@@ -188,6 +188,7 @@ class Attempts:
         clock = asyncio.get_running_loop().time
         deadline = self.outgoing.started + self.timeouts.commit_deadline_seconds
         size = 0
+        ended = EndReason.EOF
         while True:
             try:
                 async with asyncio.timeout(max(deadline - clock(), _LEAST_WAIT)):
@@ -196,9 +197,9 @@ class Attempts:
                 opened.silent = True
                 return opened
             except NETWORK_ERRORS:
-                raise UpstreamFault("The connection to the upstream broke before any content.") from None
+                chunk, ended = b"", EndReason.CUT
             if not chunk:
-                return self._ended_early(opened)
+                return self._ended_early(opened, ended)
             step = guard.feed(chunk)
             opened.held.append(step.data)
             opened.terminal = step.terminal
@@ -211,15 +212,18 @@ class Attempts:
                 if self.mode is StreamMode.OBSERVE:
                     return opened
                 _, verdict = guard.finish()
-                return Refusal(FaultClass.UPSTREAM, _broken(f"broke the stream protocol: {verdict.violation}"))
+                broken = _broken(f"broke the stream protocol: {verdict.violation}")
+                return Refusal(FaultClass.UPSTREAM, broken, verdict)
 
-    def _ended_early(self, opened: OpenStream) -> OpenStream | Refusal:
-        if self.mode is StreamMode.OBSERVE:
+    def _ended_early(self, opened: OpenStream, reason: EndReason) -> OpenStream | Refusal:
+        if self.mode is StreamMode.OBSERVE and reason is EndReason.EOF:
             return opened
-        _, verdict = opened.guard.finish(EndReason.EOF)
+        _, verdict = opened.guard.finish(reason)
+        if reason is EndReason.CUT:
+            return Refusal(FaultClass.TRANSPORT, _broken("broke the connection before any content"), verdict)
         if verdict.events == 0:
-            return Refusal(FaultClass.UPSTREAM, _broken("answered 200 without any event of a stream"))
-        return Refusal(FaultClass.TRANSPORT, _broken("closed the stream before any content"))
+            return Refusal(FaultClass.UPSTREAM, _broken("answered 200 without any event of a stream"), verdict)
+        return Refusal(FaultClass.TRANSPORT, _broken("closed the stream before any content"), verdict)
 
     def _failed_inside(self, account: Account, opened: OpenStream) -> Refusal:
         """Give an error event that came before any content the status that it would have had before the 200."""

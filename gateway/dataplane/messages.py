@@ -167,7 +167,11 @@ class _Life:
     async def _refuse(self, refusal: Refusal) -> web.StreamResponse:
         answer = refusal.answer
         if isinstance(answer, ApiError):
-            return await self._reject(answer, outcome=Outcome.UPSTREAM_ERROR)
+            if refusal.verdict is None:
+                return await self._reject(answer, outcome=Outcome.UPSTREAM_ERROR)
+            self._note(refusal.verdict)
+            self._record.bytes_out = 0  # what the guard let out was held back
+            return await self._reject(answer, outcome=refusal.verdict.outcome)
         return await self._pass_refusal(answer)
 
     async def _pass_refusal(self, answer: UpstreamAnswer) -> web.StreamResponse:
@@ -194,7 +198,7 @@ class _Life:
         headers[GATEWAY_REQUEST_ID_HEADER] = self._record.id
         return headers
 
-    async def _settle_stream(self, verdict: Verdict) -> None:
+    def _note(self, verdict: Verdict) -> None:
         record = self._record
         record.code = verdict.code
         record.events = verdict.events
@@ -207,6 +211,9 @@ class _Life:
         if verdict.message is not None:
             record.stop_reason = verdict.message.get("stop_reason")
             record.usage = verdict.message.get("usage")
+
+    async def _settle_stream(self, verdict: Verdict) -> None:
+        self._note(verdict)
         await self._settle(verdict.outcome)
 
     async def _settle_cancelled(self) -> None:
