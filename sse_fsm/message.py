@@ -66,10 +66,10 @@ class MessageAccumulator:
     message; time is linear in the stream however many deltas it comes in, because nothing is joined or parsed
     before it is asked for or its block ends.
 
-    Where the SDKs differ: a `stop_details` that the stream left out is null at the end (Python), an
-    `encrypted_content` that a compaction left out stays absent (TypeScript), integers keep every digit (Python),
-    a cut number at the end of a cut tool input stays (Python). Where both throw, at a tool input that is not
-    JSON, the input stays as the block began it and the text is in `unparsed_inputs`.
+    Where the SDKs differ: an `encrypted_content` that a compaction left out stays absent (TypeScript), integers
+    keep every digit, a number at the end of a cut tool input stays, and so does an input that the block began
+    with if only empty fragments follow (Python). At a tool input that is not JSON, where they throw, the input
+    stays as the block began it and the text is in `unparsed_inputs`.
     """
 
     def __init__(self) -> None:

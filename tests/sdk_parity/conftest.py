@@ -13,6 +13,7 @@ from attrs import define
 
 from tests.sdk_parity.installs import SDKS, Unavailable
 from tests.sdk_parity.playback import Stream, play
+from tests.sdk_parity.rare_streams import RARE_STREAMS
 from tests.sdk_parity.tool_inputs import TOOL_INPUTS
 
 FIXTURES: Final = Path(__file__).parents[2] / "fixtures"
@@ -20,7 +21,7 @@ BETA: Final = "@beta"
 
 
 def _complete_streams() -> dict[str, Stream]:
-    """Return every complete stream of the corpus for the interface it is meant for, and for the beta one."""
+    """Return the corpus's complete streams, for their own interface and for the beta one, and the rare ones."""
     with (FIXTURES / "manifest.toml").open("rb") as file:
         entries = [entry for entry in tomllib.load(file)["stream"] if entry["verdict"] == "complete"]
     streams = {}
@@ -29,7 +30,7 @@ def _complete_streams() -> dict[str, Stream]:
         streams[entry["name"]] = Stream(body, entry["beta"])
         if not entry["beta"]:
             streams[entry["name"] + BETA] = Stream(body, beta=True)
-    return streams
+    return streams | RARE_STREAMS
 
 
 CORPUS: Final = _complete_streams()
@@ -69,5 +70,5 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="session")
 def corpus() -> Mapping[str, Stream]:
-    """Every complete stream of the corpus by name; with `@beta` behind it for the beta interface."""
+    """Give every complete stream by name; with `@beta` behind it for the beta interface."""
     return CORPUS
