@@ -107,6 +107,9 @@ class Timeouts:
     upstream_idle_seconds: float = 300.0
     """Upstream silence in a body after which the stream is ended. The API pings every few seconds."""
     stream_total_seconds: float = 7200.0
+    stop_grace_seconds: float = 10.0
+    """For a stream that has given its stop reason to end. Then the gateway ends it as it should have ended;
+    measured coarsely, at most twice as long."""
     request_head_seconds: float = 20.0
     """For a client to send its request head on a new connection."""
     request_body_idle_seconds: float = 30.0

@@ -18,19 +18,19 @@ from gateway.config import ClientAuth, Settings
 from gateway.dataplane.admission import Admission
 from gateway.dataplane.answers import OpenBody, OpenStream, Refusal, UpstreamAnswer
 from gateway.dataplane.attempts import Attempts, Outgoing
-from gateway.dataplane.relay import ClientGone, StreamRelay, relay_body
+from gateway.dataplane.connections import ClientConnection
+from gateway.dataplane.relay import BodyRelay, ClientGone, Relay, StreamRelay
 from gateway.dataplane.upstream import Upstream
 from gateway.ledger.record import Ledger, RequestRecord
 from gateway.telemetry.diagnostics import Diagnostics, body_hash, header_names
 from gateway.wire import headers as header_rules
-from gateway.wire.errors import REQUEST_ID_HEADER, ApiError, new_request_id
+from gateway.wire.errors import GATEWAY_REQUEST_ID_HEADER, REQUEST_ID_HEADER, ApiError, new_request_id
 from gateway.wire.requests import decode_body, read_facts
 from sse_fsm import EndReason, Outcome, Verdict
 
-__all__ = ["GATEWAY_REQUEST_ID_HEADER", "MessagesApi"]
+__all__ = ["MessagesApi"]
 
-GATEWAY_REQUEST_ID_HEADER: Final = "x-gateway-request-id"
-"""On every answer: the id under which the gateway has the request in its log."""
+_RETRY_SOON: Final = 5  # seconds
 _CLIENT_CLOSED: Final = 499  # nginx's status for it; never sent, only recorded
 
 
@@ -44,8 +44,10 @@ class MessagesApi:
     upstream: Upstream
     ledger: Ledger
     diagnostics: Diagnostics
-    relays: set[StreamRelay] = field(factory=set, init=False)
-    """Streams on their way, so that a shutdown can end them."""
+    relays: set[Relay] = field(factory=set, init=False)
+    """Answers on their way, so that a shutdown can end them."""
+    waiting: set[asyncio.Timeout] = field(factory=set, init=False)
+    """Requests of which nothing has been answered yet, so that a shutdown can end their wait."""
 
     async def create(self, request: web.BaseRequest, target: str) -> web.StreamResponse:
         """Answer a request whose body names a model: messages and count_tokens."""
@@ -54,6 +56,16 @@ class MessagesApi:
     async def fetch(self, request: web.BaseRequest, target: str) -> web.StreamResponse:
         """Answer a request without a body: models."""
         return await _Life(self, request, target, reads_body=False).run()
+
+    def shut_down(self) -> int:
+        """End everything that is under way, each in the way that its client understands; return how many."""
+        count = len(self.waiting) + len(self.relays)
+        now = asyncio.get_running_loop().time()
+        for wait in self.waiting:
+            wait.reschedule(now)
+        for relay in self.relays:
+            relay.end(EndReason.SHUTDOWN)
+        return count
 
 
 class _Life:
@@ -73,16 +85,41 @@ class _Life:
 
     async def run(self) -> web.StreamResponse:
         try:
-            try:
-                outgoing = await self._admit()
-            except ApiError as error:
-                return await self._reject(error)
-            return await self._serve(outgoing)
-        except (asyncio.CancelledError, ClientGone) as gone:
+            result = await self._prepare()
+            if isinstance(result, ApiError):
+                return await self._reject(result)
+            return await self._answer(result)
+        except (ClientGone, ConnectionError):
             await self._settle_cancelled()
-            if isinstance(gone, ClientGone):
-                return web.Response(status=_CLIENT_CLOSED)  # goes nowhere: the connection is closed
+            return web.Response(status=_CLIENT_CLOSED)  # goes nowhere: the connection is closed
+        except asyncio.CancelledError:
+            await self._settle_cancelled()
             raise
+        except Exception as error:
+            self._record.status = self._record.status or 500
+            self._record.reason = f"internal error ({type(error).__name__}); the log says where"
+            await self._settle("failed")
+            raise
+
+    async def _prepare(self) -> OpenStream | OpenBody | Refusal | ApiError:
+        """Do all that comes before the first byte of an answer; a shutdown can end it at any point."""
+        waiting = self._api.waiting
+        try:
+            async with asyncio.timeout(None) as wait:
+                waiting.add(wait)
+                try:
+                    return await self._attempt(await self._admit())
+                finally:
+                    waiting.discard(wait)
+        except ApiError as error:
+            return error
+        except TimeoutError:
+            return ApiError(
+                503,
+                "The gateway is restarting and had to end this request. Send it again.",
+                retry_after=_RETRY_SOON,
+                headers={"connection": "close"},
+            )
 
     async def _admit(self) -> Outgoing:
         api, request = self._api, self._request
@@ -109,7 +146,7 @@ class _Life:
         )
         return Outgoing(request.method, self._target, headers, body, stream, self._started)
 
-    async def _serve(self, outgoing: Outgoing) -> web.StreamResponse:
+    async def _attempt(self, outgoing: Outgoing) -> OpenStream | OpenBody | Refusal:
         api = self._api
         self._attempts = attempts = Attempts(
             outgoing, api.pool, api.upstream, api.settings.timeouts, api.settings.limits, api.settings.stream_mode
@@ -117,6 +154,9 @@ class _Life:
         self._record.attempts = attempts.records
         result = await attempts.run()
         self._write_attempts()
+        return result
+
+    async def _answer(self, result: OpenStream | OpenBody | Refusal) -> web.StreamResponse:
         if isinstance(result, Refusal):
             return await self._refuse(result)
         self._record.upstream_request_id = result.headers.get(REQUEST_ID_HEADER)
@@ -159,10 +199,15 @@ class _Life:
             self._record.bytes_out = len(body)
             await self._settle(Outcome.COMPLETE)
             return response
-        streamed = self._response(opened.response.status, opened.headers)
-        complete = await relay_body(self._request, opened, streamed, self._api.settings.timeouts)
-        await self._settle(Outcome.COMPLETE if complete else Outcome.TRUNCATED)
-        return streamed
+        response = self._response(opened.response.status, opened.headers)
+        await response.prepare(self._request)
+        relay = BodyRelay(self._request, opened, response, self._api.settings.timeouts)
+        self._api.relays.add(relay)
+        try:
+            await relay.run(self._settle_body)
+        finally:
+            self._api.relays.discard(relay)
+        return response
 
     async def _refuse(self, refusal: Refusal) -> web.StreamResponse:
         answer = refusal.answer
@@ -216,16 +261,28 @@ class _Life:
         self._note(verdict)
         await self._settle(verdict.outcome)
 
+    async def _settle_body(self, reason: EndReason) -> None:
+        if reason is EndReason.EOF:
+            await self._settle(Outcome.COMPLETE)
+        else:
+            self._record.reason = reason
+            await self._settle(Outcome.TRUNCATED)
+
     async def _settle_cancelled(self) -> None:
         if self._settled:
             return
         self._record.status = self._record.status or _CLIENT_CLOSED
         guard = self._attempts.current if self._attempts is not None else None
         if guard is None:
-            await self._settle(Outcome.CANCELLED)
+            outcome = Outcome.CANCELLED
         else:
             _, verdict = guard.finish(EndReason.CANCELLED)
-            await self._settle_stream(verdict)
+            self._note(verdict)
+            outcome = verdict.outcome
+        protocol = self._request.protocol
+        if isinstance(protocol, ClientConnection) and protocol.stalled:
+            self._record.reason = "the client took nothing for too long"
+        await self._settle(outcome)
 
     async def _settle(self, outcome: str) -> None:
         if self._settled:

@@ -8,25 +8,35 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, Protocol
 
 from aiohttp import HttpVersion11, web
 
 from gateway.config import Timeouts
 from gateway.dataplane.answers import OpenBody, OpenStream
 from gateway.dataplane.upstream import NETWORK_ERRORS
-from sse_fsm import EndReason, Mode, Outcome, Verdict
+from sse_fsm import EndReason, Mode, Outcome, State, Verdict
 
-__all__ = ["ClientGone", "StreamRelay", "relay_body"]
+__all__ = ["BodyRelay", "ClientGone", "Relay", "StreamRelay"]
 
 _END_WAIT: Final = 0.05  # seconds for the upstream's connection to end in order behind the last event
 
 Settle = Callable[[Verdict], Awaitable[None]]
 """Makes the request's record durable; awaited before the stream's last event leaves."""
+BodySettle = Callable[[EndReason], Awaitable[None]]
+"""The same for an answer that is no stream; awaited before its end leaves."""
 
 
 class ClientGone(Exception):  # noqa: N818 - no error, but the most ordinary end of a stream
-    """The client closed its connection."""
+    """The client closed its connection, or was given up because it takes nothing."""
+
+
+class Relay(Protocol):
+    """An answer on its way, which a shutdown can end."""
+
+    def end(self, reason: EndReason) -> None:
+        """End the answer from outside."""
+        ...
 
 
 class StreamRelay:
@@ -42,10 +52,11 @@ class StreamRelay:
         self._response = response
         self._timeouts = timeouts
         self._chunked = request.version >= HttpVersion11
-        self._heard = self._loop.time()
+        self._heard = self._loop.time()  # when the upstream last spoke, or was last kept waiting by the client
         self._told = self._heard  # when the client last got a byte
         self._ends_at = self._heard + timeouts.stream_total_seconds
-        self._writing_since: float | None = None
+        self._writing = False
+        self._stopping_since: float | None = None
         self._reason: EndReason | None = None
         self._timer: asyncio.TimerHandle | None = None
         self.longest_gap = 0.0
@@ -67,11 +78,11 @@ class StreamRelay:
             await settle(verdict)
             if opened.guard.mode is Mode.OBSERVE and self._reason not in (None, EndReason.EOF):
                 # What was cut must look cut.
-                self._abort_client()
+                _abort(self._request)
                 return verdict
             if last := opened.terminal + tail:
                 await self._write(last)
-            await self._response.write_eof()
+            await self._write_eof()
             if verdict.outcome is Outcome.COMPLETE:
                 await self._end_upstream()
             return verdict
@@ -95,12 +106,20 @@ class StreamRelay:
             await self._write(held)
 
     async def _write(self, data: bytes) -> None:
-        self._writing_since = self._told = self._loop.time()
+        self._writing = True
         try:
             await self._response.write(data)
         except NETWORK_ERRORS:
             raise ClientGone from None
-        self._writing_since = None
+        self._writing = False
+        self._heard = self._told = self._loop.time()
+
+    async def _write_eof(self) -> None:
+        self._writing = True
+        try:
+            await self._response.write_eof()
+        except NETWORK_ERRORS:
+            raise ClientGone from None
 
     async def _pump(self) -> None:
         """Move bytes until the guard, the upstream or a timer says that it is over."""
@@ -114,17 +133,19 @@ class StreamRelay:
                     return
                 now = clock()
                 self.longest_gap = max(self.longest_gap, now - self._heard)
-                self._heard = now
                 step = feed(chunk)
                 if step.data:
-                    self._writing_since = self._told = now
+                    self._writing = True
                     await write(step.data)
-                    self._writing_since = None
+                    self._writing = False
+                    # A slow client keeps the upstream waiting, which is no silence of the upstream's.
+                    self._told = now = clock()
+                self._heard = now
                 if step.terminal:
                     opened.terminal = step.terminal
                     return
         except NETWORK_ERRORS:
-            if self._writing_since is not None:
+            if self._writing:
                 raise ClientGone from None
             self._reason = self._reason or EndReason.CUT
 
@@ -141,14 +162,12 @@ class StreamRelay:
 
     def _arm(self) -> None:
         limits = self._timeouts
-        if self._writing_since is not None:
-            wake = self._writing_since + limits.client_stalled_seconds
+        now = self._loop.time()
+        wake = min(self._ends_at, now + limits.stop_grace_seconds)
+        if self._writing:
+            wake = min(wake, now + limits.ping_interval_seconds)
         else:
-            wake = min(
-                self._told + limits.ping_interval_seconds,
-                self._heard + limits.upstream_idle_seconds,
-                self._ends_at,
-            )
+            wake = min(wake, self._told + limits.ping_interval_seconds, self._heard + limits.upstream_idle_seconds)
         self._timer = self._loop.call_at(wake, self._tick)
 
     def _disarm(self) -> None:
@@ -158,17 +177,26 @@ class StreamRelay:
 
     def _tick(self) -> None:
         now = self._loop.time()
-        limits = self._timeouts
-        if self._writing_since is not None:
-            if now - self._writing_since >= limits.client_stalled_seconds:
-                self._abort_client()
-                return
-        elif now >= self._ends_at or now - self._heard >= limits.upstream_idle_seconds:
+        if now >= self._ends_at:
             self.end(EndReason.TIMEOUT)
-            return
-        elif now - self._told >= limits.ping_interval_seconds:
-            self._ping(now)
-        self._arm()
+        elif not self._writing:
+            if now - self._heard >= self._timeouts.upstream_idle_seconds or self._lingers(now):
+                self.end(EndReason.TIMEOUT)
+            elif now - self._told >= self._timeouts.ping_interval_seconds:
+                self._ping(now)
+        if self._reason is None:
+            self._arm()
+
+    def _lingers(self, now: float) -> bool:
+        """Whether the message has been over for too long, but for the event that says so."""
+        guard = self._opened.guard
+        over = guard.state is State.ENDING and guard.machine.stop_reason is not None
+        if not over or guard.mode is Mode.OBSERVE:
+            self._stopping_since = None
+            return False
+        if self._stopping_since is None:
+            self._stopping_since = now
+        return now - self._stopping_since >= self._timeouts.stop_grace_seconds
 
     def _ping(self, now: float) -> None:
         self._told = now
@@ -176,39 +204,82 @@ class StreamRelay:
         transport = self._request.transport
         if ping and transport is not None:
             # Written from a timer, where nothing can be awaited: 40 bytes need no back-pressure.
-            transport.write(b"%x\r\n%b\r\n" % (len(ping), ping) if self._chunked else ping)
-
-    def _abort_client(self) -> None:
-        transport = self._request.transport
-        if transport is not None:
-            transport.abort()
+            framed = b"%x\r\n%b\r\n" % (len(ping), ping) if self._chunked else ping
+            transport.write(framed)
+            self._request.writer.output_size += len(framed)
 
 
-async def relay_body(
-    request: web.BaseRequest, opened: OpenBody, response: web.StreamResponse, timeouts: Timeouts
-) -> bool:
-    """Send an answer that is no stream; return whether it is whole.
+class BodyRelay:
+    """An answer that is no stream and too large to be held, on its way to one client."""
 
-    A body that breaks off reaches the client as one that breaks off: the connection is cut, not ended.
-    """
-    complete = opened.complete
-    try:
-        await response.prepare(request)
-        for part in opened.held:
-            await response.write(part)
-        while not complete:
+    def __init__(
+        self, request: web.BaseRequest, opened: OpenBody, response: web.StreamResponse, timeouts: Timeouts
+    ) -> None:
+        """Take over an open answer; `response` is prepared and is the answer to `request`."""
+        self._request = request
+        self._opened = opened
+        self._response = response
+        self._timeouts = timeouts
+        self._reason: EndReason | None = None
+
+    async def run(self, settle: BodySettle) -> None:
+        """Relay until the end. The upstream connection is closed or given back.
+
+        A body that breaks off reaches the client as one that breaks off: the connection is cut, not ended.
+
+        Raises:
+            ClientGone: writing failed.
+        """
+        try:
             try:
-                async with asyncio.timeout(timeouts.upstream_idle_seconds):
-                    chunk = await opened.response.content.readany()
-            except (TimeoutError, *NETWORK_ERRORS):
-                if request.transport is not None:
-                    request.transport.abort()
-                return False
-            if chunk:
-                await response.write(chunk)
+                async with asyncio.timeout(self._timeouts.stream_total_seconds):
+                    reason = await self._pump()
+            except TimeoutError:
+                reason = EndReason.TIMEOUT
+            await settle(reason)
+            if reason is EndReason.EOF:
+                await self._write_eof()
             else:
-                complete = True
-        await response.write_eof()
-        return True
-    finally:
-        opened.response.close()
+                _abort(self._request)
+        finally:
+            self._opened.response.close()
+
+    def end(self, reason: EndReason) -> None:
+        """End the answer from outside; to the client it looks cut off, which it is."""
+        if self._reason is None:
+            self._reason = reason
+            self._opened.response.close()
+
+    async def _pump(self) -> EndReason:
+        """Move bytes; return how the upstream's answer ended."""
+        for part in self._opened.held:
+            await self._write(part)
+        self._opened.held.clear()
+        while True:
+            try:
+                async with asyncio.timeout(self._timeouts.upstream_idle_seconds):
+                    chunk = await self._opened.response.content.readany()
+            except TimeoutError:
+                return EndReason.TIMEOUT
+            except NETWORK_ERRORS:
+                return self._reason or EndReason.CUT
+            if not chunk:
+                return EndReason.EOF
+            await self._write(chunk)
+
+    async def _write(self, data: bytes) -> None:
+        try:
+            await self._response.write(data)
+        except NETWORK_ERRORS:
+            raise ClientGone from None
+
+    async def _write_eof(self) -> None:
+        try:
+            await self._response.write_eof()
+        except NETWORK_ERRORS:
+            raise ClientGone from None
+
+
+def _abort(request: web.BaseRequest) -> None:
+    if request.transport is not None:
+        request.transport.abort()

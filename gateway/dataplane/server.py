@@ -15,7 +15,6 @@ from gateway.dataplane.connections import ConnectionServer, Patience, error_resp
 from gateway.dataplane.messages import MessagesApi
 from gateway.telemetry.logs import get_logger
 from gateway.wire.errors import SERVER_NAME, ApiError, new_request_id
-from sse_fsm import EndReason
 
 __all__ = ["DataPlane"]
 
@@ -81,13 +80,17 @@ class DataPlane:
         self._active += 1
         self._idle.clear()
         try:
-            return await self._dispatch(request)
+            response = await self._dispatch(request)
         except ApiError as error:
-            return error_response(error, new_request_id())
+            response = error_response(error, new_request_id())
         finally:
             self._active -= 1
             if not self._active:
                 self._idle.set()
+        if self.draining and not response.prepared and request.path.startswith(_PREFIX):
+            # Sends the client elsewhere with its next request.
+            response.force_close()
+        return response
 
     async def drain(self) -> None:
         """Let running requests finish; end the streams that are left after `drain_seconds` in a legal way."""
@@ -96,9 +99,7 @@ class DataPlane:
             async with asyncio.timeout(self.settings.timeouts.drain_seconds):
                 await self._idle.wait()
         except TimeoutError:
-            _log.warning("ending streams that did not finish in time", streams=len(self.messages.relays))
-            for relay in tuple(self.messages.relays):
-                relay.end(EndReason.SHUTDOWN)
+            _log.warning("ending requests that did not finish in time", requests=self.messages.shut_down())
 
     async def _dispatch(self, request: web.BaseRequest) -> web.StreamResponse:
         path, question, query = _ORIGIN.sub("", request.raw_path, count=1).partition("?")

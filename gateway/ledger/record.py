@@ -35,7 +35,7 @@ class RequestRecord:
     stream: bool = False
     outcome: str | None = None
     """`complete`, `repaired`, `truncated`, `upstream_error`, `violation`, `cancelled`; `refused` by the upstream
-    before any content, `rejected` by the gateway itself."""
+    before any content, `rejected` by the gateway itself, `failed` by a fault of the gateway's own."""
     status: int | None = None
     """HTTP status that the client got."""
     upstream_request_id: str | None = None
