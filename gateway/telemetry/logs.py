@@ -5,18 +5,21 @@ Only named facts are logged, never a body, a header's value or an exception's ar
 
 from __future__ import annotations
 
+import collections
 import logging
-import queue
 import sys
 import threading
+import time
 import traceback
 from typing import Any, Final, TextIO
 
+import msgspec
 import structlog
 
 __all__ = ["close_logs", "configure_logs", "exception_facts", "get_logger"]
 
 _QUEUE_LINES: Final = 10_000
+_BATCH_SECONDS: Final = 0.02
 _TRACE_LENGTH: Final = 12  # innermost frames
 
 
@@ -35,38 +38,45 @@ def exception_facts(error: BaseException | None) -> dict[str, Any]:
 
 
 class _QueuedWriter:
-    """Hands finished lines to a thread; drops and counts them when the reader does not keep up."""
+    """Hands finished lines to a thread in batches; drops and counts them when the reader does not keep up."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._lines: queue.Queue[str | None] = queue.Queue(_QUEUE_LINES)
+        self._lines: collections.deque[str] = collections.deque()
         self._dropped = 0
+        self._closing = False
+        self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
         self._thread.start()
 
     def write(self, line: str) -> None:
-        try:
-            self._lines.put_nowait(line)
-        except queue.Full:
+        if len(self._lines) >= _QUEUE_LINES:
             self._dropped += 1
+            return
+        self._lines.append(line)
+        # Waking the thread costs more than the line; it looks again by itself until the queue is empty.
+        if not self._wake.is_set():
+            self._wake.set()
 
     def close(self, timeout: float) -> None:
         """Write what is queued, for `timeout` seconds at most."""
-        try:
-            self._lines.put(None, timeout=timeout)
-        except queue.Full:
-            return
+        self._closing = True
+        self._wake.set()
         self._thread.join(timeout)
 
     def _run(self) -> None:
-        while (line := self._lines.get()) is not None:
+        while not self._closing or self._lines:
+            self._wake.wait()
+            if not self._closing:
+                time.sleep(_BATCH_SECONDS)
+            self._wake.clear()
+            batch = [self._lines.popleft() for _ in range(len(self._lines))]
             dropped, self._dropped = self._dropped, 0
             if dropped:
-                line = f'{{"event": "log lines dropped", "level": "warning", "lines": {dropped}}}\n{line}'
+                batch.append(f'{{"event": "log lines dropped", "level": "warning", "lines": {dropped}}}')
             try:
-                self._stream.write(line + "\n")
-                if self._lines.empty():
-                    self._stream.flush()
+                self._stream.write("".join(line + "\n" for line in batch))
+                self._stream.flush()
             except (OSError, ValueError):
                 return
 
@@ -96,6 +106,10 @@ class _StandardLibraryBridge(logging.Handler):
         structlog.get_logger(module=record.name).log(record.levelno, text, **facts)
 
 
+def _to_json(facts: Any, **_: Any) -> str:
+    return msgspec.json.encode(facts, enc_hook=str).decode()
+
+
 _writers: list[_QueuedWriter] = []
 
 
@@ -113,7 +127,7 @@ def configure_logs(*, level: str = "info", fmt: str = "auto", stream: TextIO | N
     writer = _QueuedWriter(out)
     _writers.append(writer)
     number = getattr(logging, level.upper())
-    renderer: Any = structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer()
+    renderer: Any = structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer(_to_json)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
