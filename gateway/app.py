@@ -65,7 +65,7 @@ async def run_gateway(
         StoreError: the database cannot be used.
         OSError: the address cannot be listened on.
     """
-    pepper = load_secret_key(settings.secret_key, settings.data_path)
+    pepper = await asyncio.to_thread(load_secret_key, settings.secret_key, settings.data_path)
     store = ClientKeyStore(database_path(settings.database_url, settings.data_path))
     keys = KeyRing(pepper, await store.all() if settings.client_auth is ClientAuth.KEYS else ())
     pool = AccountPool(_accounts(settings))
@@ -81,11 +81,12 @@ async def run_gateway(
             address = settings.address
             site = web.TCPSite(runner, address.host, address.port, backlog=_BACKLOG, reuse_port=reuse_port or None)
             await site.start()
-            refresh = tasks.create_task(_refresh_keys(keys, store, settings), name="refresh-keys")
+            stopping = asyncio.Event()
+            tasks.create_task(_refresh_keys(keys, store, settings, stopping), name="refresh-keys")
             try:
                 yield Gateway(data_plane, address.host, site.port)
             finally:
-                refresh.cancel()
+                stopping.set()
                 # New connections go elsewhere from here on; those that are open finish what they are at.
                 data_plane.draining = True
                 await site.stop()
@@ -103,14 +104,19 @@ def _accounts(settings: Settings) -> list[Account]:
     return []
 
 
-async def _refresh_keys(keys: KeyRing, store: ClientKeyStore, settings: Settings) -> None:
-    """Take over keys that are made or revoked while the gateway runs."""
+async def _refresh_keys(keys: KeyRing, store: ClientKeyStore, settings: Settings, stopping: asyncio.Event) -> None:
+    """Take over keys that are made or revoked while the gateway runs.
+
+    Told to stop rather than cancelled: a cancelled query would go on in its thread.
+    """
     if settings.client_auth is not ClientAuth.KEYS:
         return
-    with suppress(asyncio.CancelledError):
-        while True:
-            await asyncio.sleep(_KEY_REFRESH_SECONDS)
-            try:
-                keys.replace(await store.all())
-            except StoreError as error:
-                _log.warning("cannot read the client keys; the known ones stay valid", problem=str(error))
+    while True:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_KEY_REFRESH_SECONDS):
+                await stopping.wait()
+            return
+        try:
+            keys.replace(await store.all())
+        except StoreError as error:
+            _log.warning("cannot read the client keys; the known ones stay valid", problem=str(error))

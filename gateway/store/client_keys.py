@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 from collections.abc import AsyncGenerator
@@ -96,12 +97,16 @@ class ClientKeyStore:
             await database.commit()
             return cursor.rowcount
 
+    def _make_file(self) -> None:
+        """Make the file, if it is not there, readable by its owner only; directories too."""
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not self.path.exists():
+            os.close(os.open(self.path, os.O_CREAT | os.O_WRONLY, 0o600))
+
     @asynccontextmanager
     async def _open(self) -> AsyncGenerator[aiosqlite.Connection, None]:
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            if not self.path.exists():
-                os.close(os.open(self.path, os.O_CREAT | os.O_WRONLY, 0o600))
+            await asyncio.to_thread(self._make_file)
             async with aiosqlite.connect(self.path) as database:
                 await database.execute(f"PRAGMA busy_timeout = {_BUSY_MILLISECONDS}")
                 await database.execute("PRAGMA journal_mode = WAL")
