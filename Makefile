@@ -50,7 +50,7 @@ fuzz: $(DEV_READY) ## Fuzz the guard for a while: FUZZ_SECONDS=120
 	@$(BIN)/python tests/fuzz/fuzz_guard.py -max_total_time=$${FUZZ_SECONDS:-60}
 
 docs: $(DEV_READY) ## Write the documents that are generated from code
-	@$(BIN)/python -m docs.generate
+	@$(BIN)/python docs/generate.py
 
 container: ## Build the container image (podman, buildah or docker)
 	@tool=$$(command -v podman || command -v buildah || command -v docker) || \

@@ -102,11 +102,13 @@ class Timeouts:
     ping_interval_seconds: float = 15.0
     """Upstream silence after which the client gets a ping."""
     upstream_connect_seconds: float = 10.0
+    """For a connection to the upstream to be made."""
     upstream_head_seconds: float = 600.0
     """Until the upstream's response head. A non-streaming answer may take ten minutes, as in the SDKs."""
     upstream_idle_seconds: float = 300.0
     """Upstream silence in a body after which the stream is ended. The API pings every few seconds."""
     stream_total_seconds: float = 7200.0
+    """For a whole stream."""
     stop_grace_seconds: float = 10.0
     """For a stream that has given its stop reason to end. Then the gateway ends it as it should have ended;
     measured coarsely, at most twice as long."""
@@ -115,6 +117,7 @@ class Timeouts:
     request_body_idle_seconds: float = 30.0
     """Between two pieces of a request body."""
     request_body_total_seconds: float = 300.0
+    """For a whole request body."""
     client_stalled_seconds: float = 300.0
     """A client that takes nothing for so long is given up."""
     keepalive_seconds: float = 75.0
@@ -149,7 +152,7 @@ class Settings:
     listen: str = "127.0.0.1:8787"
     """Data plane: HOST:PORT."""
     control_listen: str = "127.0.0.1:8788"
-    """Control plane: HOST:PORT."""
+    """Control plane: HOST:PORT. Reserved; it has no effect in this version."""
     workers: int = 1
     """Processes that share the data plane's port."""
     data_dir: str = ""
@@ -159,15 +162,23 @@ class Settings:
     anthropic_base_url: str = "https://api.anthropic.com"
     """Upstream of `/claude/v1/*`; may have a path."""
     openai_base_url: str = "https://api.openai.com"
-    """Upstream of `/v1/*`."""
+    """Upstream of `/v1/*`. Reserved; it has no effect in this version."""
     anthropic_api_key: str = _secret()
     """Credential of one upstream account."""
     client_auth: ClientAuth = ClientAuth.KEYS
+    """How clients prove who they are: `keys`; `passthrough`, their own Anthropic credential, which is sent on and
+    neither stored nor logged; or `off`, refused unless the gateway listens on loopback."""
     stream_mode: StreamMode = StreamMode.ENFORCE
+    """`enforce`: only valid streams leave. `observe`: bytes pass as they come, and the log says what `enforce`
+    would have done."""
     control_token: str = _secret()
+    """Reserved; it has no effect in this version."""
     secret_key: str = _secret()
+    """Secret with which client keys are hashed. Default: `secret.key` (mode 0600) in the data directory."""
     sdk_enabled: bool = False
+    """Reserved; it has no effect in this version."""
     sdk_pool_size: int = 0
+    """Reserved; it has no effect in this version."""
     diagnostics: list[str] = field(factory=list)
     """Diagnostics to switch on, such as `requests`, `streams` or `all`; never content, never secrets."""
     log_level: str = "info"

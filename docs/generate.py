@@ -1,0 +1,103 @@
+"""Writes the pages of this folder that are generated from code: `make docs`.
+
+With `--check` nothing is written; the exit status says whether the pages are current.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import itertools
+import sys
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from gateway import config
+from sse_fsm.diagram import render
+
+_HERE: Final = Path(__file__).parent
+
+_CONFIGURATION: Final = """\
+# Configuration
+
+Settings come from a TOML file (`--config FILE`) and from the environment, which wins. The variable of a setting
+is `GATEWAY_` and its name in upper case; for one in a table the table's name and two underscores come before it.
+
+```toml
+listen = "0.0.0.0:8787"        # or GATEWAY_LISTEN
+
+[timeouts]
+drain_seconds = 120            # or GATEWAY_TIMEOUTS__DRAIN_SECONDS
+```
+
+Unknown settings in the file are refused. Generated from `gateway/config.py` by `make docs`.
+"""
+
+
+def configuration() -> str:
+    """Return the page about settings."""
+    parts = [_CONFIGURATION]
+    for title, cls, prefix in (
+        ("Settings", config.Settings, "GATEWAY_"),
+        ("`[timeouts]`", config.Timeouts, "GATEWAY_TIMEOUTS__"),
+        ("`[limits]`", config.Limits, "GATEWAY_LIMITS__"),
+    ):
+        docs = _field_docs(cls)
+        parts.append(f"\n## {title}\n\n| setting | variable | default | meaning |\n|---|---|---|---|\n")
+        for field in attrs.fields(cls):
+            if field.name in {"timeouts", "limits"}:
+                continue
+            variable = f"{prefix}{field.name.upper()}"
+            parts.append(f"| `{field.name}` | `{variable}` | {_default(field)} | {docs[field.name]} |\n")
+    return "".join(parts)
+
+
+def _default(field: attrs.Attribute) -> str:
+    value = field.default
+    if not isinstance(value, (str, int, float)) or value == "":
+        return ""
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def _field_docs(cls: type) -> dict[str, str]:
+    """Return the string literal under each field, on one line."""
+    tree = ast.parse(inspect.getsource(cls)).body[0]
+    docs: dict[str, str] = {}
+    for statement, following in itertools.pairwise(tree.body if isinstance(tree, ast.ClassDef) else ()):
+        literal = getattr(getattr(following, "value", None), "value", None)
+        if (
+            isinstance(statement, ast.AnnAssign)
+            and isinstance(statement.target, ast.Name)
+            and isinstance(literal, str)
+        ):
+            docs[statement.target.id] = " ".join(literal.split())
+    return docs
+
+
+PAGES: Final = {
+    "configuration.md": configuration,
+    "state-machine.md": lambda: render("markdown"),
+}
+
+
+def main(argv: list[str]) -> int:
+    """Write the pages, or check them."""
+    stale = [name for name, page in PAGES.items() if _read(_HERE / name) != page()]
+    if "--check" in argv:
+        for name in stale:
+            print(f"docs/{name} is not current; run: make docs")
+        return 1 if stale else 0
+    for name in stale:
+        (_HERE / name).write_text(PAGES[name](), encoding="utf-8")
+        print(f"wrote docs/{name}")
+    return 0
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
