@@ -7,7 +7,7 @@ on another account or answered with the HTTP status that clients' retry logic un
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 import msgspec
@@ -24,7 +24,7 @@ from gateway.dataplane.upstream import NETWORK_ERRORS, Upstream, UpstreamFault
 from gateway.ledger.record import AttemptRecord
 from gateway.providers.base import FaultClass
 from gateway.wire import headers as header_rules
-from gateway.wire.errors import REQUEST_ID_HEADER, STATUS_BY_TYPE, ApiError
+from gateway.wire.errors import REQUEST_ID_HEADER, STATUS_BY_TYPE, ApiError, new_request_id, read_error
 from sse_fsm import EndReason, Outcome, State, StreamGuard
 
 __all__ = ["Attempts", "Outgoing"]
@@ -150,10 +150,15 @@ class Attempts:
             )
         return Refusal(fault, UpstreamAnswer(response.status, self._client_headers(response), body))
 
-    async def _open_body(self, account: Account, response: aiohttp.ClientResponse) -> OpenBody:
+    async def _open_body(self, account: Account, response: aiohttp.ClientResponse) -> OpenBody | Refusal:
+        """Hold an answer that is no stream, and look whether it is what its 200 says."""
+        if response.content_type == "text/html":
+            return Refusal(FaultClass.UPSTREAM, _broken("answered 200 with a web page"))
         parts, complete = await self._hold_body(response)
         if complete:
             response.release()
+            if (error := read_error(b"".join(parts))) is not None:
+                return self._refused_inside(account, error, self._client_headers(response))
         return OpenBody(account, response, self._client_headers(response), parts, complete)
 
     async def _hold_body(self, response: aiohttp.ClientResponse) -> tuple[list[bytes], bool]:
@@ -227,21 +232,24 @@ class Attempts:
 
     def _failed_inside(self, account: Account, opened: OpenStream) -> Refusal:
         """Give an error event that came before any content the status that it would have had before the 200."""
-        error = opened.guard.error or {}
+        opened.guard.finish()
+        headers = opened.headers
+        for name in ("x-accel-buffering", "cache-control"):
+            headers.popall(name, None)
+        return self._refused_inside(account, opened.guard.error or {}, headers)
+
+    def _refused_inside(self, account: Account, error: dict[str, Any], headers: CIMultiDict[str]) -> Refusal:
+        """Give an error that came under status 200 the status that belongs to its type."""
         kind = error.get("type")
         kind = kind if isinstance(kind, str) else "api_error"
         fault = account.provider.classify_error_type(kind)
-        opened.guard.finish()
         if CONSEQUENCES[fault].hide_from_client and account.secret is not None:
             return Refusal(fault, _broken("did not accept the gateway's credential"))
-        headers = opened.headers
         headers["content-type"] = "application/json"
-        for name in ("x-accel-buffering", "cache-control", "content-encoding"):
-            headers.popall(name, None)
-        status = STATUS_BY_TYPE.get(kind, 500)
-        request_id = headers.get(REQUEST_ID_HEADER)
+        headers.popall("content-length", None)
+        request_id = headers.setdefault(REQUEST_ID_HEADER, new_request_id())
         body = msgspec.json.encode({"type": "error", "error": error, "request_id": request_id})
-        return Refusal(fault, UpstreamAnswer(status, headers, body))
+        return Refusal(fault, UpstreamAnswer(STATUS_BY_TYPE.get(kind, 500), headers, body))
 
     def _client_headers(self, response: aiohttp.ClientResponse, *, streaming: bool = False) -> CIMultiDict[str]:
         headers = header_rules.to_client(response.headers, shared_account=self.pool.is_shared, streaming=streaming)

@@ -22,6 +22,7 @@ __all__ = [
     "ApiError",
     "encode_envelope",
     "new_request_id",
+    "read_error",
 ]
 
 REQUEST_ID_HEADER: Final = "request-id"
@@ -123,3 +124,23 @@ def encode_envelope(kind: str, message: str, request_id: str, *, error_code: str
     if error_code is not None:
         error["details"] = {"error_code": error_code}
     return msgspec.json.encode({"type": "error", "error": error, "request_id": request_id})
+
+
+class _Envelope(msgspec.Struct):
+    type: str
+    error: dict[str, Any]
+
+
+_decode_envelope: Final = msgspec.json.Decoder(_Envelope).decode
+_LONGEST_ENVELOPE: Final = 64 * 1024
+
+
+def read_error(body: bytes) -> dict[str, Any] | None:
+    """Return the `error` object if `body` is Anthropic's error envelope, whatever status it came with."""
+    if len(body) > _LONGEST_ENVELOPE:
+        return None
+    try:
+        envelope = _decode_envelope(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return envelope.error if envelope.type == "error" else None

@@ -10,6 +10,8 @@ from typing import Final
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from gateway.wire.errors import SERVER_NAME
+
 __all__ = ["CREDENTIALS", "Headers", "to_client", "to_upstream"]
 
 _HOP_BY_HOP: Final = frozenset(
@@ -96,6 +98,9 @@ def to_client(headers: CIMultiDictProxy[str], *, shared_account: bool, streaming
     if streaming:
         kept["x-accel-buffering"] = "no"
         kept.setdefault("cache-control", "no-cache")
+        kept.setdefault("content-type", "text/event-stream; charset=utf-8")
+    # Otherwise the HTTP library would put its own name and version there.
+    kept.setdefault("server", SERVER_NAME)
     return kept
 
 
