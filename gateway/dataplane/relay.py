@@ -7,6 +7,7 @@ watched by one timer per stream that looks at the clock every few seconds, rathe
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
@@ -19,6 +20,7 @@ from sse_fsm import EndReason, Mode, Outcome, State, Verdict
 
 __all__ = ["BodyRelay", "ClientGone", "Relay", "StreamRelay"]
 
+_JOIN_BELOW: Final = 16 * 1024  # bytes that are cheaper to copy than to hand over in three pieces
 _END_WAIT: Final = 0.05  # seconds for the upstream's connection to end in order behind the last event
 
 Settle = Callable[[Verdict], Awaitable[None]]
@@ -51,7 +53,7 @@ class StreamRelay:
         self._opened = opened
         self._response = response
         self._timeouts = timeouts
-        self._chunked = request.version >= HttpVersion11
+        self._client = _Client(request)
         self._heard = self._loop.time()  # when the upstream last spoke, or was last kept waiting by the client
         self._told = self._heard  # when the client last got a byte
         self._ends_at = self._heard + timeouts.stream_total_seconds
@@ -124,7 +126,7 @@ class StreamRelay:
     async def _pump(self) -> None:
         """Move bytes until the guard, the upstream or a timer says that it is over."""
         opened = self._opened
-        read, feed, write, clock = opened.read, opened.guard.feed, self._response.write, self._loop.time
+        read, feed, clock, client = opened.read, opened.guard.feed, self._loop.time, self._client
         try:
             while True:
                 chunk = await read()
@@ -132,15 +134,19 @@ class StreamRelay:
                     self._reason = self._reason or EndReason.EOF
                     return
                 now = clock()
-                self.longest_gap = max(self.longest_gap, now - self._heard)
+                if now - self._heard > self.longest_gap:  # noqa: PLR1730 - a call costs more than a comparison
+                    self.longest_gap = now - self._heard
+                self._heard = now
                 step = feed(chunk)
                 if step.data:
-                    self._writing = True
-                    await write(step.data)
-                    self._writing = False
-                    # A slow client keeps the upstream waiting, which is no silence of the upstream's.
-                    self._told = now = clock()
-                self._heard = now
+                    client.write(step.data)
+                    self._told = now
+                    if client.is_slow:
+                        self._writing = True
+                        await client.drain()
+                        self._writing = False
+                        # A slow client keeps the upstream waiting, which is no silence of the upstream's.
+                        self._heard = self._told = clock()
                 if step.terminal:
                     opened.terminal = step.terminal
                     return
@@ -201,12 +207,48 @@ class StreamRelay:
     def _ping(self, now: float) -> None:
         self._told = now
         ping = self._opened.guard.ping()
-        transport = self._request.transport
-        if ping and transport is not None:
-            # Written from a timer, where nothing can be awaited: 40 bytes need no back-pressure.
-            framed = b"%x\r\n%b\r\n" % (len(ping), ping) if self._chunked else ping
-            transport.write(framed)
-            self._request.writer.output_size += len(framed)
+        if ping:
+            # From a timer, where nothing can be awaited: 40 bytes need no back-pressure. That the client has
+            # gone the relay learns by itself.
+            with contextlib.suppress(ClientGone):
+                self._client.write(ping)
+
+
+class _Client:
+    """Writes pieces of a response body without the detour through aiohttp's response.
+
+    Its head and its end are aiohttp's; in between each piece is one chunk and, if it is small, one write.
+    """
+
+    def __init__(self, request: web.BaseRequest) -> None:
+        self._protocol = request.protocol
+        self._drain = request.writer.drain
+        self._chunked = request.version >= HttpVersion11
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether more is waiting to be sent than should."""
+        return self._protocol.writing_paused
+
+    async def drain(self) -> None:
+        """Wait until the client has taken enough."""
+        await self._drain()
+
+    def write(self, data: bytes) -> None:
+        """Send `data`, which is not empty.
+
+        Raises:
+            ClientGone: the connection is closed.
+        """
+        transport = self._protocol.transport
+        if transport is None or transport.is_closing():
+            raise ClientGone
+        if not self._chunked:
+            transport.write(data)
+        elif len(data) < _JOIN_BELOW:
+            transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+        else:
+            transport.writelines((b"%x\r\n" % len(data), data, b"\r\n"))
 
 
 class BodyRelay:
