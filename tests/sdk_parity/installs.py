@@ -45,6 +45,11 @@ class Sdk:
         """Language and version."""
         return f"{self.language}-{self.version}"
 
+    @property
+    def is_importable(self) -> bool:
+        """Whether this environment has this very version."""
+        return _is_importable(self)
+
     def command(self, base_url: str) -> tuple[list[str], dict[str, str]]:
         """Install what is missing; return the driver's command line and what to add to its environment.
 
