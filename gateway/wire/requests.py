@@ -48,7 +48,7 @@ def read_facts(body: bytes | bytearray) -> RequestFacts:
             string, or `stream` is not a boolean.
     """
     try:
-        fields = _decode_body(body)
+        fields = _parse(body)
     except msgspec.ValidationError:
         raise _bad("The request body is not valid: a JSON object is required") from None
     except msgspec.DecodeError as error:
@@ -66,6 +66,19 @@ def read_facts(body: bytes | bytearray) -> RequestFacts:
     metadata = _value(fields.metadata) if isinstance(fields.metadata, msgspec.Raw) else None
     user_id = metadata.get("user_id") if isinstance(metadata, dict) else None
     return RequestFacts(model, bool(stream), user_id if isinstance(user_id, str) else None)
+
+
+def _parse(body: bytes | bytearray) -> _Body:
+    try:
+        return _decode_body(body)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        # Lone surrogates are refused by msgspec, but they are JSON, and the upstream's to judge. In a copy every
+        # escape of a surrogate becomes one of another character, which is all the same to whoever skips it.
+        if b"\\ud" not in body and b"\\uD" not in body:
+            raise
+        return _decode_body(body.replace(b"\\ud", b"\\u0").replace(b"\\uD", b"\\u0"))
 
 
 def _value(raw: msgspec.Raw) -> object:
