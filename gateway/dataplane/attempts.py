@@ -30,7 +30,7 @@ from sse_fsm import EndReason, Outcome, State, StreamGuard
 __all__ = ["Attempts", "Outgoing"]
 
 _LEAST_WAIT: Final = 0.05  # seconds, for bytes that are here already when the deadline has passed
-_RETRY_SOON: Final = 5  # seconds
+_RETRY_SOON: Final = 1  # second; clients wait as long as they are told, even where their own back-off is shorter
 
 
 @define
@@ -145,7 +145,8 @@ class Attempts:
                     503,
                     f"The upstream does not accept the gateway's credential of account {account.name!r}. "
                     "Your own key is fine; the operator has to renew the account.",
-                    retry_after=30,
+                    # It does not heal within anybody's retries, so nobody should sit through them.
+                    should_retry=False,
                 ),
             )
         return Refusal(fault, UpstreamAnswer(response.status, self._client_headers(response), body))
