@@ -1,10 +1,20 @@
-"""Hypothesis profiles: `fast` while working, `ci` that always tries the same, `property` for a long search."""
+"""What holds for every test.
+
+Hypothesis profiles: `fast` while working, `ci` that always tries the same, `property` for a long search. No
+blocking call on the event loop of a gateway, and no secret in any log line.
+"""
 
 from __future__ import annotations
 
+import inspect
 import os
+from collections.abc import Iterator
 
+import pytest
+from blockbuster import blockbuster_ctx
 from hypothesis import HealthCheck, settings
+
+from tests import log_watch
 
 # The strategies build whole streams, which takes longer than Hypothesis expects of an example.
 _SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -13,3 +23,17 @@ settings.register_profile("fast", max_examples=100, deadline=None, suppress_heal
 settings.register_profile("ci", max_examples=100, deadline=None, suppress_health_check=_SLOW, derandomize=True)
 settings.register_profile("property", max_examples=3000, deadline=None, suppress_health_check=_SLOW)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(log_watch, "log-watch")
+
+
+@pytest.fixture(autouse=True)
+def _no_blocking_calls(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test in which the gateway blocks the event loop: files, sleeps, sockets, locks, SQLite."""
+    if not inspect.iscoroutinefunction(getattr(request.node, "obj", None)):
+        yield
+        return
+    with blockbuster_ctx(scanned_modules=["gateway", "sse_fsm", "aiohttp"]):
+        yield
