@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import multiprocessing
+import multiprocessing.connection
 import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
 from multiprocessing.process import BaseProcess
 from typing import Any, Final
 
 from gateway.app import Gateway, run_gateway
-from gateway.config import Settings
+from gateway.config import Address, Settings
 from gateway.telemetry.logs import close_logs, configure_logs, get_logger
 
 __all__ = ["run_event_loop", "serve", "serve_workers", "wait_for_signal"]
@@ -36,15 +37,27 @@ def run_event_loop(main: Coroutine[Any, Any, int]) -> int:
         return runner.run(main)
 
 
-async def wait_for_signal() -> None:
-    """Return when the process is asked to stop. A second signal then ends it the hard way."""
+async def wait_for_signal(numbers: Sequence[signal.Signals] = _STOP_SIGNALS) -> None:
+    """Return when the process is asked to stop. A second signal then ends it the hard way.
+
+    A worker is also asked to stop by the end of the process that started it.
+    """
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
-    for number in _STOP_SIGNALS:
+    for number in numbers:
         loop.add_signal_handler(number, stopped.set)
-    await stopped.wait()
-    for number in _STOP_SIGNALS:
-        loop.remove_signal_handler(number)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        loop.add_reader(parent.sentinel, stopped.set)
+    try:
+        await stopped.wait()
+    finally:
+        if parent is not None:
+            loop.remove_reader(parent.sentinel)
+        for number in numbers:
+            loop.remove_signal_handler(number)
+            # Not Python's own handler for Ctrl-C, which would cancel what is draining and wait for it.
+            signal.signal(number, signal.SIG_DFL)
 
 
 async def serve(
@@ -55,7 +68,7 @@ async def serve(
         if ready is not None:
             ready(gateway)
         _log.info("gateway is ready", url=gateway.url, client_auth=settings.client_auth.value)
-        await wait_for_signal()
+        await wait_for_signal(_STOP_SIGNALS if multiprocessing.parent_process() is None else (signal.SIGTERM,))
         _log.info("draining", seconds=settings.timeouts.drain_seconds)
     return 0
 
@@ -63,58 +76,94 @@ async def serve(
 def serve_workers(settings: Settings) -> int:
     """Serve in `settings.workers` processes that share the port; restart one that dies.
 
+    The first signal drains, the second ends the workers at once.
+
     Raises:
         OSError: the address cannot be listened on.
     """
-    with _reserved(settings):
-        context = multiprocessing.get_context("spawn")
-        stopping = False
-
-        def stop(*_: object) -> None:
-            nonlocal stopping
-            stopping = True
-
-        for number in _STOP_SIGNALS:
-            signal.signal(number, stop)
-
-        def start() -> BaseProcess:
-            process = context.Process(target=_worker, args=(settings,), name="gateway-worker")
-            process.start()
-            return process
-
-        workers = [start() for _ in range(settings.workers)]
-        while not stopping:
-            time.sleep(0.1)
+    with _reserved(settings), _signals() as signals:
+        workers = [_start(settings) for _ in range(settings.workers)]
+        while not signals.wait(workers):
             for place, process in enumerate(workers):
-                if not process.is_alive() and not stopping:
+                if not process.is_alive():
                     _log.error("a worker died and is started again", pid=process.pid, exit_code=process.exitcode)
-                    time.sleep(_RESTART_SECONDS)
-                    workers[place] = start()
+                    if signals.wait((), _RESTART_SECONDS):
+                        break
+                    workers[place] = _start(settings)
         for process in workers:
             process.terminate()
         deadline = time.monotonic() + settings.timeouts.drain_seconds + _GRACE_SECONDS
-        for process in workers:
-            process.join(max(0.0, deadline - time.monotonic()))
-            if process.is_alive():
-                process.kill()
-                process.join()
-        return 0
+        while running := [process for process in workers if process.is_alive()]:
+            if signals.count > 1 or time.monotonic() >= deadline:
+                for process in running:
+                    process.kill()
+                    process.join()
+            signals.wait(running, deadline - time.monotonic())
+        return 0 if signals.count == 1 else 1
+
+
+def _start(settings: Settings) -> BaseProcess:
+    process = multiprocessing.get_context("spawn").Process(target=_worker, args=(settings,), name="gateway-worker")
+    process.start()
+    return process
 
 
 def _worker(settings: Settings) -> None:
+    # Ctrl-C reaches every process of the terminal. The parent hands it on as SIGTERM; taken as well, it would
+    # be a second signal, and no worker would drain.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     configure_logs(level=settings.log_level, fmt=settings.log_format)
     status = run_event_loop(serve(settings, reuse_port=True))
     close_logs()
     sys.exit(status)
 
 
+class _Signals:
+    """Counts the signals that ask this process to stop."""
+
+    def __init__(self, wakes: socket.socket) -> None:
+        self.count = 0
+        self._wakes = wakes
+
+    def take(self, *_: object) -> None:
+        self.count += 1
+
+    def wait(self, processes: Iterable[BaseProcess], seconds: float | None = None) -> bool:
+        """Wait for a signal or the end of a process; return whether any signal has come."""
+        timeout = None if seconds is None else max(0.0, seconds)
+        ended = multiprocessing.connection.wait([self._wakes, *(p.sentinel for p in processes)], timeout)
+        if self._wakes in ended:
+            self._wakes.recv(4096)
+        return self.count > 0
+
+
 @contextlib.contextmanager
-def _reserved(settings: Settings) -> Any:
+def _signals() -> Generator[_Signals]:
+    """Take signals by a socket that can be waited for together with processes."""
+    reader, writer = socket.socketpair()
+    with reader, writer:
+        writer.settimeout(0)
+        signals = _Signals(reader)
+        for number in _STOP_SIGNALS:
+            signal.signal(number, signals.take)
+        previous = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        try:
+            yield signals
+        finally:
+            signal.set_wakeup_fd(previous)
+
+
+@contextlib.contextmanager
+def _reserved(settings: Settings) -> Generator[None]:
     """Hold the port without listening, so that a taken one is found here rather than in every worker."""
     address = settings.address
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    # Without SO_REUSEPORT first: with it, a gateway could join another that runs on this port already.
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((address.host, address.port))
     with socket.socket(family, socket.SOCK_STREAM) as holder:
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         holder.bind((address.host, address.port))
-        settings.listen = f"{address.host}:{holder.getsockname()[1]}"
+        settings.listen = str(Address(address.host, holder.getsockname()[1]))
         yield
