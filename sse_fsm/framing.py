@@ -20,6 +20,7 @@ from typing import Final
 
 from attrs import define
 
+from sse_fsm.runs import DeltaRun
 from sse_fsm.violations import EventTooLarge
 
 __all__ = ["DEFAULT_MAX_EVENT_BYTES", "Frame", "FrameDecoder"]
@@ -142,41 +143,39 @@ class FrameDecoder:
         event, data = _fields(raw)
         return Frame(raw, self.offset - len(raw), event, data)
 
-    def take_run(self, pattern: re.Pattern[bytes], key: bytes) -> bytes | None:
-        """Take the frames that `pattern` matches from here on, if they are UTF-8 and not too long.
+    def take_run(self, run: DeltaRun) -> tuple[bytes, int]:
+        """Take the frames from here on that make up a run, if they are UTF-8 and not too long.
 
-        The pattern must match only whole frames that end in LF LF; its first group must be `key`. This is the
-        door for fast paths; it changes nothing about what later calls of `next_frame` return. To be called
-        only while `is_fresh`: a frame of which a part was looked at before would be looked at again, and the
-        time would not be linear.
+        Returns their bytes and their number, which is 0 where nothing was taken. This is the door for the fast
+        path; it changes nothing about what later calls of `next_frame` return. To be called only while
+        `is_fresh`: a frame of which a part was looked at before would be looked at again, and the time would
+        not be linear.
         """
         start = self._position
-        match = pattern.match(self._buffer, start)
-        if match is None or match[1] != key:
-            return None
-        end = match.end()
-        del match  # it would keep a bytearray from growing
-        run = self._slice(start, end)
-        if not self._is_acceptable(run):
-            return None
+        end, number = run.measure(self._buffer, start)
+        if not number:
+            return b"", 0
+        raw = self._slice(start, end)
+        if not self._is_acceptable(raw):
+            return b"", 0
         self._position = self._searched = end
-        return run
+        return raw, number
 
-    def pass_run(self, chunk: bytes, pattern: re.Pattern[bytes], key: bytes) -> bool:
+    def pass_run(self, chunk: bytes, run: DeltaRun) -> int:
         """Feed and take `chunk` in one go, if nothing is pending and all of it is a run as for `take_run`.
 
-        Returns False, and has done nothing, where it is not.
+        Returns the number of its frames; 0 where it is no such run, and then nothing was done.
         """
         buffered = len(self._buffer)
         if self._position != buffered or self._after_cr or self._at_start or not chunk.endswith(b"}\n\n"):
-            return False
-        match = pattern.fullmatch(chunk)
-        if match is None or match[1] != key or not self._is_acceptable(chunk):
-            return False
-        self._consumed += buffered + len(chunk)
+            return 0
+        end, number = run.measure(chunk, 0)
+        if end != len(chunk) or not self._is_acceptable(chunk):
+            return 0
+        self._consumed += buffered + end
         self._buffer = b""
         self._position = self._searched = 0
-        return True
+        return number
 
     def _is_acceptable(self, run: bytes) -> bool:
         if len(run) > self._max:

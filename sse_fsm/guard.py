@@ -13,21 +13,20 @@ would refuse; a property test compares the two on everything.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from enum import StrEnum
-from functools import lru_cache
 from typing import Any, Final
 
 from attrs import define, field
 
-from sse_fsm.blocks import BLOCK_TYPES, DELTA_TYPES
+from sse_fsm.blocks import BLOCK_TYPES
 from sse_fsm.encoding import MESSAGE_STOP, PING, encode_error
 from sse_fsm.events import EventKind
 from sse_fsm.framing import DEFAULT_MAX_EVENT_BYTES, Frame, FrameDecoder
 from sse_fsm.machine import JudgedEvent, State, StreamMachine
 from sse_fsm.message import apply_fallback, apply_message_delta
 from sse_fsm.payload import check_utf8
+from sse_fsm.runs import DeltaRun
 from sse_fsm.tool_input import ToolInputCheck
 from sse_fsm.violations import EventTooLarge, ProtocolViolation
 
@@ -147,8 +146,7 @@ class StreamGuard:
     error: dict[str, Any] | None = field(default=None, init=False)
     _decoder: FrameDecoder = field(init=False)
     _tool_input: ToolInputCheck = field(factory=ToolInputCheck, init=False)
-    _run: re.Pattern[bytes] | None = field(default=None, init=False)
-    _run_index: bytes = field(default=b"", init=False)
+    _run: DeltaRun | None = field(default=None, init=False)
     _try_runs: bool = field(default=True, init=False)
     _ended: bool = field(default=False, init=False)
     _at_very_end: bool = field(default=False, init=False)
@@ -192,9 +190,10 @@ class StreamGuard:
         self._bytes_in += size
         # The live case: the chunk is one delta, or several, and nothing else.
         run = self._run
-        if run is not None and self._decoder.pass_run(chunk, run, self._run_index):
+        if run is not None and (number := self._decoder.pass_run(chunk, run)):
             self._bytes_out += size
-            return Step(chunk, b"", self._accept_run(chunk))
+            self._accept_run(chunk, number)
+            return Step(chunk, b"", number)
         before = self.machine.events
         released, terminal = self._judge(chunk)
         if self.mode is Mode.OBSERVE:
@@ -283,13 +282,13 @@ class StreamGuard:
     def _take_run(self) -> bytes | None:
         if self._run is None or not self._try_runs or not self._decoder.is_fresh:
             return None
-        run = self._decoder.take_run(self._run, self._run_index)
-        if run is None:
+        run, number = self._decoder.take_run(self._run)
+        if not number:
             # A delta that no run begins with is in another spelling, and so will be its neighbours: to ask for
             # each of them would cost more than it could save.
             self._try_runs = False
-        else:
-            self._accept_run(run)
+            return None
+        self._accept_run(run, number)
         return run
 
     def _receive(self, frame: Frame) -> State:
@@ -313,15 +312,11 @@ class StreamGuard:
             terminal.append(frame.raw)
         self._at_very_end = False
 
-    def _accept_run(self, run: bytes) -> int:
-        """Take note of a run of deltas; return how many they are."""
+    def _accept_run(self, run: bytes, number: int) -> None:
         self.committed = True
-        # Strings in a run hold no raw line end, so blank lines are the ends of its events.
-        number = run.count(b"\n\n")
         self.machine.count_deltas(number)
         if self._tool_input.wanted:
             self._tool_input.add_run(run)
-        return number
 
     def _remember(self, judged: JudgedEvent) -> None:
         """Keep what later events and the verdict need."""
@@ -362,8 +357,7 @@ class StreamGuard:
         if streamed is not None and self.observer is None:
             delta, appended_to = streamed
             if appended_to is None or isinstance(block.get(appended_to), str):
-                self._run = _run_pattern(delta, spaced=b'"type": "' in raw)
-                self._run_index = b"%d" % index
+                self._run = DeltaRun(index, delta, spaced=b'"type": "' in raw)
 
     def _stop_at(self, violation: ProtocolViolation) -> bytes:
         if isinstance(violation, EventTooLarge):
@@ -389,26 +383,3 @@ _RUNS: Final[dict[str, tuple[str, str | None]]] = {
     "mcp_tool_use": ("input_json_delta", None),
 }
 """Per block type the delta that comes in runs, and the block's field that it is appended to."""
-
-
-@lru_cache(maxsize=16)
-def _run_pattern(delta: str, *, spaced: bool) -> re.Pattern[bytes]:
-    """Compile the pattern of a run of deltas of one block; its first group is the block's index.
-
-    The API writes no spaces between tokens, many other JSON writers one; both may pad before the last braces.
-    Possessive quantifiers keep the time linear. Surrogate escapes are left to the slow path.
-    """
-    value = DELTA_TYPES[delta][0]
-    characters = rb'[^"\\\x00-\x1f]*+'
-    escape = rb'\\(?:["\\/bfnrt]|u(?![dD][89a-fA-F])[0-9a-fA-F]{4})'
-    spelling = b'{"type":_"content_block_delta",_"index":_%%b,_"delta":_{"type":_"%b",_"%b":_"' % (
-        delta.encode(),
-        value.encode(),
-    )
-    space = b" " if spaced else b""
-    head = re.escape(
-        b"event: content_block_delta\ndata: " + spelling.replace(b":_", b":" + space).replace(b",_", b"," + space)
-    )
-    tail = characters + rb"(?:" + escape + characters + rb')*+" *+\} *+\}\n\n'
-    first, more = head % rb"(0|[1-9][0-9]{0,8})", head % rb"\1"
-    return re.compile(first + tail + rb"(?:" + more + tail + rb")*+")
