@@ -1,0 +1,212 @@
+"""The fast path for runs of deltas gives what the slow path gives, on everything."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from sse_fsm import StreamGuard, encode_event
+from sse_fsm.strategies import chunkings
+from sse_fsm.strategies.values import texts
+from tests.sse_fsm.driving import SMALL, run_guard
+from tests.sse_fsm.test_any_bytes import damaged_bytes
+from tests.sse_fsm.test_chunking import ANY_STREAM
+
+BLOCKS = {
+    "text": ({"type": "text", "text": ""}, "text_delta", "text"),
+    "text without text": ({"type": "text"}, "text_delta", "text"),
+    "thinking": ({"type": "thinking", "thinking": "", "signature": ""}, "thinking_delta", "thinking"),
+    "thinking without thinking": ({"type": "thinking", "thinking": None}, "thinking_delta", "thinking"),
+    "tool_use": ({"type": "tool_use", "id": "t", "name": "n", "input": {}}, "input_json_delta", "partial_json"),
+    "server_tool_use": ({"type": "server_tool_use", "id": "t", "input": {}}, "input_json_delta", "partial_json"),
+    "mcp_tool_use": ({"type": "mcp_tool_use", "id": "t", "input": {}}, "input_json_delta", "partial_json"),
+    "compaction": ({"type": "compaction", "content": None}, "text_delta", "text"),
+    "unknown": ({"type": "future_block"}, "text_delta", "text"),
+}
+START = encode_event({"type": "message_start", "message": {"content": [], "usage": {}}})
+END = b"".join(
+    map(
+        encode_event,
+        [
+            {"type": "content_block_stop", "index": 0},
+            {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 1}},
+            {"type": "message_stop"},
+        ],
+    )
+)
+
+ANOTHER_EVENT = (
+    b'"}}\n\nevent: content_block_delta\ndata: {"type":"content_block_delta","index":0,'
+    b'"delta":{"type":"text_delta","text":"'
+)
+
+# What may stand inside the string of a delta, legal or not.
+INSIDE = (
+    b"",
+    b"Hello, world",
+    "é 日本 😀 \u2028".encode(),
+    rb"\"\\\/\b\f\n\r\t",
+    rb"\u00e9\uD7FF\ue000\uFFFF",
+    rb"\ud83d\ude00",
+    rb"\ud83d",
+    rb"\uDE00",
+    rb"\u12",
+    rb"\u12G4",
+    rb"\x41",
+    rb"\U0041",
+    b"\\",
+    b'"',
+    b'\\\\"',
+    b"\n",
+    b"\r",
+    b"\n\n",
+    b"\t",
+    b"\x00",
+    b"\x1f",
+    b"\x7f",
+    b"\xff",
+    b"\xc3",
+    b"\xed\xa0\x80",
+    b"\xe2\x80\xa8",
+    b"}",
+    ANOTHER_EVENT,
+)
+
+# Near misses: each takes a delta in the API's own spelling and changes one thing about it.
+CHANGES: dict[str, tuple[bytes, bytes]] = {
+    "nothing": (b"", b""),
+    "space after a colon": (b'"index":0', b'"index": 0'),
+    "space before a colon": (b'"index":0', b'"index" :0'),
+    "two spaces": (b'"delta":{', b'"delta":  {'),
+    "tab": (b'"delta":{', b'"delta":\t{'),
+    "all spaces": (b'":', b'": '),
+    "padding inside": (b'"}}', b'"    }}'),
+    "padding outside": (b'"}}', b'"}     }'),
+    "padding behind": (b'"}}\n', b'"}}   \n'),
+    "tab as padding": (b'"}}', b'"}\t}'),
+    "another index": (b'"index":0', b'"index":1'),
+    "longer index": (b'"index":0', b'"index":00'),
+    "negative index": (b'"index":0', b'"index":-0'),
+    "index as float": (b'"index":0', b'"index":0.0'),
+    "index as text": (b'"index":0', b'"index":"0"'),
+    "index twice": (b'"index":0', b'"index":0,"index":1'),
+    "type twice": (b'"index":0', b'"index":0,"type":"ping"'),
+    "delta twice": (b'"index":0', b'"index":0,"delta":null'),
+    "more fields": (b'"}}', b'","future":1}}'),
+    "more fields behind": (b'"}}', b'"},"future":1}'),
+    "no comma": (b',"index"', b'"index"'),
+    "trailing comma": (b'"}}', b'"},}'),
+    "one brace less": (b'"}}', b'"}'),
+    "one brace more": (b'"}}', b'"}}}'),
+    "unknown delta": (b'_delta",', b'_delta2",'),
+    "another delta": (b'_delta","', b'_other","'),
+    "escaped key": (b'"index"', b'"\\u0069ndex"'),
+    "escaped name": (b'content_block_delta"', b'content_block_\\u0064elta"'),
+    "event name with space": (b"event: content_block_delta\n", b"event: content_block_delta \n"),
+    "event name of a ping": (b"event: content_block_delta\n", b"event: ping\n"),
+    "no space in event line": (b"event: ", b"event:"),
+    "two spaces in event line": (b"event: ", b"event:  "),
+    "no space in data line": (b"data: ", b"data:"),
+    "two spaces in data line": (b"data: ", b"data:  "),
+    "CR LF": (b"\n", b"\r\n"),
+    "CR": (b"\n", b"\r"),
+    "CR in the blank line": (b"}\n\n", b"}\r\n\n"),
+    "CR behind the blank line": (b"}\n\n", b"}\n\n\r"),
+    "three line ends": (b"}\n\n", b"}\n\n\n"),
+    "one line end": (b"}\n\n", b"}\n"),
+    "comment inside": (b"\ndata", b"\n: comment\ndata"),
+    "comment behind": (b"}\n\n", b"}\n\n: comment\n"),
+    "id line": (b"\ndata", b"\nid: 1\ndata"),
+    "second data line": (b"}\n\n", b"}\ndata: \n\n"),
+    "broken second data line": (b"}\n\n", b"}\ndata: }\n\n"),
+    "BOM before": (b"event: ", b"\xef\xbb\xbfevent: "),
+    "NUL": (b'"index"', b'"in\x00dex"'),
+    "ping behind": (b"}\n\n", b'}\n\nevent: ping\ndata: {"type": "ping"}\n\n'),
+}
+
+
+def streams_of(block: str, inside: bytes, change: tuple[bytes, bytes], count: int) -> bytes:
+    """Write a stream whose deltas hold `inside`; one of them, in the middle, has the change made to it."""
+    start, kind, field = BLOCKS[block]
+    begin = encode_event({"type": "content_block_start", "index": 0, "content_block": start})
+    plain = (
+        b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,'
+        b'"delta":{"type":"%b","%b":"%b"}}\n\n'
+    )
+    ordinary = plain % (kind.encode(), field.encode(), b"x")
+    changed = (plain % (kind.encode(), field.encode(), inside)).replace(*change)
+    return START + begin + ordinary * count + changed + ordinary * count + END
+
+
+def assert_same(stream: bytes, chunks: list[bytes], bound: int | None = None) -> None:
+    fast = run_guard(chunks, max_event_bytes=bound)
+    slow = run_guard([stream], max_event_bytes=bound, observed=True)
+    assert fast.observable == slow.observable
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("block", BLOCKS)
+def test_nearly_ordinary_deltas_are_judged_alike_on_both_paths(block: str, change: str) -> None:
+    for inside in INSIDE:
+        stream = streams_of(block, inside, CHANGES[change], 2)
+        at = stream.find(b"content_block_delta")
+        assert_same(stream, [stream])
+        assert_same(stream, [stream[: at - 7], stream[at - 7 :]])
+
+
+@given(
+    st.builds(
+        streams_of,
+        st.sampled_from(list(BLOCKS)),
+        st.sampled_from(INSIDE) | st.lists(st.sampled_from(INSIDE), max_size=3).map(b"".join),
+        st.sampled_from(list(CHANGES.values())),
+        st.integers(0, 4),
+    ),
+    st.sampled_from((None, SMALL)),
+    st.data(),
+)
+def test_nearly_ordinary_deltas_are_judged_alike_however_they_are_cut(
+    stream: bytes, bound: int | None, data: st.DataObject
+) -> None:
+    assert_same(stream, data.draw(chunkings(stream)), bound)
+    assert_same(stream, stream.splitlines(keepends=True), bound)
+    assert_same(stream, re.split(rb"(?<=\n\n)", stream), bound)
+
+
+@given(ANY_STREAM | damaged_bytes(), st.sampled_from((None, SMALL)), st.data())
+@example(START + b"data: x", None, None)
+def test_any_stream_is_judged_alike_on_both_paths(
+    stream: bytes, bound: int | None, data: st.DataObject | None
+) -> None:
+    assert_same(stream, [stream] if data is None else data.draw(chunkings(stream)), bound)
+
+
+@given(texts(surrogates=True), st.booleans())
+def test_any_text_is_passed_alike_on_both_paths(text: str, ascii_only: bool) -> None:  # noqa: FBT001 - Hypothesis draws it
+    inside = json.dumps(text, ensure_ascii=ascii_only)[1:-1].encode(errors="ignore")
+    for block in ("text", "thinking", "tool_use"):
+        stream = streams_of(block, inside, (b"", b""), 1)
+        assert_same(stream, [stream])
+
+
+def test_ordinary_deltas_do_go_the_fast_path() -> None:
+    """A run of deltas makes no object: the machine counts them and never sees them."""
+    guard = StreamGuard()
+    received: list[str] = []
+    receive = guard.machine.receive
+
+    def watched(frame):  # noqa: ANN001, ANN202 - stands for a method
+        received.append((frame.event or b"").decode())
+        return receive(frame)
+
+    guard.machine.receive = watched
+    stream = streams_of("text", b"Hello", (b"", b""), 50)
+    for chunk in (stream, b""):
+        guard.feed(chunk)
+
+    assert received.count("content_block_delta") == 0
+    assert guard.machine.events == 6 + 100
