@@ -44,7 +44,8 @@ TYPE_BY_STATUS: Final[Mapping[int, str]] = {
     429: "rate_limit_error",
     500: "api_error",
     502: "api_error",
-    503: "overloaded_error",
+    # Not overloaded_error: Claude Code would show its own words about capacity in place of our message.
+    503: "api_error",
     504: "timeout_error",
     529: "overloaded_error",
 }

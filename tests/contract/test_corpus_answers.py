@@ -86,7 +86,7 @@ async def test_an_error_of_the_upstream_arrives_byte_for_byte(
     record = served.ledger.of(answer)
     assert record.status == answer.status
     if is_about_the_account(entry, sent):
-        error = envelope(answer, 503, "overloaded_error")
+        error = envelope(answer, 503, "api_error")
         assert error["message"].startswith(OF_THE_ACCOUNT)
         assert answer.header("x-should-retry") == "false"
         for secret in (sent, recorded["headers"].get("request-id", "-").encode()):

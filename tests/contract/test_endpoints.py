@@ -115,7 +115,7 @@ async def test_without_an_account_the_gateway_is_alive_but_not_ready() -> None:
         ready = await served.ask(target="/readyz", usual=())
         assert (ready.status, ready.json()) == (503, {"status": "no upstream account"})
         answer = await served.stream()
-        envelope(answer, 503, "overloaded_error")
+        envelope(answer, 503, "api_error")
         assert answer.header("retry-after") == "30"
 
 
