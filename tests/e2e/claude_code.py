@@ -13,9 +13,10 @@ from typing import Any, Final
 
 from attrs import define, field
 
+from tests.e2e.stage import Place
 from tests.sdk_parity.installs import Unavailable, npm_packages
 
-__all__ = ["ClaudeCode", "Finished", "install"]
+__all__ = ["ClaudeCode", "Finished", "install", "pointed_at"]
 
 _MANIFEST: Final = Path(__file__).parent / "package.json"
 _PACKAGE: Final = "@anthropic-ai/claude-code"
@@ -112,6 +113,22 @@ class ClaudeCode:
                 output, errors = await process.communicate()
             assert process.returncode is not None
             return Finished(process.returncode, output.decode(), errors.decode())
+
+
+def pointed_at(place: Place, *, tools: bool = False, retries: int = 3) -> dict[str, str]:
+    """Return the environment that sends Claude Code to a place.
+
+    Args:
+        place: with the address and the key.
+        tools: let the replay upstream call tools; otherwise it answers with text alone.
+        retries: how often Claude Code tries again; its own default is 10.
+    """
+    environ = {
+        "ANTHROPIC_BASE_URL": place.base_url,
+        "ANTHROPIC_AUTH_TOKEN": place.key,
+        "CLAUDE_CODE_MAX_RETRIES": str(retries),
+    }
+    return environ if tools else environ | {"ANTHROPIC_CUSTOM_HEADERS": "x-replay-tool: none"}
 
 
 def install() -> ClaudeCode:

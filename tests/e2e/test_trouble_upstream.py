@@ -1,0 +1,26 @@
+"""Behind the gateway clients fare as well as straight at a faulty upstream, or better."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import pytest
+
+from tests.e2e.matrix import CLIENTS, documented
+from tests.e2e.scenarios import KNOWN_WORSE, SCENARIOS, Pair
+
+Observed = Callable[[str], Mapping[str, Pair]]
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_no_client_fares_worse_behind_the_gateway(client: str, scenario: str, observed: Observed) -> None:
+    pair = observed(client)[scenario]
+    seen = f"{pair}\nstraight: {pair.straight.detail}\nbehind: {pair.behind.detail}"
+    known = [row.reason for row in KNOWN_WORSE if row.explains(client, scenario)]
+    assert pair.is_worse == bool(known), f"{seen}\n{known}"
+    assert documented()[client, scenario] == str(pair), f"docs/clients.md says something else: {seen}"
+
+
+def test_the_document_has_a_cell_for_each_client_in_each_scenario() -> None:
+    assert list(documented()) == [(client, name) for name in SCENARIOS for client in CLIENTS]
