@@ -156,7 +156,7 @@ class FrameDecoder:
         if not number:
             return b"", 0
         raw = self._slice(start, end)
-        if not self._is_acceptable(raw):
+        if len(raw) > self._max or not (raw.isascii() or _is_utf8(raw)):
             return b"", 0
         self._position = self._searched = end
         return raw, number
@@ -170,23 +170,12 @@ class FrameDecoder:
         if self._position != buffered or self._after_cr or self._at_start or not chunk.endswith(b"}\n\n"):
             return 0
         end, number = run.measure(chunk, 0)
-        if end != len(chunk) or not self._is_acceptable(chunk):
+        if not number or end != len(chunk) or end > self._max or not (chunk.isascii() or _is_utf8(chunk)):
             return 0
         self._consumed += buffered + end
         self._buffer = b""
         self._position = self._searched = 0
         return number
-
-    def _is_acceptable(self, run: bytes) -> bool:
-        if len(run) > self._max:
-            return False
-        if run.isascii():
-            return True
-        try:
-            run.decode()
-        except UnicodeDecodeError:
-            return False
-        return True
 
     def _strip_bom(self) -> None:
         buffer = self._buffer
@@ -233,6 +222,14 @@ class FrameDecoder:
         if start == 0 and end == len(buffer) and isinstance(buffer, bytes):
             return buffer
         return bytes(memoryview(buffer)[start:end])
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _fields(raw: bytes) -> tuple[bytes | None, bytes | None]:

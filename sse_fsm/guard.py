@@ -314,8 +314,8 @@ class StreamGuard:
 
     def _accept_run(self, run: bytes, number: int) -> None:
         self.committed = True
-        self.machine.count_deltas(number)
-        if self._tool_input.wanted:
+        self.machine.events += number
+        if self._tool_input.block >= 0:
             self._tool_input.add_run(run)
 
     def _remember(self, judged: JudgedEvent) -> None:
@@ -324,7 +324,7 @@ class StreamGuard:
         if kind is EventKind.CONTENT_BLOCK_DELTA:
             self.committed = True
             fragment = payload["delta"].get("partial_json")
-            if self._tool_input.wanted and isinstance(fragment, str):
+            if self._tool_input.block >= 0 and isinstance(fragment, str):
                 self._tool_input.add(fragment)
         elif kind is EventKind.CONTENT_BLOCK_START:
             self._open_block(payload["index"], payload["content_block"], judged.frame.raw)

@@ -174,7 +174,7 @@ class StreamMachine:
         self._transitions = transitions
         self.state: State = State.AWAIT_START
         self.events = 0
-        """Events received, the violating one included."""
+        """Events received, the violating one included. A fast path adds those that it has judged itself."""
         self.blocks = 0
         """Content blocks started, which is the index that the next one must have."""
         self.open_block: str | None = None
@@ -209,10 +209,6 @@ class StreamMachine:
         self.state = after
         self._remember(kind, payload, before)
         return JudgedEvent(frame, self.events, kind, payload, before, after)
-
-    def count_deltas(self, number: int) -> None:
-        """Record `number` deltas of the open block that a fast path has judged already."""
-        self.events += number
 
     def violate(self, violation: ProtocolViolation) -> None:
         """Stop for good because of a violation that was found outside, in the framing."""

@@ -66,10 +66,11 @@ class DeltaRun:
         if match is None:
             return start, 0
         end = match.end()
+        line_ends = buffer.count(b"\n", start, end)
+        if line_ends == _LINE_ENDS:
+            return end, 1
         number = buffer.count(self._head_after_blank_line, start, end) + 1
-        if buffer.count(b"\n", start, end) != _LINE_ENDS * number:
-            return start, 0
-        return end, number
+        return (end, number) if line_ends == _LINE_ENDS * number else (start, 0)
 
 
 @lru_cache(maxsize=64)

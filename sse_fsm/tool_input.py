@@ -36,18 +36,14 @@ class ToolInputCheck:
     def __init__(self) -> None:
         """Start with no block open."""
         self.notes: list[str] = []
-        self._block = -1
+        self.block = -1
+        """Index of the open tool block; -1 while there is none."""
         self._fragments: list[bytes] = []
         self._size = 0
 
-    @property
-    def wanted(self) -> bool:
-        """Whether a tool block is open."""
-        return self._block >= 0
-
     def begin(self, block: int) -> None:
         """Begin with the tool block that has this index."""
-        self._block = block
+        self.block = block
 
     def add(self, fragment: str) -> None:
         """Take in the fragment of one delta."""
@@ -55,13 +51,15 @@ class ToolInputCheck:
 
     def add_run(self, run: bytes) -> None:
         """Take in all fragments of a run of deltas in the API's own spelling."""
+        if self._size > TOOL_INPUT_LIMIT:
+            return
         for fragment in _FRAGMENTS.findall(run):
             self._append(fragment)
 
     def end(self) -> None:
         """Close the block and note what is wrong with its input, if anything is."""
-        block, fragments, size = self._block, self._fragments, self._size
-        self._block, self._fragments, self._size = -1, [], 0
+        block, fragments, size = self.block, self._fragments, self._size
+        self.block, self._fragments, self._size = -1, [], 0
         if block < 0 or not size:
             return
         if size > TOOL_INPUT_LIMIT:
