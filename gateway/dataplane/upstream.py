@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import socket
 from collections.abc import AsyncGenerator
+from contextvars import ContextVar
 from types import SimpleNamespace
 from typing import Any, Final, Self
 
@@ -19,7 +21,7 @@ from gateway.config import Limits, Timeouts
 __all__ = ["Upstream", "UpstreamFault"]
 
 _SLICE: Final = 64 * 1024
-_STALE_RETRIES: Final = 3
+_KEEPALIVE_SECONDS: Final = 60
 _AUTOMATIC_HEADERS: Final = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
 
 NETWORK_ERRORS: Final = (aiohttp.ClientError, ConnectionError, asyncio.IncompleteReadError, OSError)
@@ -55,6 +57,17 @@ class _Connector(aiohttp.TCPConnector):
         super().__init__(**kwargs)
         self._factory = functools.partial(_Connection, loop=self._loop)
 
+    async def _get(self, key: Any, traces: Any) -> Any:
+        return None if _fresh.get() else await super()._get(key, traces)
+
+
+_fresh: Final[ContextVar[bool]] = ContextVar("fresh", default=False)
+"""Whether the request that is being sent needs a connection that nobody used before."""
+
+
+class _StaleConnectionError(Exception):
+    """The upstream had closed a kept-alive connection before the request reached it."""
+
 
 @define
 class Upstream:
@@ -71,7 +84,7 @@ class Upstream:
         longest = self.limits.header_bytes
         self._session = aiohttp.ClientSession(
             # Streams last; how many there may be is decided at admission, not by a silent queue here.
-            connector=_Connector(limit=0, ttl_dns_cache=300, keepalive_timeout=30),
+            connector=_Connector(limit=0, ttl_dns_cache=300, keepalive_timeout=30, socket_factory=_make_socket),
             timeout=aiohttp.ClientTimeout(
                 total=None, sock_connect=self.timeouts.upstream_connect_seconds, sock_read=None
             ),
@@ -98,8 +111,8 @@ class Upstream:
     ) -> aiohttp.ClientResponse:
         """Send a request and return the answer once its head is there.
 
-        A request that dies on a kept-alive connection before any byte of an answer is sent again: the upstream
-        had closed that connection already.
+        A request that dies on a kept-alive connection before any byte of an answer is sent once more, on a fresh
+        connection: the upstream had closed the other one already.
 
         Args:
             method: HTTP method.
@@ -111,32 +124,59 @@ class Upstream:
         Raises:
             UpstreamFault: no head of an answer came.
         """
-        if self._session is None:
-            raise RuntimeError("the upstream session is not open")
         url = URL(base_url + target, encoded=True)
         if method in {"POST", "PUT", "PATCH"} or body:
             headers["content-length"] = str(len(body))
-        for _ in range(_STALE_RETRIES):
-            facts: dict[str, bool] = {}
-            try:
-                async with asyncio.timeout(self.timeouts.upstream_head_seconds):
-                    return await self._session.request(
-                        method,
-                        url,
-                        headers=headers,
-                        data=_slices(body) if len(body) > _SLICE else bytes(body) or None,
-                        allow_redirects=False,
-                        trace_request_ctx=facts,
-                    )
-            except TimeoutError:
-                raise UpstreamFault("The upstream did not answer in time.", timed_out=True) from None
-            except NETWORK_ERRORS as error:
-                if facts.get("reused") and isinstance(
-                    error, (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError)
-                ):
-                    continue
-                raise UpstreamFault(_describe(error)) from None
-        raise UpstreamFault("The upstream closed connection after connection without an answer.")
+        try:
+            return await self._send(method, url, headers, body)
+        except _StaleConnectionError:
+            # Any other idle connection may be as stale.
+            _fresh.set(True)
+        try:
+            return await self._send(method, url, headers, body)
+        finally:
+            _fresh.set(False)
+
+    async def _send(
+        self, method: str, url: URL, headers: CIMultiDict[str], body: bytes | bytearray
+    ) -> aiohttp.ClientResponse:
+        if self._session is None:
+            raise RuntimeError("the upstream session is not open")
+        facts: dict[str, bool] = {}
+        try:
+            async with asyncio.timeout(self.timeouts.upstream_head_seconds):
+                return await self._session.request(
+                    method,
+                    url,
+                    headers=headers,
+                    data=_slices(body) if len(body) > _SLICE else bytes(body) or None,
+                    allow_redirects=False,
+                    trace_request_ctx=facts,
+                )
+        except TimeoutError:
+            raise UpstreamFault("The upstream did not answer in time.", timed_out=True) from None
+        except NETWORK_ERRORS as error:
+            if facts.get("reused") and _before_any_answer(error):
+                raise _StaleConnectionError from None
+            raise UpstreamFault(_describe(error)) from None
+
+
+def _before_any_answer(error: BaseException) -> bool:
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        # Otherwise it holds what had come of a response head.
+        return isinstance(error.message, str)
+    return isinstance(error, aiohttp.ClientOSError)
+
+
+def _make_socket(address: aiohttp.AddrInfoType) -> socket.socket:
+    """Make a socket that notices a peer that is gone: an answer may be silent for ten minutes."""
+    family, kind, protocol, _, _ = address
+    made = socket.socket(family, kind, protocol)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if hasattr(socket, "TCP_KEEPIDLE"):
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEPALIVE_SECONDS)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _KEEPALIVE_SECONDS // 4)
+    return made
 
 
 async def _note_reuse(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: Any) -> None:
