@@ -1,6 +1,7 @@
 """What holds for every test.
 
-Hypothesis profiles: `fast` while working, `ci` that always tries the same, `property` for a long search. No
+Hypothesis profiles: `fast` while working, `ci` that always tries the same, `property` for a long search,
+`mutants` that only wants to know whether there is a failure. No
 blocking call on the event loop of a gateway, and no secret in any log line.
 """
 
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 from blockbuster import blockbuster_ctx
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from tests import log_watch
 
@@ -22,6 +23,15 @@ _SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 settings.register_profile("fast", max_examples=100, deadline=None, suppress_health_check=_SLOW)
 settings.register_profile("ci", max_examples=100, deadline=None, suppress_health_check=_SLOW, derandomize=True)
 settings.register_profile("property", max_examples=3000, deadline=None, suppress_health_check=_SLOW)
+settings.register_profile(
+    "mutants",
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[*_SLOW, HealthCheck.differing_executors],
+    derandomize=True,
+    database=None,
+    phases=[Phase.explicit, Phase.generate],
+)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 
 

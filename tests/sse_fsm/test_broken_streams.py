@@ -49,7 +49,7 @@ def test_each_mistake_is_named_and_the_stream_ends_there(fault: str, data: st.Da
 def test_the_strategies_make_every_violation_and_every_outcome() -> None:
     found: set[str] = set()
 
-    @settings(max_examples=1500, derandomize=True, database=None)
+    @settings(max_examples=600, derandomize=True, database=None)
     @given(broken_streams(noise=False))
     def collect(broken: BrokenStream) -> None:
         found.add(broken.code or broken.outcome)
