@@ -7,7 +7,7 @@ makes sure that there is exactly one record, whatever happens.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from aiohttp import web
@@ -26,7 +26,7 @@ from gateway.telemetry.diagnostics import Diagnostics, body_hash, header_names
 from gateway.wire import headers as header_rules
 from gateway.wire.errors import GATEWAY_REQUEST_ID_HEADER, REQUEST_ID_HEADER, ApiError, new_request_id
 from gateway.wire.requests import decode_body, read_facts
-from sse_fsm import EndReason, Outcome, Verdict
+from sse_fsm import EndReason, Outcome, StreamGuard, Verdict
 
 __all__ = ["MessagesApi"]
 
@@ -49,13 +49,13 @@ class MessagesApi:
     waiting: set[asyncio.Timeout] = field(factory=set, init=False)
     """Requests of which nothing has been answered yet, so that a shutdown can end their wait."""
 
-    async def create(self, request: web.BaseRequest, target: str) -> web.StreamResponse:
+    def create(self, request: web.BaseRequest, target: str) -> Awaitable[web.StreamResponse]:
         """Answer a request whose body names a model: messages and count_tokens."""
-        return await _Life(self, request, target, reads_body=True).run()
+        return _Life(self, request, target, reads_body=True).run()
 
-    async def fetch(self, request: web.BaseRequest, target: str) -> web.StreamResponse:
+    def fetch(self, request: web.BaseRequest, target: str) -> Awaitable[web.StreamResponse]:
         """Answer a request without a body: models."""
-        return await _Life(self, request, target, reads_body=False).run()
+        return _Life(self, request, target, reads_body=False).run()
 
     def shut_down(self) -> int:
         """End everything that is under way, each in the way that its client understands; return how many."""
@@ -81,6 +81,7 @@ class _Life:
         path = target.partition("?")[0]
         self._record = RequestRecord(id=new_request_id(), route=f"{request.method} {path}", actor="unknown")
         self._attempts: Attempts | None = None
+        self._guard: StreamGuard | None = None
         self._settled = False
 
     async def run(self) -> web.StreamResponse:
@@ -153,6 +154,8 @@ class _Life:
         )
         self._record.attempts = attempts.records
         result = await attempts.run()
+        # A stream may last for hours; the request's body and headers need not.
+        self._attempts, self._guard = None, attempts.current
         self._write_attempts()
         return result
 
@@ -272,7 +275,7 @@ class _Life:
         if self._settled:
             return
         self._record.status = self._record.status or _CLIENT_CLOSED
-        guard = self._attempts.current if self._attempts is not None else None
+        guard = self._attempts.current if self._attempts is not None else self._guard
         if guard is None:
             outcome = Outcome.CANCELLED
         else:

@@ -101,7 +101,7 @@ class DataPlane:
         except TimeoutError:
             _log.warning("ending requests that did not finish in time", requests=self.messages.shut_down())
 
-    async def _dispatch(self, request: web.BaseRequest) -> web.StreamResponse:
+    def _dispatch(self, request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
         path, question, query = _ORIGIN.sub("", request.raw_path, count=1).partition("?")
         methods = self._routes.get(path)
         if methods is None and path.startswith(_PREFIX) and _MODEL.fullmatch(path, len(_PREFIX)):
@@ -114,7 +114,7 @@ class DataPlane:
             raise ApiError(
                 405, f"{_short(request.method)} is not possible here; use {allowed}.", headers={"allow": allowed}
             )
-        return await handler(request, path.removeprefix(_PREFIX) + question + query)
+        return handler(request, path.removeprefix(_PREFIX) + question + query)
 
     async def _healthz(self, _request: web.BaseRequest, _target: str) -> web.StreamResponse:
         return _json(200, b'{"status":"ok"}')
