@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import array
 import asyncio
+import fcntl
+import termios
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMethod
+from aiohttp.http_parser import RawRequestMessage
 from attrs import define
 
 from gateway.telemetry.logs import exception_facts, get_logger
@@ -64,10 +69,16 @@ class ClientConnection(web.RequestHandler):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Stop the timer once a request head is complete."""
+        """Stop the timer once a request head is complete, and break off a body that is not valid HTTP."""
         super().data_received(data)
         if self._head_timer is not None and self._request_count:
             self._stop_head_timer()
+        if self._messages and self._current_request is not None:
+            queued, _ = self._messages[-1]
+            content = self._current_request.content
+            # The parser's error waits its turn behind the request that is being read, whose body it ended.
+            if not isinstance(queued, RawRequestMessage) and not content.is_eof():
+                content.set_exception(web.RequestPayloadError("not valid HTTP"))
 
     def pause_writing(self) -> None:
         """Watch a client that reads more slowly than it is written to."""
@@ -120,11 +131,11 @@ class ClientConnection(web.RequestHandler):
             self._head_timer = None
 
     def _taken(self) -> int:
-        """Bytes of the running answer that have left for the client; only differences mean something."""
+        """Bytes of the running answer that the client has taken; only differences mean something."""
         if self._socket is None:
             return 0
         written = self._current_request.writer.output_size if self._current_request is not None else 0
-        return written - self._socket.get_write_buffer_size()
+        return written - self._socket.get_write_buffer_size() - _kernel_backlog(self._socket)
 
     def _start_stall_timer(self) -> None:
         self._stop_stall_timer()
@@ -152,6 +163,14 @@ class ClientConnection(web.RequestHandler):
         if self._socket is not None:
             self._taken_before = self._taken()
             self._start_stall_timer()
+
+
+def _kernel_backlog(transport: asyncio.Transport) -> int:
+    """Bytes that the kernel has for the other side: megabytes, which it takes in without asking for more."""
+    backlog = array.array("i", [0])
+    with suppress(OSError, AttributeError):
+        fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, backlog)
+    return backlog[0]
 
 
 class ConnectionServer(web.Server):
