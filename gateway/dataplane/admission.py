@@ -56,9 +56,16 @@ class Admission:
         """Read the whole body, once.
 
         Raises:
-            ApiError: 408, 413 or 417, or 400 for a body that is broken off; nothing more is read then.
+            ApiError: 408, 413, 417 or 501, or 400 for a body that is broken off; nothing more is read then.
         """
         limit = self.limits.request_body_bytes
+        if request.headers.get("transfer-encoding", "chunked").strip().lower() != "chunked":
+            raise ApiError(
+                501,
+                "The only transfer coding that is understood here is `chunked`. Use content-encoding to compress.",
+                should_retry=False,
+                headers={"connection": "close"},
+            )
         if (request.content_length or 0) > limit:
             raise self._too_large()
         if (expected := request.headers.get("expect")) is not None:
