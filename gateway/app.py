@@ -69,7 +69,7 @@ async def run_gateway(
     store = ClientKeyStore(database_path(settings.database_url, settings.data_path))
     keys = KeyRing(pepper, await store.all() if settings.client_auth is ClientAuth.KEYS else ())
     pool = AccountPool(_accounts(settings))
-    async with Upstream(settings.timeouts, settings.limits) as upstream, asyncio.TaskGroup() as tasks:
+    async with Upstream(settings.timeouts, settings.limits) as upstream, _task_group() as tasks:
         admission = Admission(settings.client_auth, keys, pepper, settings.limits, settings.timeouts)
         messages = MessagesApi(
             settings, admission, pool, upstream, ledger or LogLedger(), Diagnostics(settings.diagnostics)
@@ -93,6 +93,18 @@ async def run_gateway(
                 await data_plane.drain()
         finally:
             await runner.cleanup()
+
+
+@asynccontextmanager
+async def _task_group() -> AsyncGenerator[asyncio.TaskGroup, None]:
+    """Own tasks; what the body raises, such as an address in use, comes out as it is and not in a group."""
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            yield tasks
+    except BaseExceptionGroup as group:
+        if len(group.exceptions) == 1:
+            raise group.exceptions[0] from None
+        raise
 
 
 def _accounts(settings: Settings) -> list[Account]:
