@@ -25,6 +25,7 @@ def test_each_mistake_is_named_and_the_stream_ends_there(fault: str, data: st.Da
     verdict = run.verdict
 
     assert (verdict.outcome, verdict.code) == (broken.outcome, broken.code)
+    assert FAULTS[fault].code in (None, broken.code)
     if verdict.violation is not None:
         assert verdict.violation.event_number == verdict.events == broken.event_number or (
             broken.code in ("event_too_large", "invalid_utf8")
@@ -47,14 +48,15 @@ def test_each_mistake_is_named_and_the_stream_ends_there(fault: str, data: st.Da
 
 
 def test_the_strategies_make_every_violation_and_every_outcome() -> None:
-    found: set[str] = set()
+    """Most faults always make the same violation; what the others make is looked at."""
+    found = {fault.code for fault in FAULTS.values() if fault.code}
+    open_ended = [name for name, fault in FAULTS.items() if fault.code is None]
 
-    @settings(max_examples=600, derandomize=True, database=None)
-    @given(broken_streams(noise=False))
+    @settings(max_examples=150, derandomize=True, database=None)
+    @given(broken_streams(*open_ended, noise=False))
     def collect(broken: BrokenStream) -> None:
         found.add(broken.code or broken.outcome)
 
     collect()
 
     assert found == {*VIOLATIONS, *Outcome} - {"complete", "violation"}
-    assert {fault.code for fault in FAULTS.values()} - {None} == set(VIOLATIONS)
