@@ -7,10 +7,11 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from attrs import define
+from attrs import define, field
 
 from gateway.app import run_gateway
 from gateway.config import load_settings
+from gateway.ledger.record import LogLedger, RequestRecord
 from gateway.replay.server import ReplayUpstream
 from gateway.store.client_keys import ClientKeyStore, database_path
 from gateway.store.secret import load_secret_key
@@ -21,12 +22,27 @@ UPSTREAM_KEY = "sk-ant-e2e-upstream"
 
 
 @define
+class Records:
+    """A ledger that also remembers what it logged."""
+
+    kept: list[RequestRecord] = field(factory=list)
+    _log: LogLedger = field(factory=LogLedger)
+
+    async def settle(self, record: RequestRecord) -> None:
+        """Log the record and keep it."""
+        self.kept.append(record)
+        await self._log.settle(record)
+
+
+@define
 class Place:
     """What a client needs to know, and the upstream that answers it in the end."""
 
     base_url: str
     key: str
     upstream: ReplayUpstream
+    records: list[RequestRecord] = field(factory=list)
+    """What the gateway recorded, if there is one."""
 
     @property
     def asked(self) -> list[str]:
@@ -63,6 +79,8 @@ async def behind_gateway(
 ) -> AsyncGenerator[Place]:
     """Let clients talk to a gateway, wired as in production, with a key of their own.
 
+    A drain at the end would wait for streams that a fault holds up, so it is short.
+
     Args:
         upstream: not started yet; it takes no credential but the gateway's.
         environ: further settings.
@@ -74,5 +92,6 @@ async def behind_gateway(
             pepper = load_secret_key(settings.secret_key, settings.data_path)
             store = ClientKeyStore(database_path(settings.database_url, settings.data_path))
             _, key = await store.create("e2e", pepper)
-            async with run_gateway(settings) as gateway:
-                yield Place(f"{gateway.url}/claude", key, upstream)
+            records = Records()
+            async with run_gateway(settings, ledger=records) as gateway:
+                yield Place(f"{gateway.url}/claude", key, upstream, records.kept)
