@@ -210,16 +210,35 @@ class Attempts:
             opened.held.append(step.data)
             opened.terminal = step.terminal
             size += len(step.data)
-            if guard.committed or size > self.limits.event_bytes:
-                return opened
-            if guard.state is State.FAILED:
-                return self._failed_inside(account, opened)
-            if guard.state is State.VIOLATED:
-                if self.mode is StreamMode.OBSERVE:
-                    return opened
-                _, verdict = guard.finish()
-                broken = _broken(f"broke the stream protocol: {verdict.violation}")
-                return Refusal(FaultClass.UPSTREAM, broken, verdict)
+            decided = self._decide(account, opened, size, late=clock() >= deadline)
+            if decided is not None:
+                return decided
+
+    def _decide(
+        self, account: Account, opened: OpenStream, size: int, *, late: bool
+    ) -> OpenStream | Refusal | None:
+        """Say what the events so far come to; None for nothing yet.
+
+        Args:
+            account: whose stream it is.
+            opened: the stream.
+            size: bytes that are held back.
+            late: the client has waited long enough for its head.
+        """
+        guard = opened.guard
+        if guard.committed or size > self.limits.event_bytes:
+            return opened
+        if guard.state is State.FAILED:
+            return self._failed_inside(account, opened)
+        if guard.state is State.VIOLATED and self.mode is not StreamMode.OBSERVE:
+            _, verdict = guard.finish()
+            broken = _broken(f"broke the stream protocol: {verdict.violation}")
+            return Refusal(FaultClass.UPSTREAM, broken, verdict)
+        if guard.state is State.VIOLATED or late:
+            # Pings keep the upstream from being silent, but not the gateway.
+            opened.silent = not size
+            return opened
+        return None
 
     def _ended_early(self, opened: OpenStream, reason: EndReason) -> OpenStream | Refusal:
         if self.mode is StreamMode.OBSERVE and reason is EndReason.EOF:

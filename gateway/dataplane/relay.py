@@ -76,6 +76,8 @@ class StreamRelay:
             await self._begin()
             if not opened.terminal:
                 await self._pump()
+            if opened.terminal.endswith(b"\r"):
+                opened.terminal += await self._end_of_line()
             tail, verdict = opened.guard.finish(self._reason or EndReason.EOF)
             await settle(verdict)
             if opened.guard.mode is Mode.OBSERVE and self._reason not in (None, EndReason.EOF):
@@ -154,6 +156,15 @@ class StreamRelay:
             if self._writing:
                 raise ClientGone from None
             self._reason = self._reason or EndReason.CUT
+
+    async def _end_of_line(self) -> bytes:
+        """Return the LF of a CR LF whose CR ended the last event, if it comes."""
+        try:
+            async with asyncio.timeout(_END_WAIT):
+                chunk = await self._opened.read()
+        except (TimeoutError, *NETWORK_ERRORS):
+            return b""
+        return self._opened.guard.feed(chunk).terminal
 
     async def _end_upstream(self) -> None:
         """Let the upstream finish its HTTP answer, so that its connection can serve again."""
