@@ -28,7 +28,9 @@ from tests.faults.scripted import (
     ScriptedUpstream,
     chunk,
     delta,
+    event,
 )
+from tests.faults.waiting import until
 from tests.replay.raw_client import RawResponse, message
 
 STREAMS: Final = Path(__file__).parents[2] / "fixtures" / "streams"
@@ -52,7 +54,7 @@ def encoded_head(name: str) -> bytes:
 def compressed(events: list[bytes], window_bits: int) -> list[bytes]:
     """Compress event by event, each readable as soon as it is there."""
     packer = zlib.compressobj(wbits=window_bits)
-    packed = [packer.compress(event) + packer.flush(zlib.Z_SYNC_FLUSH) for event in events]
+    packed = [packer.compress(one) + packer.flush(zlib.Z_SYNC_FLUSH) for one in events]
     packed[-1] += packer.flush()
     return packed
 
@@ -88,20 +90,31 @@ async def test_a_stream_in_an_encoding_that_cannot_be_read_is_a_502(name: str) -
 @pytest.mark.parametrize("damage", ["garbage", "missing end"])
 async def test_broken_compression_ends_a_stream_with_an_error_event(damage: str) -> None:
     opening, rest = compressed([OPENING, delta("more") + BLOCK_STOP], 31)
+    seen = asyncio.Event()
 
     async def serve(exchange: Exchange) -> None:
         await exchange.send(encoded_head("gzip"), chunk(opening))
+        await seen.wait()
         if damage == "garbage":
-            await exchange.send(chunk(b"\x07" * 100))
+            await exchange.send(chunk(b"\xff" * 100))
             await exchange.gone()
         else:
             await exchange.send(chunk(rest[:-12]), LAST_CHUNK)
 
-    async with ScriptedUpstream(serve) as upstream, serving(anthropic_base_url=upstream.url) as served:
-        answer = await served.stream()
-        assert last_error(answer)["type"] == "api_error"
-        assert answer.body.startswith(OPENING)
-        assert served.ledger.of(answer).outcome == "truncated"
+    async with (
+        ScriptedUpstream(serve) as upstream,
+        serving(anthropic_base_url=upstream.url) as served,
+        served.connect() as connection,
+    ):
+        await connection.send(MESSAGES, message(stream=True), usual=served.usual)
+        assert (await connection.head())[0] == 200
+        await connection.until(OPENING)
+        seen.set()
+        rest_of_answer = await connection.until(LAST_CHUNK)
+        assert rest_of_answer.count(b"event: error\n") == 1
+        assert b'"type":"api_error"' in rest_of_answer
+        await until(lambda: served.ledger.records)
+        assert served.ledger.records[0].outcome == "truncated"
 
 
 async def test_a_stream_that_claims_to_be_compressed_and_is_not_is_a_502() -> None:
@@ -136,7 +149,7 @@ async def test_a_finished_message_whose_stream_never_ends_is_ended(ending: str) 
     async def serve(exchange: Exchange) -> None:
         await exchange.send(STREAM_HEAD, chunk(OPENING + BLOCK_STOP + MESSAGE_DELTA))
         if ending == "one more event":
-            await exchange.send(chunk(b"event: news\ndata: {}\n\n"))
+            await exchange.send(chunk(event("news", '{"type":"news"}')))
         if ending == "unfinished event":
             await exchange.send(chunk(b"event: message_st"))
         while ending == "pings":
@@ -163,12 +176,12 @@ async def test_a_message_that_takes_long_to_its_stop_reason_is_not_ended() -> No
 
 
 async def test_a_long_event_that_drips_in_leaves_room_for_pings() -> None:
-    event = delta("y" * 2000)
+    long = delta("y" * 2000)
 
     async def serve(exchange: Exchange) -> None:
         await exchange.send(STREAM_HEAD, chunk(OPENING))
-        for at in range(0, len(event), 50):
-            await exchange.send(chunk(event[at : at + 50]))
+        for at in range(0, len(long), 50):
+            await exchange.send(chunk(long[at : at + 50]))
             await asyncio.sleep(0.01)  # the upstream's pace
         await exchange.send(chunk(BLOCK_STOP + MESSAGE_DELTA + MESSAGE_STOP), LAST_CHUNK)
 
@@ -180,7 +193,7 @@ async def test_a_long_event_that_drips_in_leaves_room_for_pings() -> None:
         before, pings, after = answer.body.partition(OUR_PING)
         assert before == OPENING
         assert pings
-        assert after.replace(OUR_PING, b"") == event + BLOCK_STOP + MESSAGE_DELTA + MESSAGE_STOP
+        assert after.replace(OUR_PING, b"") == long + BLOCK_STOP + MESSAGE_DELTA + MESSAGE_STOP
         assert served.ledger.of(answer).outcome == "complete"
 
 
