@@ -7,7 +7,7 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from aiohttp import web
+from aiohttp import HttpVersion10, HttpVersion11, web
 from attrs import define, field
 
 from gateway.config import Settings
@@ -22,6 +22,7 @@ _log = get_logger(__name__)
 
 _PREFIX: Final = "/claude"
 _MODEL: Final = re.compile(r"/v1/models/(?!\.{1,2}$)[A-Za-z0-9._:@~-]{1,256}")
+_VERSIONS: Final = (HttpVersion11, HttpVersion10)  # the parser takes 0.9 and 2.0 as well
 # RFC 9112, section 3.2.2: a server takes a target in absolute form too. Its host is as little of interest here
 # as the Host header is.
 _ORIGIN: Final = re.compile(r"\Ahttps?://[^/?#]*(?=/)", re.IGNORECASE)
@@ -102,6 +103,10 @@ class DataPlane:
             _log.warning("ending requests that did not finish in time", requests=self.messages.shut_down())
 
     def _dispatch(self, request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
+        if request.version not in _VERSIONS:
+            raise ApiError(
+                505, "Use HTTP/1.1 or HTTP/1.0 here.", should_retry=False, headers={"connection": "close"}
+            )
         path, question, query = _ORIGIN.sub("", request.raw_path, count=1).partition("?")
         methods = self._routes.get(path)
         if methods is None and path.startswith(_PREFIX) and _MODEL.fullmatch(path, len(_PREFIX)):
