@@ -37,10 +37,16 @@ def run_event_loop(main: Coroutine[Any, Any, int]) -> int:
         return runner.run(main)
 
 
-async def wait_for_signal(numbers: Sequence[signal.Signals] = _STOP_SIGNALS) -> None:
+async def wait_for_signal(
+    numbers: Sequence[signal.Signals] = _STOP_SIGNALS, *, ready: Callable[[], None] | None = None
+) -> None:
     """Return when the process is asked to stop. A second signal then ends it the hard way.
 
     A worker is also asked to stop by the end of the process that started it.
+
+    Args:
+        numbers: the signals that ask.
+        ready: called as soon as they are heard; whoever is told so may send one at once.
     """
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
@@ -50,6 +56,8 @@ async def wait_for_signal(numbers: Sequence[signal.Signals] = _STOP_SIGNALS) -> 
     if parent is not None:
         loop.add_reader(parent.sentinel, stopped.set)
     try:
+        if ready is not None:
+            ready()
         await stopped.wait()
     finally:
         if parent is not None:
@@ -65,10 +73,14 @@ async def serve(
 ) -> int:
     """Serve in this process until a signal; return the exit status."""
     async with run_gateway(settings, reuse_port=reuse_port) as gateway:
-        if ready is not None:
-            ready(gateway)
-        _log.info("gateway is ready", url=gateway.url, client_auth=settings.client_auth.value)
-        await wait_for_signal(_STOP_SIGNALS if multiprocessing.parent_process() is None else (signal.SIGTERM,))
+
+        def tell() -> None:
+            if ready is not None:
+                ready(gateway)
+            _log.info("gateway is ready", url=gateway.url, client_auth=settings.client_auth.value)
+
+        numbers = _STOP_SIGNALS if multiprocessing.parent_process() is None else (signal.SIGTERM,)
+        await wait_for_signal(numbers, ready=tell)
         _log.info("draining", seconds=settings.timeouts.drain_seconds)
     return 0
 

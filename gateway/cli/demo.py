@@ -77,8 +77,7 @@ async def _demo(settings: Settings) -> int:
         store = ClientKeyStore(database_path(settings.database_url, settings.data_path))
         _, key = await store.create("demo", pepper)
         gateway = await stack.enter_async_context(run_gateway(settings))
-        print(_instructions(gateway, key, upstream), flush=True)
-        await wait_for_signal()
+        await wait_for_signal(ready=lambda: print(_instructions(gateway, key, upstream), flush=True))
         print("stopping", flush=True)
     return 0
 
