@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
@@ -89,7 +90,7 @@ async def behind_gateway(
     with tempfile.TemporaryDirectory(prefix="gateway-e2e-") as data_dir:
         async with upstream:
             settings = load_settings(None, gateway_environment(upstream, Path(data_dir)) | dict(environ or {}))
-            pepper = load_secret_key(settings.secret_key, settings.data_path)
+            pepper = await asyncio.to_thread(load_secret_key, settings.secret_key, settings.data_path)
             store = ClientKeyStore(database_path(settings.database_url, settings.data_path))
             _, key = await store.create("e2e", pepper)
             records = Records()
