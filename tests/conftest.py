@@ -20,7 +20,7 @@ from tests import log_watch
 # The strategies build whole streams, which takes longer than Hypothesis expects of an example.
 _SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
-settings.register_profile("fast", max_examples=100, deadline=None, suppress_health_check=_SLOW)
+settings.register_profile("fast", max_examples=60, deadline=None, suppress_health_check=_SLOW)
 settings.register_profile("ci", max_examples=100, deadline=None, suppress_health_check=_SLOW, derandomize=True)
 settings.register_profile("property", max_examples=3000, deadline=None, suppress_health_check=_SLOW)
 settings.register_profile(
