@@ -16,7 +16,12 @@ from attrs import define, field
 from tests.e2e.stage import Place
 from tests.sdk_parity.installs import Unavailable, npm_packages
 
-__all__ = ["ClaudeCode", "Finished", "install", "pointed_at"]
+__all__ = ["PARTIAL", "STREAM_JSON", "ClaudeCode", "Finished", "install", "pointed_at", "until_text"]
+
+STREAM_JSON: Final = ("--output-format", "stream-json", "--verbose")
+"""Options that make it print one event a line."""
+PARTIAL: Final = (*STREAM_JSON, "--include-partial-messages")
+"""The same with every event of a stream as it comes."""
 
 _MANIFEST: Final = Path(__file__).parent / "package.json"
 _PACKAGE: Final = "@anthropic-ai/claude-code"
@@ -113,6 +118,21 @@ class ClaudeCode:
                 output, errors = await process.communicate()
             assert process.returncode is not None
             return Finished(process.returncode, output.decode(), errors.decode())
+
+
+async def until_text(process: asyncio.subprocess.Process) -> None:
+    """Read what a run with `PARTIAL` prints until the first piece of the answer is there.
+
+    Raises:
+        TimeoutError: it takes too long.
+        EOFError: the run ends without any.
+    """
+    assert process.stdout is not None
+    async with asyncio.timeout(_RUN_SECONDS):
+        async for line in process.stdout:
+            if json.loads(line).get("event", {}).get("type") == "content_block_delta":
+                return
+    raise EOFError("no text came")
 
 
 def pointed_at(place: Place, *, tools: bool = False, retries: int = 3) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
 from typing import Final, Never
 
 import pytest
@@ -21,7 +22,7 @@ _INSTALL_AND_RUN_SECONDS: Final = 900
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what is here as end-to-end, and leave time for whichever test installs a client first."""
     for item in items:
-        if item.path.is_relative_to(os.path.dirname(__file__)):  # noqa: PTH120 - compared as given
+        if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.e2e)
             item.add_marker(pytest.mark.timeout(_INSTALL_AND_RUN_SECONDS))
 

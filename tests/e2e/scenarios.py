@@ -17,8 +17,8 @@ __all__ = ["KNOWN_WORSE", "SCENARIOS", "Known", "Observation", "Outcome", "Pair"
 _AFTER_BLOCK: Final = 3 + len(words(ANSWER)) + 1
 """Events of the replay upstream's answer up to the end of its one block: two starts, a ping, deltas, a stop."""
 
-_TOKENS_PER_SECOND: Final = 400
-"""Events come one by one, as they do in life."""
+_TOKENS_PER_SECOND: Final = 100
+"""Events come one by one, as they do in life, so that content is seen before what goes wrong after it."""
 
 
 @define(frozen=True)

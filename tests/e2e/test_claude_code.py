@@ -7,7 +7,6 @@ import json
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,11 +14,8 @@ from gateway.replay.answers import ANSWER, words
 from gateway.replay.models import CATALOGUE
 from gateway.replay.server import ReplayUpstream
 from gateway.replay.tool_loop import BASH_COMMAND
-from tests.e2e.claude_code import ClaudeCode, pointed_at
+from tests.e2e.claude_code import PARTIAL, STREAM_JSON, ClaudeCode, pointed_at, until_text
 from tests.e2e.stage import UPSTREAM_KEY, Place, behind_gateway, direct
-
-STREAM_JSON = ("--output-format", "stream-json", "--verbose")
-LIMIT = 60
 
 
 @pytest.fixture
@@ -86,9 +82,7 @@ async def test_it_runs_a_tool_loop_and_its_events_tell(claude: ClaudeCode, paced
 
 
 async def test_it_shows_every_piece_of_text_that_was_streamed(claude: ClaudeCode, paced: Place) -> None:
-    finished = await claude.run(
-        "-p", "hello", *STREAM_JSON, "--include-partial-messages", environ=pointed_at(paced)
-    )
+    finished = await claude.run("-p", "hello", *PARTIAL, environ=pointed_at(paced))
     deltas = [event["event"].get("delta", {}) for event in finished.events if event["type"] == "stream_event"]
     assert [delta["text"] for delta in deltas if delta.get("type") == "text_delta"] == list(words(ANSWER))
 
@@ -99,6 +93,16 @@ async def test_it_can_use_an_api_key_in_place_of_a_token(claude: ClaudeCode, pla
     finished = await claude.run("-p", "hello", *STREAM_JSON, environ=environ)
     assert finished.result["result"] == ANSWER
     assert finished.events[0]["apiKeySource"] == "ANTHROPIC_API_KEY"
+    assert outcomes(place) == ["complete"]
+
+
+async def test_it_can_ask_a_helper_for_its_key_and_send_it_in_both_headers(
+    claude: ClaudeCode, place: Place
+) -> None:
+    environ = pointed_at(place)
+    helper = json.dumps({"apiKeyHelper": f"echo {environ.pop('ANTHROPIC_AUTH_TOKEN')}"})
+    finished = await claude.run("-p", "hello", "--settings", helper, environ=environ)
+    assert finished.output.strip() == ANSWER
     assert outcomes(place) == ["complete"]
 
 
@@ -159,25 +163,14 @@ async def test_straight_at_the_api_a_wrong_key_is_tried_again_and_again(claude: 
         assert upstream.asked == ["stream"] * 2
 
 
-async def read_until_text(process: asyncio.subprocess.Process) -> None:
-    """Read events until the first piece of the answer is there."""
-    assert process.stdout is not None
-    async with asyncio.timeout(LIMIT):
-        async for line in process.stdout:
-            event: dict[str, Any] = json.loads(line)
-            if event["type"] == "stream_event" and event["event"]["type"] == "content_block_delta":
-                return
-    raise AssertionError("no text came")
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 async def test_ending_it_in_the_middle_ends_the_upstream_too(
     claude: ClaudeCode, place: Place, number: signal.Signals
 ) -> None:
     place.upstream.faults.push("hang:event=8")
-    arguments = ("-p", "hello", *STREAM_JSON, "--include-partial-messages")
+    arguments = ("-p", "hello", *PARTIAL)
     async with claude.started(*arguments, environ=pointed_at(place)) as process:
-        await read_until_text(process)
+        await until_text(process)
         (request,) = place.upstream.requests
         assert request.finished is None
         process.send_signal(number)
