@@ -49,6 +49,7 @@ class DataPlane:
         create, fetch = self.messages.create, self.messages.fetch
         self._routes = {
             "/claude": {"HEAD": _hello, "GET": _hello},
+            "/claude/": {"HEAD": _hello, "GET": _hello},
             "/claude/api/hello": {"HEAD": _hello, "GET": _hello},
             "/claude/v1/messages": {"POST": create},
             "/claude/v1/messages/count_tokens": {"POST": create},
