@@ -25,7 +25,7 @@ from gateway.ledger.record import AttemptRecord
 from gateway.providers.base import FaultClass
 from gateway.wire import headers as header_rules
 from gateway.wire.errors import REQUEST_ID_HEADER, STATUS_BY_TYPE, ApiError, new_request_id, read_error
-from sse_fsm import EndReason, Outcome, State, StreamGuard
+from sse_fsm import EndReason, State, StreamGuard
 
 __all__ = ["Attempts", "Outgoing"]
 
@@ -286,8 +286,3 @@ def _unreachable(fault: UpstreamFault) -> ApiError:
 
 def _broken(what: str) -> ApiError:
     return ApiError(502, f"The upstream {what}. Try again in a moment.", retry_after=_RETRY_SOON)
-
-
-def outcome_of(refusal: Refusal) -> Outcome | str:
-    """Return the ledger's word for a request that ended in a refusal."""
-    return "refused" if isinstance(refusal.answer, UpstreamAnswer) else Outcome.UPSTREAM_ERROR
