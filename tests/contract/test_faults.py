@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gateway.config import StreamMode
+from gateway.config import StreamMode, Timeouts
 from tests.contract.harness import MESSAGES, Served, envelope, serving
 from tests.replay.raw_client import LIMIT, RawResponse, message
 
@@ -310,3 +310,13 @@ async def test_bytes_behind_the_end_of_an_answer_are_not_taken_for_the_next(serv
         answer = await served.ask(message(), fault="after-end")
         assert answer.status in (200, 502)
         await served.assert_serves()
+
+
+async def test_the_patience_that_is_built_in_fits_what_clients_expect() -> None:
+    times = Timeouts()
+    # The official SDKs wait ten minutes for a message; Claude Code warns after 20 s without a byte and gives a
+    # stream up after 300 s.
+    assert times.upstream_head_seconds >= 600
+    assert times.commit_deadline_seconds < 20
+    assert 10 <= times.ping_interval_seconds <= 30
+    assert times.stream_total_seconds >= 3600

@@ -259,9 +259,16 @@ async def test_retry_hints_pass(served: Served) -> None:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_two_cookies_stay_two_and_reach_nobody_else(served: Served, *, stream: bool) -> None:
+async def test_two_cookies_stay_two(served: Served, *, stream: bool) -> None:
     answer = await served.ask(message(stream=stream), fault="cookies")
     assert [cookie.partition("=")[0] for cookie in answer.values("set-cookie")] == ["__cf_bm", "_cfuvid"]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_cookie_set_for_one_client_is_not_sent_for_another(served: Served, *, stream: bool) -> None:
+    # Neither Secure nor bound to a path: any cookie jar would send it again.
+    answer = await served.ask(message(stream=stream), fault="header:Set-Cookie=tenant=one; Path=/")
+    assert answer.values("set-cookie") == ["tenant=one; Path=/"]
     await served.ask(message(stream=stream))
     assert [request.header("cookie") for request in served.upstream.requests] == [None, None]
 
