@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sse_fsm import EventKind, StreamGuard, converter, encode_event
+from sse_fsm import EventKind, StreamGuard, encode_event
+from sse_fsm import converter as public_converter
 from sse_fsm.blocks import (
     BLOCK_CLASSES,
     DELTA_CLASSES,
@@ -23,12 +24,14 @@ from sse_fsm.events import EVENT_CLASSES, Event, Message, MessageDelta, MessageS
 from sse_fsm.strategies import ValidStream, valid_streams
 from sse_fsm.strategies.payloads import error_payloads
 from sse_fsm.strategies.values import json_values
+from sse_fsm.structuring import _make_converter
 from tests.sse_fsm.driving import run_guard
 
 
 def to_event(payload: Any) -> Any:
     """Structure one event."""
-    return converter.structure(payload, Event)  # ty: ignore[invalid-argument-type] - cattrs takes unions
+    # Made anew each time, so that mutants of what makes it are seen.
+    return _make_converter().structure(payload, Event)  # ty: ignore[invalid-argument-type] - cattrs takes unions
 
 
 def same(one: Any, other: Any) -> bool:
@@ -40,23 +43,26 @@ def same(one: Any, other: Any) -> bool:
 def test_every_event_of_a_valid_stream_survives_the_way_there_and_back(stream: ValidStream) -> None:
     run = run_guard([stream.data], observed=True)
 
+    converter = _make_converter()
     for judged, piece in zip(run.judged, stream.events, strict=True):
         event = judged.event
         assert type(event) is EVENT_CLASSES[judged.kind] or judged.kind is EventKind.UNKNOWN
         assert judged.number == run.judged.index(judged) + 1
         expected = {"type": piece.name} if piece.payload is None else piece.payload
         assert same(converter.unstructure(event), expected)
+        assert same(public_converter.unstructure(event), expected)
 
 
 @given(error_payloads())
 def test_an_error_event_survives_too(payload: dict[str, Any]) -> None:
-    assert same(converter.unstructure(to_event(payload)), payload)
+    assert same(_make_converter().unstructure(to_event(payload)), payload)
 
 
 @given(
     st.dictionaries(st.sampled_from(("input_tokens", "cache_creation", "extra", "x")), json_values(), max_size=4)
 )
 def test_fields_that_are_absent_null_or_unknown_stay_so(usage: dict[str, Any]) -> None:
+    converter = _make_converter()
     if not isinstance(usage.get("cache_creation"), dict | None):
         with pytest.raises(TypeError, match="JSON object"):
             converter.structure(usage, Usage)
@@ -131,7 +137,7 @@ def test_what_is_no_object_with_a_type_is_refused(value: Any) -> None:
 
 def test_an_object_where_none_may_be_missing_is_refused() -> None:
     with pytest.raises(TypeError, match="Message needs a JSON object, not list"):
-        converter.structure([], Message)
+        _make_converter().structure([], Message)
     with pytest.raises(TypeError, match="message"):
         to_event({"type": "message_start"})
 
