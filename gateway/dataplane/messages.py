@@ -31,6 +31,7 @@ from sse_fsm import EndReason, Outcome, StreamGuard, Verdict
 __all__ = ["MessagesApi"]
 
 _RETRY_SOON: Final = 5  # seconds
+_LARGE: Final = 256 * 1024  # bytes of a body that are not gone through on the event loop without need
 _CLIENT_CLOSED: Final = 499  # nginx's status for it; never sent, only recorded
 
 
@@ -131,7 +132,11 @@ class _Life:
         if self._reads_body:
             body = await api.admission.read_body(request)
             limit = api.settings.limits.request_body_bytes
-            facts = read_facts(decode_body(body, request.headers.get("content-encoding", ""), limit))
+            plain: bytes | bytearray = body
+            if encoding := request.headers.get("content-encoding"):
+                # A thread, because a small body may become a large one.
+                plain = await asyncio.to_thread(decode_body, body, encoding, limit)
+            facts = read_facts(plain)
             self._record.model, self._record.stream = facts.model, facts.stream
             stream = facts.stream
         if api.diagnostics.wants("requests"):
@@ -139,7 +144,7 @@ class _Life:
                 "requests",
                 request_id=self._record.id,
                 body_bytes=len(body),
-                body_hash=body_hash(body),
+                body_hash=body_hash(body) if len(body) < _LARGE else await asyncio.to_thread(body_hash, body),
                 header_names=header_names(request.headers),
             )
         headers = header_rules.to_upstream(
