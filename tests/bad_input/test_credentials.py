@@ -25,16 +25,30 @@ REFUSED = {
     "basic": ["Authorization: Basic {key}"],
     "no scheme": ["Authorization: {key}"],
     "two schemes": ["Authorization: Bearer Bearer {key}"],
-    "key and another bearer": ["x-api-key: {key}", "Authorization: Bearer other"],
-    "bearer and another key": ["x-api-key: other", "Authorization: Bearer {key}"],
-    "two different keys": ["x-api-key: {key}", "x-api-key: other"],
-    "two different bearers": ["Authorization: Bearer {key}", "Authorization: Bearer other"],
     "two keys in one line": ["x-api-key: {key}, {key}"],
     "bytes that are no UTF-8": ["x-api-key: {key}\udcff"],
     "only in the query": [],
     "only in a cookie": ["Cookie: x-api-key={key}"],
     "only as proxy authorization": ["Proxy-Authorization: Bearer {key}"],
 }
+CONTRADICTING = {
+    "key and another bearer": ["x-api-key: {key}", "Authorization: Bearer other"],
+    "bearer and another key": ["x-api-key: other", "Authorization: Bearer {key}"],
+    "two different keys": ["x-api-key: {key}", "x-api-key: other"],
+    "two different bearers": ["Authorization: Bearer {key}", "Authorization: Bearer other"],
+}
+
+
+@pytest.mark.parametrize("lines", CONTRADICTING.values(), ids=CONTRADICTING)
+async def test_credentials_that_contradict_each_other_are_refused_though_one_is_valid(
+    served: Served, lines: list[str]
+) -> None:
+    for order in (lines, lines[::-1]):
+        filled = [line.format(key=served.key) for line in order]
+        request = head(MESSAGES, HOST, VERSION, CLOSE, LENGTH, *filled) + BODY
+        error = await refused(served, await served.raw(request), 401, "authentication_error")
+        assert "different credentials" in error["message"]
+        served.upstream.journal.clear()
 
 
 @pytest.mark.parametrize("lines", REFUSED.values(), ids=REFUSED)

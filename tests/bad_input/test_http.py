@@ -193,7 +193,6 @@ async def test_a_wrong_method_is_refused_with_those_that_are_right(
 
 NOWHERE = [
     "/",
-    "/claude/",
     "/claude/v1",
     "/claude/v1/",
     "/claude/v1/messages/",
