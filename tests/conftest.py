@@ -25,7 +25,7 @@ settings.register_profile("ci", max_examples=100, deadline=None, suppress_health
 settings.register_profile("property", max_examples=3000, deadline=None, suppress_health_check=_SLOW)
 settings.register_profile(
     "mutants",
-    max_examples=25,
+    max_examples=15,
     deadline=None,
     suppress_health_check=[*_SLOW, HealthCheck.differing_executors],
     derandomize=True,
