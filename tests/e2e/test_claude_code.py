@@ -96,9 +96,7 @@ async def test_it_can_use_an_api_key_in_place_of_a_token(claude: ClaudeCode, pla
     assert outcomes(place) == ["complete"]
 
 
-async def test_it_can_ask_a_helper_for_its_key_and_send_it_in_both_headers(
-    claude: ClaudeCode, place: Place
-) -> None:
+async def test_it_can_send_what_a_helper_gives_in_both_headers(claude: ClaudeCode, place: Place) -> None:
     environ = pointed_at(place)
     helper = json.dumps({"apiKeyHelper": f"echo {environ.pop('ANTHROPIC_AUTH_TOKEN')}"})
     finished = await claude.run("-p", "hello", "--settings", helper, environ=environ)
