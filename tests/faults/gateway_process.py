@@ -35,6 +35,7 @@ class GatewayProcess:
     key: str
     lines: list[str] = field(factory=list)
     errors: list[str] = field(factory=list)
+    _address: tuple[str, int] | None = None
 
     @property
     def pid(self) -> int:
@@ -53,10 +54,12 @@ class GatewayProcess:
     @property
     def address(self) -> tuple[str, int]:
         """Where it listens."""
-        url = urlsplit(self.named("gateway is ready")[0]["url"])
-        assert url.hostname is not None
-        assert url.port is not None
-        return url.hostname, url.port
+        if self._address is None:
+            url = urlsplit(self.named("gateway is ready")[0]["url"])
+            assert url.hostname is not None
+            assert url.port is not None
+            self._address = url.hostname, url.port
+        return self._address
 
     @property
     def usual(self) -> list[tuple[str, str]]:
