@@ -235,7 +235,7 @@ class _Life:
 
     async def _reject(self, error: ApiError, outcome: str = "rejected") -> web.StreamResponse:
         self._record.status = error.status
-        self._record.reason = error.message
+        self._record.reason = self._record.reason or error.message
         await self._settle(outcome)
         headers = error.response_headers(self._record.id)
         headers[GATEWAY_REQUEST_ID_HEADER] = self._record.id
@@ -258,7 +258,8 @@ class _Life:
         record.bytes_in, record.bytes_out = verdict.bytes_in, verdict.bytes_out
         record.notes = verdict.notes
         if verdict.violation is not None:
-            record.reason = str(verdict.violation)
+            # Its own sentence may quote what the upstream sent, which is for the client alone.
+            record.reason = f"at event {verdict.violation.event_number}, byte {verdict.violation.offset}"
         elif verdict.reason not in (None, EndReason.EOF):
             record.reason = verdict.reason
         if verdict.message is not None:

@@ -115,7 +115,7 @@ def decode_body(body: bytes | bytearray, encoding: str, limit: int) -> bytes | b
     if name not in {"gzip", "x-gzip", "deflate"}:
         raise ApiError(
             400,
-            f"content-encoding {name[:40]!r} is not supported here; use {_SUPPORTED_ENCODINGS}",
+            f"This content-encoding is not supported here; use {_SUPPORTED_ENCODINGS}",
             error_code="request_body_encoding_unsupported",
         )
     decoder = zlib.decompressobj(wbits=zlib.MAX_WBITS if name == "deflate" else zlib.MAX_WBITS | 16)
