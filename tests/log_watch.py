@@ -49,7 +49,7 @@ def leaks(lines: Iterable[str]) -> Iterator[str]:
     known = _known_text()
     for line in lines:
         parts = (line[at : at + _SIZE] for at in range(len(line) - _SIZE + 1))
-        if CREDENTIAL.search(line) or MARKER in line or any(part in known for part in parts):
+        if CREDENTIAL.search(line) or MARKER in line.upper() or any(part in known for part in parts):
             yield line
 
 

@@ -2,8 +2,9 @@
 
 Each line on standard input is a question, each line on standard error its answer: `gap` is the most time in
 milliseconds that the event loop was at work before it came round again, since the last question. It is processor
-time, so that a busy machine makes no difference; that nothing waits on the loop is another test's business. `rss` the process's memory in KiB,
-`tasks` the number of its tasks and `objects` how many connections, relays and responses there are.
+time, so that a busy machine makes no difference; that nothing waits on the loop is another test's business.
+`rss` is the process's memory in KiB, `tasks` the number of its tasks, and `objects` how many connections, relays
+and responses there are.
 """
 
 from __future__ import annotations
