@@ -185,6 +185,50 @@ def test_any_stream_is_judged_alike_on_both_paths(
     assert_same(stream, [stream] if data is None else data.draw(chunkings(stream)), bound)
 
 
+HEAD = (
+    b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,'
+    b'"delta":{"type":"text_delta","text":"'
+)
+OPEN = START + encode_event(
+    {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
+)
+TAIL = b'x"}}\n\n'
+
+
+@st.composite
+def shredded_runs(draw: st.DrawFn) -> bytes:
+    """Put a run of deltas together from whole and cut heads and tails, or splice one with itself."""
+    if draw(st.booleans()):
+        at = st.integers(0, len(HEAD))
+        pieces = st.one_of(
+            st.just(HEAD + TAIL),
+            at.map(lambda n: HEAD[:n]),
+            at.map(lambda n: HEAD[n:]),
+            st.sampled_from(
+                (HEAD, TAIL, b"\n\n", b"\n", b'"}}\n\n', b'"', b"}", b"x", b"x" * len(HEAD), b"\r", b"\xff")
+            ),
+        )
+        return b"".join(draw(st.lists(pieces, max_size=8)))
+    run = (HEAD + TAIL) * draw(st.integers(1, 5))
+    for _ in range(draw(st.integers(1, 3))):
+        start, end, to = (draw(st.integers(0, len(run))) for _ in range(3))
+        run = run[:to] + run[start:end] + run[to:] if draw(st.booleans()) else run[:start] + run[end:]
+    return run
+
+
+@given(shredded_runs(), st.data())
+@example(HEAD + TAIL + b"\n\n" + HEAD[:-2] + b':"}}\n\n' + HEAD + TAIL, None)
+@example(HEAD + TAIL + b"x" * len(HEAD) + TAIL + HEAD + TAIL, None)
+@example(HEAD + TAIL + b"\n" * 3 + b"x" * (len(HEAD) - 3) + TAIL + HEAD + TAIL, None)
+@example(HEAD + TAIL + HEAD[2:] + b"xx" + TAIL, None)
+def test_shredded_runs_of_deltas_are_judged_alike_on_both_paths(run: bytes, data: st.DataObject | None) -> None:
+    for stream in (OPEN + run + END, OPEN + HEAD + TAIL + run + END):
+        assert_same(stream, [stream])
+        assert_same(stream, [OPEN, stream[len(OPEN) : -len(END)], END])
+        if data is not None:
+            assert_same(stream, data.draw(chunkings(stream)))
+
+
 @given(texts(surrogates=True), st.booleans())
 def test_any_text_is_passed_alike_on_both_paths(text: str, ascii_only: bool) -> None:  # noqa: FBT001 - Hypothesis draws it
     inside = json.dumps(text, ensure_ascii=ascii_only)[1:-1].encode(errors="ignore")
