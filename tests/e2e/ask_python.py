@@ -1,6 +1,7 @@
-"""Asks many servers at once for a streamed message, with whatever `anthropic` package can be imported.
+"""Asks many servers at once for a message, with whatever `anthropic` package can be imported.
 
-Input: a JSON array of `{base_url, key}`. Output: a JSON array of `{text}` or `{error}`, in the same order.
+Input: a JSON array of `{base_url, key, streamed}`.
+Output: a JSON array of `{text, stop_reason}` or `{error}`, in the same order.
 """
 
 from __future__ import annotations
@@ -12,15 +13,18 @@ from typing import Any
 
 from anthropic import AsyncAnthropic
 
+ASK: Any = {"model": "claude-opus-5-5", "max_tokens": 256, "messages": [{"role": "user", "content": "hello"}]}
 
-async def ask(client: AsyncAnthropic, place: dict[str, str]) -> dict[str, Any]:
+
+async def ask(client: AsyncAnthropic, place: dict[str, Any]) -> dict[str, Any]:
     """Return the final message's text, or what the SDK raised instead."""
     placed = client.with_options(api_key=place["key"], base_url=place["base_url"])
     try:
-        async with placed.messages.stream(
-            model="claude-opus-5-5", max_tokens=256, messages=[{"role": "user", "content": "hello"}]
-        ) as stream:
-            message = await stream.get_final_message()
+        if place["streamed"]:
+            async with placed.messages.stream(**ASK) as stream:
+                message = await stream.get_final_message()
+        else:
+            message = await placed.messages.create(**ASK)
         text = "".join(block.text for block in message.content if block.type == "text")
     except Exception as error:  # noqa: BLE001 - whatever the SDK raises is the result
         return {"error": f"{type(error).__name__}: {error}"}

@@ -1,7 +1,7 @@
-// Asks many servers at once for a streamed message, with one installed TypeScript SDK.
+// Asks many servers at once for a message, with one installed TypeScript SDK.
 //
 // Arguments: the directory of a package.json, the package's name in there.
-// Input: a JSON array of {base_url, key}. Output: a JSON array of {text} or {error}, in the same order.
+// Input: a JSON array of {base_url, key, streamed}. Output: a JSON array of {text} or {error}, in the same order.
 'use strict';
 
 const { createRequire } = require('node:module');
@@ -15,7 +15,8 @@ async function ask(place) {
   const client = new Anthropic({ apiKey: place.key, baseURL: place.base_url, maxRetries: 2, logLevel: 'off' });
   const body = { model: 'claude-opus-5-5', max_tokens: 256, messages: [{ role: 'user', content: 'hello' }] };
   try {
-    const message = await client.messages.stream(body).finalMessage();
+    const { messages } = client;
+    const message = await (place.streamed ? messages.stream(body).finalMessage() : messages.create(body));
     const text = message.content.filter((block) => block.type === 'text').map((block) => block.text);
     return { text: text.join(''), stop_reason: message.stop_reason };
   } catch (error) {

@@ -27,17 +27,27 @@ from tests.sdk_parity.installs import SDKS, Sdk, find_program, python_sdk, types
 
 Stage = Callable[[ReplayUpstream], AbstractAsyncContextManager[Place]]
 
-__all__ = ["CLIENTS", "DOCUMENT", "documented", "observe"]
+__all__ = ["CASES", "CLIENTS", "DOCUMENT", "documented", "observe"]
 
 DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "clients.md"
 _HERE: Final = Path(__file__).parent
 _CLAUDE: Final = "claude-code"
 _AT_ONCE: Final = 2 * (os.cpu_count() or 1)
+_NOT_ASKED: Final = "(always streams)"
 _SDK_SECONDS: Final = 120
 _KEPT_ENVIRONMENT: Final = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "TMPDIR")
 
+
+def _concerns(client: str, scenario: Scenario) -> bool:
+    return scenario.streamed or client != _CLAUDE
+
+
 CLIENTS: Final = (_CLAUDE, *SDKS)
 """Names of the clients: Claude Code, and both official SDKs in two versions each."""
+CASES: Final = [
+    (client, scenario.name) for scenario in SCENARIOS.values() for client in CLIENTS if _concerns(client, scenario)
+]
+"""Every client with every scenario that concerns it."""
 
 
 def observe(client: str, scenarios: Sequence[Scenario]) -> dict[str, Pair]:
@@ -83,9 +93,12 @@ async def _observe_sdk(
 ) -> dict[str, Pair]:
     async with AsyncExitStack() as stack:
         places: list[Place] = []
+        wanted: list[dict[str, object]] = []
         for scenario in scenarios:
-            places.append(await stack.enter_async_context(direct(scenario.upstream())))
-            places.append(await stack.enter_async_context(behind_gateway(scenario.upstream())))
+            for stage in (direct, behind_gateway):
+                place = await stack.enter_async_context(stage(scenario.upstream()))
+                places.append(place)
+                wanted.append({"base_url": place.base_url, "key": place.key, "streamed": scenario.streamed})
         kept = {name: value for name in _KEPT_ENVIRONMENT if (value := os.environ.get(name)) is not None}
         process = await asyncio.create_subprocess_exec(
             *command,
@@ -94,9 +107,8 @@ async def _observe_sdk(
             env=kept | dict(environ),
         )
         try:
-            wanted = json.dumps([{"base_url": place.base_url, "key": place.key} for place in places])
             async with asyncio.timeout(_SDK_SECONDS):
-                output, _ = await process.communicate(wanted.encode())
+                output, _ = await process.communicate(json.dumps(wanted).encode())
         finally:
             if process.returncode is None:
                 process.kill()
@@ -131,14 +143,20 @@ def documented() -> dict[tuple[str, str], str]:
         if line.startswith("| ")
     ]
     heads, *body = rows
-    return {(client, row[0]): cell for row in body for client, cell in zip(heads[1:], row[1:], strict=True)}
+    return {
+        (client, row[0]): cell
+        for row in body
+        for client, cell in zip(heads[1:], row[1:], strict=True)
+        if cell != _NOT_ASKED
+    }
 
 
 def _table(observed: Mapping[str, Mapping[str, Pair]]) -> Iterable[str]:
     yield f"| the upstream | {' | '.join(observed)} |"
     yield f"|---{'|---' * len(observed)}|"
     for name in SCENARIOS:
-        yield f"| {name} | {' | '.join(_cell(pairs[name]) for pairs in observed.values())} |"
+        cells = (_cell(pairs[name]) if name in pairs else _NOT_ASKED for pairs in observed.values())
+        yield f"| {name} | {' | '.join(cells)} |"
 
 
 def _document(observed: Mapping[str, Mapping[str, Pair]]) -> str:
@@ -157,6 +175,8 @@ differ, bold where the gateway does better.
 - *error*: the client says that something went wrong.
 - *wrong*: an incomplete or altered answer that the client passes off as the whole one.
 
+Answers are streamed except where the row says otherwise.
+
 Versions: {versions}; the official SDKs in the versions that their
 columns name. Retries: Claude Code 3 (`CLAUDE_CODE_MAX_RETRIES`, default 10), SDKs 2 (their default). The upstream
 is the one of `gateway replay`. `python -m tests.e2e.matrix` repeats it all and writes this file; `make e2e` checks
@@ -173,7 +193,9 @@ that it still holds.
 def main() -> None:
     """Observe every client in every scenario and write the document."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
-    observed = {client: observe(client, list(SCENARIOS.values())) for client in CLIENTS}
+    observed = {
+        client: observe(client, [SCENARIOS[name] for one, name in CASES if one == client]) for client in CLIENTS
+    }
     DOCUMENT.write_text(_document(observed), encoding="utf-8")
 
 

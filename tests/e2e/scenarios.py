@@ -28,6 +28,8 @@ class Scenario:
     name: str
     faults: tuple[str, ...] = ()
     """Rules of the replay upstream's script."""
+    streamed: bool = True
+    """Whether a stream is asked for; Claude Code always asks for one first."""
 
     def upstream(self) -> ReplayUpstream:
         """Return an upstream, not started yet, to which this happens."""
@@ -37,8 +39,8 @@ class Scenario:
         return upstream
 
 
-def _scenario(name: str, *faults: str) -> Scenario:
-    return Scenario(name, faults)
+def _scenario(name: str, *faults: str, streamed: bool = True) -> Scenario:
+    return Scenario(name, faults, streamed)
 
 
 SCENARIOS: Final[Mapping[str, Scenario]] = {
@@ -88,6 +90,12 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         _scenario("one byte at a time", "one-byte"),
         _scenario("compressed without being asked", "gzip"),
         _scenario("bytes behind the response, once", "after-end"),
+        _scenario("not streamed: nothing goes wrong", streamed=False),
+        _scenario("not streamed: 529, twice", "status:529;times=2", streamed=False),
+        _scenario("not streamed: body shorter than announced, once", "truncate", streamed=False),
+        _scenario("not streamed: body shorter than announced, always", "truncate;times=forever", streamed=False),
+        _scenario("not streamed: last chunk missing, once", "truncate;chunked", streamed=False),
+        _scenario("not streamed: compressed without being asked", "gzip", streamed=False),
     )
 }
 """By name; "once" and "twice" mean that the next request fares well."""
@@ -170,6 +178,11 @@ KNOWN_WORSE: Final = (
         "overloaded, always, but streams only",
         "after three times a status 529 it gives up; after three times the same inside a 200 it asks without "
         "streaming, which an overloaded API would refuse as well",
+    ),
+    Known(
+        "typescript-.*",
+        "not streamed: body shorter than announced, always",
+        "the failure comes as a status 502, which these clients try again; a body that breaks off they do not",
     ),
     Known("claude-code|python-.*", "message_start twice, once", _LENIENT),
     Known("claude-code|python-.*", "message_start again inside a block, once", _LENIENT),

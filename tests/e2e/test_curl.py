@@ -88,6 +88,22 @@ async def test_the_bytes_are_the_upstreams(place: Place, name: str, more: tuple[
 
 
 @pytest.mark.parametrize(
+    "name",
+    [
+        "broken-duplicate-message-start",
+        "broken-duplicate-message-start-in-block",
+        "broken-block-index-gap",
+        "broken-invalid-utf8-lone-continuation",
+    ],
+)
+async def test_in_mode_observe_broken_streams_pass_as_they_are(name: str) -> None:
+    async with behind_gateway(ReplayUpstream(), {"GATEWAY_STREAM_MODE": "observe"}) as place:
+        output = await output_of(arguments(place, "-H", f"x-replay-stream: {name}"))
+        assert output == default_corpus().read("stream", name)
+        assert [record.outcome for record in place.records] == ["violation"]
+
+
+@pytest.mark.parametrize(
     ("fault", "status", "kind"),
     [
         ("status:529", 529, "overloaded_error"),
