@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import argparse
 import errno
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from gateway.config import Settings, SettingsError, load_settings
+from gateway.store.client_keys import StoreError
+from gateway.store.secret import SecretKeyError
+from gateway.telemetry.logs import close_logs, configure_logs
 
-__all__ = ["CommandError", "Subparsers", "add_config_option", "listen_error", "settings_from"]
+__all__ = ["CommandError", "Subparsers", "add_command", "add_config_option", "serving", "settings_from"]
 
 Subparsers = Any
 """argparse's own type is private."""
@@ -38,16 +43,38 @@ def settings_from(args: argparse.Namespace) -> Settings:
         raise CommandError(str(error)) from None
 
 
-def listen_error(error: OSError, address: str, setting: str) -> CommandError:
-    """Explain why an address cannot be listened on.
+def add_command(subparsers: Subparsers, name: str, *, summary: str, about: str, examples: str) -> Any:
+    """Add a subcommand whose help ends with examples; return its parser."""
+    return subparsers.add_parser(
+        name,
+        help=summary,
+        description=about,
+        epilog=examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
 
-    Args:
-        error: as raised.
-        address: HOST:PORT.
-        setting: what to set to listen elsewhere.
+
+@contextmanager
+def serving(settings: Settings, *, log_to: TextIO | None = None) -> Generator[None, None, None]:
+    """Set up logging for a command that serves, and say in one sentence why it cannot.
+
+    Raises:
+        CommandError: the key file, the database or the address cannot be used.
     """
+    configure_logs(level=settings.log_level, fmt=settings.log_format, stream=log_to)
+    try:
+        yield
+    except (SecretKeyError, StoreError) as error:
+        raise CommandError(str(error)) from None
+    except OSError as error:
+        raise _cannot_listen(error, settings.listen) from None
+    finally:
+        close_logs()
+
+
+def _cannot_listen(error: OSError, address: str) -> CommandError:
     if error.errno == errno.EADDRINUSE:
-        return CommandError(f"{address} is in use already; stop what listens there, or set {setting}")
+        return CommandError(f"{address} is in use already; stop what listens there, or set GATEWAY_LISTEN")
     if error.errno == errno.EACCES:
-        return CommandError(f"listening on {address} is not permitted; set {setting} to a port above 1023")
-    return CommandError(f"cannot listen on {address}: {error.strerror or error}; set {setting}")
+        return CommandError(f"listening on {address} is not permitted; set GATEWAY_LISTEN to a port above 1023")
+    return CommandError(f"cannot listen on {address}: {error.strerror or error}; set GATEWAY_LISTEN")

@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Final
 
 from gateway.app import Gateway, run_gateway
-from gateway.cli.common import CommandError, Subparsers, add_config_option, listen_error, settings_from
+from gateway.cli.common import CommandError, Subparsers, add_command, add_config_option, serving, settings_from
 from gateway.config import ClientAuth, Settings
 from gateway.replay.server import ReplayUpstream
-from gateway.store.client_keys import ClientKeyStore, StoreError, database_path
-from gateway.store.secret import SecretKeyError, load_secret_key
-from gateway.telemetry.logs import close_logs, configure_logs
+from gateway.store.client_keys import ClientKeyStore, database_path
+from gateway.store.secret import load_secret_key
 from gateway.workers import run_event_loop, wait_for_signal
 
 __all__ = ["add_parser"]
@@ -36,12 +35,12 @@ requests to the Anthropic API instead of the built-in upstream.
 
 def add_parser(subparsers: Subparsers) -> None:
     """Add the subcommand."""
-    parser = subparsers.add_parser(
+    parser = add_command(
+        subparsers,
         "demo",
-        help="try the gateway: built-in upstream, one key, lines to paste",
-        description="Run a gateway in front of an upstream that plays Claude, with a key made for this run.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        summary="try the gateway: built-in upstream, one key, lines to paste",
+        about="Run a gateway in front of an upstream that plays Claude, with a key made for this run.",
+        examples=_EXAMPLES,
     )
     add_config_option(parser)
     parser.set_defaults(run=run)
@@ -52,15 +51,8 @@ def run(args: argparse.Namespace) -> int:
     settings = settings_from(args)
     if settings.client_auth is not ClientAuth.KEYS:
         raise CommandError("gateway demo makes a key of its own; unset GATEWAY_CLIENT_AUTH")
-    configure_logs(level=settings.log_level, fmt=settings.log_format, stream=sys.stderr)
-    try:
+    with serving(settings, log_to=sys.stderr):
         return run_event_loop(_demo(settings))
-    except (SecretKeyError, StoreError) as error:
-        raise CommandError(str(error)) from None
-    except OSError as error:
-        raise listen_error(error, settings.listen, "GATEWAY_LISTEN") from None
-    finally:
-        close_logs()
 
 
 async def _demo(settings: Settings) -> int:

@@ -6,7 +6,7 @@ import argparse
 import asyncio
 import json
 
-from gateway.cli.common import CommandError, Subparsers, add_config_option, settings_from
+from gateway.cli.common import CommandError, Subparsers, add_command, add_config_option, settings_from
 from gateway.store.client_keys import ClientKeyStore, StoreError, database_path
 from gateway.store.secret import SecretKeyError, load_secret_key
 
@@ -25,12 +25,12 @@ A running gateway takes new and revoked keys over within a second or two.
 
 def add_parser(subparsers: Subparsers) -> None:
     """Add the subcommand."""
-    parser = subparsers.add_parser(
+    parser = add_command(
+        subparsers,
         "keys",
-        help="make, list and revoke client keys",
-        description="Client keys: what users of the gateway send as x-api-key or Authorization: Bearer.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        summary="make, list and revoke client keys",
+        about="Client keys: what users of the gateway send as x-api-key or Authorization: Bearer.",
+        examples=_EXAMPLES,
     )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     create = actions.add_parser("create", help="make a key; it is shown once")

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from gateway.cli.common import CommandError, Subparsers, add_config_option, listen_error, settings_from
+from gateway.cli.common import CommandError, Subparsers, add_command, add_config_option, serving, settings_from
 from gateway.config import ClientAuth, Settings
-from gateway.store.client_keys import StoreError
-from gateway.store.secret import SecretKeyError
 from gateway.telemetry.diagnostics import Diagnostics
-from gateway.telemetry.logs import close_logs, configure_logs
 from gateway.workers import run_event_loop, serve, serve_workers
 
 __all__ = ["add_parser"]
@@ -26,12 +23,12 @@ SIGTERM drains: no new connections, running streams finish within GATEWAY_TIMEOU
 
 def add_parser(subparsers: Subparsers) -> None:
     """Add the subcommand."""
-    parser = subparsers.add_parser(
+    parser = add_command(
+        subparsers,
         "serve",
-        help="run the gateway",
-        description="Run the gateway until SIGTERM or Ctrl-C.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        summary="run the gateway",
+        about="Run the gateway until SIGTERM or Ctrl-C.",
+        examples=_EXAMPLES,
     )
     add_config_option(parser)
     parser.set_defaults(run=run)
@@ -41,17 +38,10 @@ def run(args: argparse.Namespace) -> int:
     """Run the subcommand."""
     settings = settings_from(args)
     check(settings)
-    configure_logs(level=settings.log_level, fmt=settings.log_format)
-    try:
+    with serving(settings):
         if settings.workers > 1:
             return serve_workers(settings)
         return run_event_loop(serve(settings))
-    except (SecretKeyError, StoreError) as error:
-        raise CommandError(str(error)) from None
-    except OSError as error:
-        raise listen_error(error, settings.listen, "GATEWAY_LISTEN") from None
-    finally:
-        close_logs()
 
 
 def check(settings: Settings) -> None:
