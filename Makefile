@@ -16,7 +16,7 @@ DEV_READY := $(VENV)/.ready-dev
 .PHONY: help run test check format property e2e bench mutants fuzz docs container clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(RUN_READY) ## Start the gateway with a built-in upstream and a key; prints lines to paste
 	@$(BIN)/gateway demo

@@ -34,10 +34,10 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_make_targets_that_a_page_names_exist(page: Path) -> None:
-    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
 
     for line in page.read_text("utf-8").splitlines():
-        for named in re.findall(r"(?:^|`|; )make ([a-z-]+)", line):
+        for named in re.findall(r"(?:^|`|; )make ([a-z0-9-]+)", line):
             assert named in targets, f"{page.name} says make {named}"
 
 
