@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -59,6 +60,29 @@ def test_frames_add_up_to_the_stream(stream: bytes, data: st.DataObject) -> None
             raw += frame.raw
     assert len(raw) + decoder.pending + (3 if stream.startswith(b"\xef\xbb\xbf") else 0) == len(stream)
     assert stream.removeprefix(b"\xef\xbb\xbf").startswith(bytes(raw))
+
+
+@pytest.mark.parametrize(
+    ("stream", "frames"),
+    [
+        (b"\n\n", [b"\n", b"\n"]),
+        (b"\r\n\n", [b"\r\n", b"\n"]),
+        (b"\r\r\n", [b"\r", b"\r\n"]),
+        (b"\n\r\n\r", [b"\n", b"\r\n", b"\r"]),
+        (b": a\r\n\n: b\r: c\n", [b": a\r\n", b"\n", b": b\r", b": c\n"]),
+        (b"id: 1\r\n\r\n\n", [b"id: 1\r\n\r\n", b"\n"]),
+        (b"data: x\r\rdata: y\n\r\n\n", [b"data: x\r\r", b"data: y\n\r\n", b"\n"]),
+        (b"data: x\r\ny\n\nz", [b"data: x\r\ny\n\n"]),
+    ],
+)
+def test_a_frame_is_one_event_or_one_line_between_events(stream: bytes, frames: list[bytes]) -> None:
+    decoder = FrameDecoder()
+    decoder.feed(stream)
+    found = []
+    while (frame := decoder.next_frame()) is not None:
+        found.append(frame.raw)
+
+    assert found == frames
 
 
 def decode(chunks: list[bytes], bound: int | None) -> tuple[list[tuple[int, bytes | None, bytes | None]], str]:

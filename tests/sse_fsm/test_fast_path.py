@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sse_fsm import StreamGuard, encode_event
+from sse_fsm import EventKind, Frame, JudgedEvent, StreamGuard, encode_event
 from sse_fsm.strategies import chunkings
 from sse_fsm.strategies.values import texts
 from tests.sse_fsm.driving import SMALL, run_guard
@@ -237,20 +238,40 @@ def test_any_text_is_passed_alike_on_both_paths(text: str, ascii_only: bool) -> 
         assert_same(stream, [stream])
 
 
-def test_ordinary_deltas_do_go_the_fast_path() -> None:
+@pytest.mark.parametrize("spaced", [False, True], ids=["as the API writes", "with spaces"])
+@pytest.mark.parametrize(
+    "inside", [b"Hello", "é 日本 😀".encode(), rb"a \"b\" \u00e9\n"], ids=["ascii", "utf-8", "escapes"]
+)
+@pytest.mark.parametrize("block", ["text", "thinking", "tool_use", "server_tool_use", "mcp_tool_use"])
+def test_ordinary_deltas_do_go_the_fast_path(block: str, inside: bytes, spaced: bool) -> None:  # noqa: FBT001 - a parameter
     """A run of deltas makes no object: the machine counts them and never sees them."""
-    guard = StreamGuard()
-    received: list[str] = []
-    receive = guard.machine.receive
+    start, kind, field = BLOCKS[block]
+    opening = {"type": "content_block_start", "index": 0, "content_block": start}
+    delta = (
+        b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,'
+        b'"delta":{"type":"%b","%b":"%b"}}\n\n'
+    ) % (kind.encode(), field.encode(), inside)
+    opened = encode_event(opening)
+    if spaced:
+        opened = b"event: content_block_start\ndata: " + json.dumps(opening).encode() + b"\n\n"
+        text = re.sub(rb'(?<=["0-9])([:,])(?=["{0-9])', rb"\1 ", delta.split(b"data: ")[1].replace(inside, b"@"))
+        delta = b"event: content_block_delta\ndata: " + text.replace(b"@", inside)
+    # All in one chunk; then each in its own; then two and a half.
+    for deltas in ([delta * 50], [delta] * 50, [delta * 2 + delta[:30], delta[30:] + delta * 47]):
+        guard = StreamGuard()
+        seen: list[EventKind] = []
+        receive = guard.machine.receive
 
-    def watched(frame):  # noqa: ANN001, ANN202 - stands for a method
-        received.append((frame.event or b"").decode())
-        return receive(frame)
+        def watched(frame: Frame, receive: Any = receive, seen: Any = seen) -> JudgedEvent:
+            judged = receive(frame)
+            seen.append(judged.kind)
+            return judged
 
-    guard.machine.receive = watched
-    stream = streams_of("text", b"Hello", (b"", b""), 50)
-    for chunk in (stream, b""):
-        guard.feed(chunk)
+        guard.machine.receive = watched
+        for chunk in [START, opened, *deltas, END]:
+            guard.feed(chunk)
 
-    assert received.count("content_block_delta") == 0
-    assert guard.machine.events == 6 + 100
+        # An event that was cut is judged by itself.
+        assert seen.count(EventKind.CONTENT_BLOCK_DELTA) == (len(deltas) == 2)
+        assert guard.machine.events == 5 + 50
+        assert guard.finish()[1].outcome == "complete"

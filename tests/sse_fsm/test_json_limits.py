@@ -27,6 +27,7 @@ def nested(depth: int) -> bytes:
         pytest.param(lambda depth: b"[" + nested(depth - 1) + b"," + nested(depth - 1) + b"]", id="twice"),
         pytest.param(lambda depth: b'["\\"[[[","]",' + nested(depth - 1) + b"]", id="behind strings"),
         pytest.param(lambda depth: b"[" + b"[]," * 600 + nested(depth - 1) + b"]", id="behind many"),
+        pytest.param(lambda depth: b"[[[]," + nested(depth - 2) + b"]]", id="inside and behind a few"),
         pytest.param(lambda depth: b"[[[[]]]," + nested(depth - 1) + b"]", id="behind a few"),
     ],
 )

@@ -172,6 +172,46 @@ def test_each_tool_of_a_message_is_checked_by_itself() -> None:
     assert run_guard([data[at : at + 1] for at in range(len(data))]).verdict.notes == expected
 
 
+@pytest.mark.parametrize(
+    ("fragments", "readable"),
+    [
+        (['{"a":1}'], True),
+        ([" \t\n\r{}"], True),
+        (["", " {", "}"], True),
+        ([" ", "{}"], False),
+        (["", "\n", "{}"], False),
+        (["\u00a0{}"], False),
+        (["X{}"], False),
+        (["{} "], True),
+        (["[]"], False),
+        (["1"], False),
+        ([""], True),
+        (['{"a":"\\ud83d\\ude00"}'], True),
+        (['{"a":"\\ud83d"}'], False),
+        (['{"\\uDE00":1}'], False),
+        (['{"a":' + "[" * 199 + "]" * 199 + "}"], True),
+        (['{"a":' + "[" * 200 + "]" * 200 + "}"], False),
+        (["{"], False),
+        (['{"a":NaN}'], False),
+    ],
+)
+def test_a_tool_input_that_sdks_cannot_read_is_noted(fragments: list[str], readable: bool) -> None:  # noqa: FBT001 - a parameter
+    deltas = tuple({"type": "input_json_delta", "partial_json": fragment} for fragment in fragments)
+    data = stream_of(block={"type": "tool_use", "input": {}}, deltas=deltas)
+
+    for observed in (False, True):
+        run = run_guard([data], observed=observed)
+        assert run.received == data
+        assert bool(run.verdict.notes) != readable
+
+
+def test_an_unknown_event_may_say_of_itself_what_it_likes() -> None:
+    run = run_guard([b'event: future\ndata: {"type":"\\ud800"}\n\n', FRAMES["s"].raw])
+
+    assert run.verdict.outcome == "truncated"
+    assert run.verdict.events == 2
+
+
 def test_a_machine_shows_where_it_stands() -> None:
     machine = StreamMachine()
     assert repr(machine) == "<StreamMachine AWAIT_START after 0 events>"
