@@ -31,7 +31,7 @@ from tests.faults.scripted import (
     event,
 )
 from tests.faults.waiting import until
-from tests.replay.raw_client import RawResponse, message
+from tests.replay.raw_client import LIMIT, RawResponse, message
 
 STREAMS: Final = Path(__file__).parents[2] / "fixtures" / "streams"
 OUR_PING: Final = encoding.PING
@@ -161,7 +161,8 @@ async def test_a_finished_message_whose_stream_never_ends_is_ended(ending: str) 
         ScriptedUpstream(serve) as upstream,
         serving(anthropic_base_url=upstream.url, timeouts={"stop_grace_seconds": 0.15}) as served,
     ):
-        answer = await served.stream()
+        async with asyncio.timeout(LIMIT):
+            answer = await served.stream()
         assert answer.ended == "complete"
         assert answer.body.endswith(encoding.MESSAGE_STOP)
         assert b"event: error" not in answer.body
@@ -245,11 +246,15 @@ async def test_a_silence_before_any_content_ends_in_a_head_and_a_ping() -> None:
 
 
 async def test_pings_in_place_of_content_do_not_put_off_the_head_for_ever() -> None:
+    pings = 0
+
     async def serve(exchange: Exchange) -> None:
+        nonlocal pings
         await exchange.send(STREAM_HEAD, chunk(START + BLOCK_START))
         while True:
             await exchange.send(chunk(PING))
-            await asyncio.sleep(0.01)  # the upstream's pace
+            pings += 1
+            await asyncio.sleep(0.005)  # the upstream's pace
 
     async with (
         ScriptedUpstream(serve) as upstream,
@@ -258,6 +263,7 @@ async def test_pings_in_place_of_content_do_not_put_off_the_head_for_ever() -> N
     ):
         await connection.send(MESSAGES, message(stream=True), usual=served.usual)
         assert (await connection.head())[0] == 200
+        assert pings < 200
         await connection.until(PING)
 
 
