@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from tests.sse_fsm.driving import run_guard
 CORPUS = Path(__file__).parents[2] / "fixtures"
 STREAMS = tomllib.loads((CORPUS / "manifest.toml").read_text("utf-8"))["stream"]
 # Byte by byte in pure Python, a second per megabyte: large files are cut at a prime number of bytes instead.
-LARGE = 100_000
+LARGE = 2_000 if os.environ.get("HYPOTHESIS_PROFILE") == "mutants" else 100_000
 
 
 @pytest.mark.parametrize("entry", STREAMS, ids=lambda entry: entry["name"])
