@@ -18,7 +18,10 @@ def test_no_client_fares_worse_behind_the_gateway(client: str, scenario: str, ob
     seen = f"{pair}\nstraight: {pair.straight.detail}\nbehind: {pair.behind.detail}"
     known = [row.reason for row in KNOWN_WORSE if row.explains(client, scenario)]
     assert pair.is_worse == bool(known), f"{seen}\n{known}"
-    assert documented()[client, scenario] == str(pair), f"docs/clients.md says something else: {seen}"
+    # How many times a client asks straight at an upstream that cuts connections depends on how much of a stream
+    # it had read by then; what the gateway makes of it does not.
+    *_, behind = documented()[client, scenario].split(" → ")
+    assert behind == str(pair.behind), f"docs/clients.md says something else: {seen}"
 
 
 def test_the_document_has_a_cell_for_each_client_in_each_scenario() -> None:
