@@ -238,6 +238,41 @@ def test_any_text_is_passed_alike_on_both_paths(text: str, ascii_only: bool) -> 
         assert_same(stream, [stream])
 
 
+@pytest.mark.parametrize(
+    "pending",
+    [
+        b"id: 1\n",
+        b"event: ping\n",
+        b"data: {\n",
+        b": half a comment",
+        b"event: ping\ndata: {}\n",
+        b"event: ping\r\ndata: {}\r\n\r",
+        b": comment\r",
+        b"\r",
+        b"\n",
+        b"x",
+    ],
+)
+def test_a_delta_behind_an_unfinished_event_is_judged_as_its_rest(pending: bytes) -> None:
+    """A chunk that is a delta to the byte is none where something else was still open."""
+    delta = HEAD + TAIL
+    for behind in (delta, b"\n" + delta, delta[:9], TAIL):
+        chunks = [OPEN, delta, pending, delta, behind, delta, END]
+        assert_same(b"".join(chunks), chunks)
+
+
+@pytest.mark.parametrize("over", [0, 1])
+def test_runs_obey_the_bound_on_one_event_and_not_on_many(over: int) -> None:
+    delta = HEAD + b"x" * 400 + TAIL
+    bound = len(delta) - over
+    chunks = [OPEN, delta, delta * 3, delta + delta[:10], delta[10:], END]
+
+    run = run_guard(chunks, max_event_bytes=bound)
+
+    assert_same(b"".join(chunks), chunks, bound)
+    assert run.verdict.code == ("event_too_large" if over else None)
+
+
 @pytest.mark.parametrize("spaced", [False, True], ids=["as the API writes", "with spaces"])
 @pytest.mark.parametrize(
     "inside", [b"Hello", "é 日本 😀".encode(), rb"a \"b\" \u00e9\n"], ids=["ascii", "utf-8", "escapes"]
@@ -268,10 +303,19 @@ def test_ordinary_deltas_do_go_the_fast_path(block: str, inside: bytes, spaced: 
             return judged
 
         guard.machine.receive = watched
+        buffered: list[bytes] = []
+        buffer = guard._decoder.feed
+
+        def buffering(chunk: bytes, buffer: Any = buffer, buffered: Any = buffered) -> None:
+            buffered.append(chunk)
+            buffer(chunk)
+
+        guard._decoder.feed = buffering
         for chunk in [START, opened, *deltas, END]:
             guard.feed(chunk)
 
-        # An event that was cut is judged by itself.
+        # A chunk of nothing but deltas is not even buffered; an event that was cut is judged by itself.
+        assert len(buffered) == 3 + (2 if len(deltas) == 2 else 0)
         assert seen.count(EventKind.CONTENT_BLOCK_DELTA) == (len(deltas) == 2)
         assert guard.machine.events == 5 + 50
         assert guard.finish()[1].outcome == "complete"
