@@ -5,12 +5,17 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import tempfile
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 __all__ = ["SecretKeyError", "load_secret_key"]
 
 _FILE: Final = "secret.key"
+_OWN_WRITER_SECONDS: Final = 1.0
+_LOOK_AGAIN_SECONDS: Final = 0.01
 
 
 class SecretKeyError(Exception):
@@ -21,22 +26,27 @@ def load_secret_key(configured: str, data_dir: Path) -> bytes:
     """Return 32 bytes that stay the same as long as the key does.
 
     Args:
-        configured: GATEWAY_SECRET_KEY; empty to use the key file, which is made if it is not there.
+        configured: GATEWAY_SECRET_KEY; empty to use the key file, which is made if it is not there. Bytes that
+            are not UTF-8 count as they are.
         data_dir: where the key file lives.
 
     Raises:
-        SecretKeyError: the file cannot be made or read, is empty, or can be read by others.
+        SecretKeyError: the file cannot be made or read, is empty or no text, or can be read by others.
     """
     if configured:
-        return hashlib.sha256(configured.encode()).digest()
+        return hashlib.sha256(configured.encode("utf-8", "surrogateescape")).digest()
     path = data_dir / _FILE
     try:
         _create(path)
         mode = path.stat().st_mode
-        text = path.read_text(encoding="utf-8").strip()
+        text = _read(path)
     except OSError as error:
         raise SecretKeyError(
-            f"cannot use the key file {path}: {error.strerror}; or set GATEWAY_SECRET_KEY"
+            f"cannot use the key file {path}: {error.strerror or error}; or set GATEWAY_SECRET_KEY"
+        ) from None
+    except UnicodeDecodeError:
+        raise SecretKeyError(
+            f"the key file {path} is not UTF-8 text; restore it, or delete it and make new client keys"
         ) from None
     if mode & 0o077:
         raise SecretKeyError(f"others can read the key file {path}; run: chmod 600 {path}")
@@ -45,20 +55,47 @@ def load_secret_key(configured: str, data_dir: Path) -> bytes:
     return hashlib.sha256(text.encode()).digest()
 
 
+def _read(path: Path) -> str:
+    """Return the key in the file; one that is empty may be about to be written by another process."""
+    deadline = time.monotonic() + _OWN_WRITER_SECONDS
+    while not (text := path.read_text(encoding="utf-8").strip()) and time.monotonic() < deadline:
+        time.sleep(_LOOK_AGAIN_SECONDS)
+    return text
+
+
 def _create(path: Path) -> None:
-    """Make the key file unless it is there; several processes may try at once."""
+    """Make the key file unless it is there; several processes may try at once, and the first one wins."""
     if path.exists():
         return
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    draft = path.with_name(f"{path.name}.{os.getpid()}")
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(secrets.token_urlsafe(32) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    key = f"{secrets.token_urlsafe(32)}\n".encode()
+    handle, draft = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)
     try:
-        os.link(draft, path)
-    except FileExistsError:
-        pass
+        _write(handle, key)
+        _publish(Path(draft), path, key)
     finally:
-        draft.unlink()
+        Path(draft).unlink()
+
+
+def _publish(draft: Path, path: Path, key: bytes) -> None:
+    """Put the key where all processes look for it, unless there is one by now."""
+    with suppress(FileExistsError):
+        try:
+            # Whoever sees the file sees all of it.
+            os.link(draft, path)
+        except FileExistsError:
+            raise
+        except OSError:
+            # Not every file system has hard links.
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            try:
+                _write(handle, key)
+            except OSError:
+                path.unlink(missing_ok=True)
+                raise
+
+
+def _write(handle: int, key: bytes) -> None:
+    with os.fdopen(handle, "wb", buffering=0) as file:
+        file.write(key)
+        os.fsync(file.fileno())
