@@ -132,3 +132,5 @@ async def _refresh_keys(keys: KeyRing, store: ClientKeyStore, settings: Settings
             keys.replace(await store.all())
         except StoreError as error:
             _log.warning("cannot read the client keys; the known ones stay valid", problem=str(error))
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with the database, running streams go on
+            _log.warning("cannot read the client keys; the known ones stay valid", problem=type(error).__name__)
