@@ -28,6 +28,7 @@ __all__ = [
     "SettingsError",
     "StreamMode",
     "Timeouts",
+    "is_loopback",
     "load_settings",
 ]
 
@@ -56,6 +57,16 @@ class StreamMode(StrEnum):
     OBSERVE = "observe"
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a host, in lower case and without brackets, is this machine by whatever name server is asked."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 @define(frozen=True)
 class Address:
     """Where to listen: HOST:PORT, or [HOST]:PORT for IPv6; port 0 lets the system choose."""
@@ -78,12 +89,7 @@ class Address:
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine can connect."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return is_loopback(self.host)
 
     def __str__(self) -> str:
         """Return HOST:PORT."""

@@ -10,8 +10,9 @@ from typing import Final
 from aiohttp import HttpVersion10, HttpVersion11, web
 from attrs import define, field
 
-from gateway.config import Settings
+from gateway.config import ClientAuth, Settings
 from gateway.dataplane.connections import ConnectionServer, Patience, error_response
+from gateway.dataplane.loopback import check_local
 from gateway.dataplane.messages import MessagesApi
 from gateway.telemetry.logs import get_logger
 from gateway.wire.errors import SERVER_NAME, ApiError, new_request_id
@@ -21,10 +22,18 @@ __all__ = ["DataPlane"]
 _log = get_logger(__name__)
 
 _PREFIX: Final = "/claude"
-_MODEL: Final = re.compile(r"/v1/models/(?!\.{1,2}$)[A-Za-z0-9._:@~-]{1,256}")
+# One segment that stays one however often it is decoded on its way; which ids there are is the upstream's to say.
+_MODEL: Final = re.compile(
+    r"""/v1/models/
+    (?!\.\Z | %(?:25)*2e\Z) (?!.*(?:\.|%(?:25)*2e){2})               # a dot segment, or two dots
+    (?:(?!%(?:25)*(?:2f|5c|[01][0-9a-f]|7f))                         # an encoded slash or control character
+    [!-"$-.0->@-\[\]-~]){1,256}                                      # visible, but for / \ ? and #
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
 _VERSIONS: Final = (HttpVersion11, HttpVersion10)  # the parser takes 0.9 and 2.0 as well
-# RFC 9112, section 3.2.2: a server takes a target in absolute form too. Its host is as little of interest here
-# as the Host header is.
+# RFC 9112, section 3.2.2: a server takes a target in absolute form too. Where clients need keys, its host is as
+# little of interest as the Host header is.
 _ORIGIN: Final = re.compile(r"\Ahttps?://[^/?#]*(?=/)", re.IGNORECASE)
 _LINGER_SECONDS: Final = 2.0
 _READ_BUFFER: Final = 64 * 1024
@@ -108,6 +117,8 @@ class DataPlane:
             raise ApiError(
                 505, "Use HTTP/1.1 or HTTP/1.0 here.", should_retry=False, headers={"connection": "close"}
             )
+        if self.settings.client_auth is ClientAuth.OFF:
+            check_local(request)
         path, question, query = _ORIGIN.sub("", request.raw_path, count=1).partition("?")
         methods = self._routes.get(path)
         if methods is None and path.startswith(_PREFIX) and _MODEL.fullmatch(path, len(_PREFIX)):

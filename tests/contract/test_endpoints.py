@@ -83,6 +83,17 @@ async def test_an_unknown_model_is_the_upstreams_404(served: Served) -> None:
     assert answer.json()["request_id"] == served.upstream.requests[0].request_id
 
 
+@pytest.mark.parametrize(
+    "segment",
+    ["claude-opus-5-5[1m]", "claude-opus-5-5%5b1m%5D", "a%20b", "100%", "a;b=c,(d)", "eu.claude-v1:0", "%3F"],
+)
+async def test_which_model_ids_there_are_is_for_the_upstream_to_say(served: Served, segment: str) -> None:
+    answer = await served.ask(target=f"/claude/v1/models/{segment}?beta=true")
+    (got,) = served.upstream.requests
+    assert got.raw_path == f"/v1/models/{segment}?beta=true".encode()
+    assert (answer.status, answer.json()["request_id"]) == (404, got.request_id)
+
+
 @pytest.mark.parametrize("target", ["/claude/v1/models", "/claude/v1/models/claude-opus-5-5", MESSAGES, COUNT])
 async def test_nothing_that_reaches_an_account_opens_without_a_key(served: Served, target: str) -> None:
     body = b"" if "models" in target else message()
@@ -121,9 +132,10 @@ async def test_without_an_account_the_gateway_is_alive_but_not_ready() -> None:
 
 async def test_with_client_auth_off_nobody_needs_a_key() -> None:
     async with serving(client_auth=ClientAuth.OFF) as served:
-        answer = await served.stream(usual=[("anthropic-version", "2023-06-01")])
+        usual = [("host", "127.0.0.1:8787"), ("anthropic-version", "2023-06-01")]
+        answer = await served.stream(usual=usual)
         assert answer.status == 200
-        answer = await served.stream(usual=[("anthropic-version", "2023-06-01"), ("x-api-key", "whatever")])
+        answer = await served.stream(usual=[*usual, ("x-api-key", "whatever")])
         assert answer.status == 200
         assert {request.credential for request in served.upstream.requests} == {("x-api-key", ACCOUNT_KEY)}
 

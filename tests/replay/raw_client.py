@@ -88,8 +88,9 @@ def message(**changes: Any) -> dict[str, Any]:
 def render(
     target: str, headers: Iterable[tuple[str, str]], body: bytes, method: str, version: str = "1.1"
 ) -> bytes:
-    lines = [f"{method} {target} HTTP/{version}", "Host: replay"]
-    lines += [f"{name}: {value}" for name, value in headers]
+    given = [f"{name}: {value}" for name, value in headers]
+    host = [] if any(line.lower().startswith("host:") for line in given) else ["Host: replay"]
+    lines = [f"{method} {target} HTTP/{version}", *host, *given]
     lines.append(f"Content-Length: {len(body)}")
     return "\r\n".join([*lines, "", ""]).encode() + body
 

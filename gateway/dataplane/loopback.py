@@ -1,0 +1,55 @@
+"""Who may use a gateway that asks for no key: programs on this machine, but not the pages its browser shows.
+
+A page cannot choose the Host header, the Origin or the Sec-Fetch-Site that its browser sends (WHATWG Fetch,
+"forbidden request-header"; W3C Fetch Metadata). A name of the page's own that leads to 127.0.0.1 (DNS rebinding)
+is in Host as it is.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from aiohttp import web
+
+from gateway.config import is_loopback
+from gateway.wire.errors import ApiError
+
+__all__ = ["check_local"]
+
+_AUTHORITY: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\[\]:@/]+)(?::\d*)?")
+_READING: Final = frozenset({"GET", "HEAD"})
+_OTHER_SITES: Final = frozenset({"cross-site", "same-site"})
+
+
+def check_local(request: web.BaseRequest) -> None:
+    """Refuse what may be a browser's request on behalf of a page from elsewhere.
+
+    Raises:
+        ApiError: 403.
+    """
+    hosts = request.headers.getall("host", [])
+    scheme, found, rest = request.raw_path.partition("://")
+    if found and scheme.lower() in {"http", "https"}:
+        hosts = [*hosts, re.split(r"[/?#]", rest, maxsplit=1)[0]]
+    if not hosts or not all(map(_is_local, hosts)):
+        raise ApiError(
+            403,
+            "This gateway asks for no key, so it only answers requests whose Host is localhost or a loopback "
+            "address. Use http://127.0.0.1 with its port, or give clients keys with GATEWAY_CLIENT_AUTH=keys.",
+        )
+    if request.method in _READING:
+        return
+    sites = {site.strip().lower() for site in request.headers.getall("sec-fetch-site", ())}
+    origins = request.headers.getall("origin", ())
+    if sites & _OTHER_SITES or not all(_is_local(origin.partition("://")[2]) for origin in origins):
+        raise ApiError(
+            403,
+            "This gateway asks for no key, so it takes nothing from web pages of other sites. "
+            "To let one in, give it a key with GATEWAY_CLIENT_AUTH=keys.",
+        )
+
+
+def _is_local(authority: str) -> bool:
+    match = _AUTHORITY.fullmatch(authority.strip())
+    return match is not None and is_loopback(match[1].strip("[]").lower())
