@@ -124,7 +124,7 @@ class Upstream:
         Raises:
             UpstreamFault: no head of an answer came.
         """
-        url = URL(base_url + target, encoded=True)
+        url = _exact_url(base_url, target)
         if method in {"POST", "PUT", "PATCH"} or body:
             headers["content-length"] = str(len(body))
         try:
@@ -159,6 +159,20 @@ class Upstream:
             if facts.get("reused") and _before_any_answer(error):
                 raise _StaleConnectionError from None
             raise UpstreamFault(_describe(error)) from None
+
+
+def _exact_url(base_url: str, target: str) -> URL:
+    """Join the two so that the request line will hold `target` byte for byte.
+
+    All of it counts as path: parsed, it would lose an empty query, and everything from a `#` on.
+    """
+    base = URL(base_url, encoded=True)
+    return URL.build(
+        scheme=base.scheme,
+        authority=base.raw_authority,
+        path=base.raw_path.removesuffix("/") + target,
+        encoded=True,
+    )
 
 
 def _before_any_answer(error: BaseException) -> bool:

@@ -178,6 +178,9 @@ async def test_a_header_of_9_kilobytes_passes_both_ways(served: Served) -> None:
         "?limit=1000&after_id=claude-opus-5-5",
         '?"<>[]{}|^`',
         "?a=/../..//x",
+        "?",
+        "??",
+        "?a=1&b=x#y&c=2?#",
     ],
 )
 async def test_a_query_goes_on_byte_for_byte(served: Served, query: str) -> None:
