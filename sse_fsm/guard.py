@@ -333,8 +333,7 @@ class StreamGuard:
             self._run = None
             self._tool_input.end()
         elif kind is EventKind.MESSAGE_START:
-            message = payload["message"]
-            self.message = {**message, "content": [], "usage": dict(message["usage"])}
+            self.message = _without_content(payload["message"], large=len(judged.frame.raw) > _LARGE_START)
         elif kind is EventKind.MESSAGE_DELTA and self.message is not None:
             self.committed = True
             apply_message_delta(self.message, payload)
@@ -383,3 +382,17 @@ _RUNS: Final[dict[str, tuple[str, str | None]]] = {
     "mcp_tool_use": ("input_json_delta", None),
 }
 """Per block type the delta that comes in runs, and the block's field that it is appended to."""
+
+
+_LARGE_START: Final = 64 * 1024  # bytes of a message_start of which only what fits one line each is kept
+
+
+def _without_content(message: dict[str, Any], *, large: bool) -> dict[str, Any]:
+    usage = message["usage"]
+    if large:
+        message, usage = _scalars(message), _scalars(usage)
+    return {**message, "content": [], "usage": dict(usage)}
+
+
+def _scalars(value: dict[str, Any]) -> dict[str, Any]:
+    return {name: item for name, item in value.items() if not isinstance(item, (dict, list))}

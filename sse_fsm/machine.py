@@ -264,7 +264,8 @@ class StreamMachine:
             self._open_type = None
             self._open_payload = {}
         elif kind is EventKind.MESSAGE_DELTA:
-            self.stop_reason = payload["delta"].get("stop_reason")
+            reason = payload["delta"].get("stop_reason")
+            self.stop_reason = reason if isinstance(reason, str) else None
         elif kind is EventKind.MESSAGE_START and before is State.AWAIT_START:
             # The API sends an empty list; accumulators append to whatever is there.
             self.blocks = len(payload["message"]["content"])

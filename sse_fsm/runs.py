@@ -59,7 +59,11 @@ class DeltaRun:
         self._pattern = _tails(len(head))
 
     def measure(self, buffer: bytes | bytearray, start: int) -> tuple[int, int]:
-        """Return where the run that begins at `start` ends and how many events it holds; (start, 0) for none."""
+        """Return where the run that begins at `start` ends and how many events it holds.
+
+        No events means that there is no run. The end then says how far was looked: up to there asking again
+        would be in vain, and the time of whoever did so would not be linear.
+        """
         if not buffer.startswith(self._head, start):
             return start, 0
         match = self._pattern.match(buffer, start)
@@ -70,7 +74,7 @@ class DeltaRun:
         if line_ends == _LINE_ENDS:
             return end, 1
         number = buffer.count(self._head_after_blank_line, start, end) + 1
-        return (end, number) if line_ends == _LINE_ENDS * number else (start, 0)
+        return end, number if line_ends == _LINE_ENDS * number else 0
 
 
 @lru_cache(maxsize=64)

@@ -25,6 +25,7 @@ _MAX_DEPTH: Final = 200
 
 _SURROGATE_ESCAPE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
+_MOST_NOTES: Final = 20
 # The fragment of each delta in a run that the fast path's pattern has accepted. Inside a JSON string each
 # quote has a backslash before it, so the key cannot be found in the wrong place.
 _FRAGMENTS: Final = re.compile(rb'"partial_json": ?"((?:[^"\\]++|\\.)*+)"')
@@ -63,12 +64,18 @@ class ToolInputCheck:
         if block < 0 or not size:
             return
         if size > TOOL_INPUT_LIMIT:
-            self.notes.append(f"tool_input_unchecked: the input of block {block} is too large to check")
+            self._note(f"tool_input_unchecked: the input of block {block} is too large to check")
             return
-        if not _is_readable(_unescape(b"".join(fragments)), _unescape(next(filter(None, fragments)))):
-            self.notes.append(f"tool_input_invalid: the model's input of block {block} is not JSON")
+        if not _is_readable(_unescape(b"".join(fragments)), _unescape(fragments[0])):
+            self._note(f"tool_input_invalid: not every SDK can read the model's input of block {block}")
+
+    def _note(self, text: str) -> None:
+        if len(self.notes) < _MOST_NOTES:
+            self.notes.append(text)
 
     def _append(self, fragment: bytes) -> None:
+        if not fragment:
+            return
         self._size += len(fragment)
         if self._size <= TOOL_INPUT_LIMIT:
             self._fragments.append(fragment)

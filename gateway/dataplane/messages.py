@@ -23,6 +23,7 @@ from gateway.dataplane.relay import BodyRelay, ClientGone, Relay, StreamRelay
 from gateway.dataplane.upstream import Upstream
 from gateway.ledger.record import Ledger, RequestRecord
 from gateway.telemetry.diagnostics import Diagnostics, body_hash, header_names
+from gateway.telemetry.logs import exception_facts, get_logger
 from gateway.wire import headers as header_rules
 from gateway.wire.errors import GATEWAY_REQUEST_ID_HEADER, REQUEST_ID_HEADER, ApiError, new_request_id
 from gateway.wire.requests import decode_body, read_facts
@@ -32,6 +33,8 @@ __all__ = ["MessagesApi"]
 
 _RETRY_SOON: Final = 5  # seconds
 _LARGE: Final = 256 * 1024  # bytes of a body that are not gone through on the event loop without need
+_log = get_logger(__name__)
+
 _CLIENT_CLOSED: Final = 499  # nginx's status for it; never sent, only recorded
 
 
@@ -263,7 +266,8 @@ class _Life:
         elif verdict.reason not in (None, EndReason.EOF):
             record.reason = verdict.reason
         if verdict.message is not None:
-            record.stop_reason = verdict.message.get("stop_reason")
+            stop_reason = verdict.message.get("stop_reason")
+            record.stop_reason = stop_reason if isinstance(stop_reason, str) else None
             record.usage = verdict.message.get("usage")
 
     async def _settle_stream(self, verdict: Verdict) -> None:
@@ -299,7 +303,10 @@ class _Life:
         self._settled = True
         self._record.outcome = str(outcome)
         self._record.milliseconds = self._elapsed()
-        await self._api.ledger.settle(self._record)
+        try:
+            await self._api.ledger.settle(self._record)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client's answer must not suffer for it
+            _log.error("the record of a request was lost", request_id=self._record.id, **exception_facts(error))
 
     def _write_attempts(self) -> None:
         if self._api.diagnostics.wants("attempts"):

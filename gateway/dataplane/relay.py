@@ -70,29 +70,48 @@ class StreamRelay:
         Raises:
             ClientGone: writing failed. More often the server cancels the handler first.
         """
-        opened = self._opened
         self._arm()
         try:
-            await self._begin()
-            if not opened.terminal:
-                await self._pump()
-            if opened.terminal.endswith(b"\r"):
-                opened.terminal += await self._end_of_line()
-            tail, verdict = opened.guard.finish(self._reason or EndReason.EOF)
-            await settle(verdict)
-            if opened.guard.mode is Mode.OBSERVE and self._reason not in (None, EndReason.EOF):
-                # What was cut must look cut.
-                _abort(self._request)
-                return verdict
+            return await self._relay(settle)
+        except (ClientGone, ConnectionError):
+            raise
+        except Exception:
+            # A defect of ours: it is reported above, but first the client's stream gets a legal end.
+            await self._end_after_defect()
+            raise
+        finally:
+            self._disarm()
+            self._opened.response.close()
+
+    async def _relay(self, settle: Settle) -> Verdict:
+        opened = self._opened
+        await self._begin()
+        if not opened.terminal:
+            await self._pump()
+        if opened.terminal.endswith(b"\r"):
+            opened.terminal += await self._end_of_line()
+        tail, verdict = opened.guard.finish(self._reason or EndReason.EOF)
+        opened.terminal += tail
+        await settle(verdict)
+        if opened.guard.mode is Mode.OBSERVE and self._reason not in (None, EndReason.EOF):
+            # What was cut must look cut.
+            _abort(self._request)
+            return verdict
+        if opened.terminal:
+            last, opened.terminal = opened.terminal, b""
+            await self._write(last)
+        await self._write_eof()
+        if verdict.outcome is Outcome.COMPLETE:
+            await self._end_upstream()
+        return verdict
+
+    async def _end_after_defect(self) -> None:
+        opened = self._opened
+        with contextlib.suppress(Exception):
+            tail, _ = opened.guard.finish(EndReason.CUT)
             if last := opened.terminal + tail:
                 await self._write(last)
             await self._write_eof()
-            if verdict.outcome is Outcome.COMPLETE:
-                await self._end_upstream()
-            return verdict
-        finally:
-            self._disarm()
-            opened.response.close()
 
     def end(self, reason: EndReason) -> None:
         """End the stream from outside; the client gets a legal ending."""

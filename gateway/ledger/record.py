@@ -67,7 +67,7 @@ class LogLedger:
 
     async def settle(self, record: RequestRecord) -> None:
         """Log the record."""
-        usage = record.usage or {}
+        usage = {name: count for name, count in (record.usage or {}).items() if isinstance(count, int)}
         facts = {
             "request_id": record.id,
             "upstream_request_id": record.upstream_request_id,

@@ -6,11 +6,13 @@ Only named facts are logged, never a body, a header's value or an exception's ar
 from __future__ import annotations
 
 import collections
+import json
 import logging
 import sys
 import threading
 import time
 import traceback
+from collections.abc import MutableMapping
 from typing import Any, Final, TextIO
 
 import msgspec
@@ -20,6 +22,8 @@ __all__ = ["close_logs", "configure_logs", "exception_facts", "get_logger"]
 
 _QUEUE_LINES: Final = 10_000
 _BATCH_SECONDS: Final = 0.02
+_TEXT_LENGTH: Final = 300  # characters of one value
+_LIST_LENGTH: Final = 20
 _TRACE_LENGTH: Final = 12  # innermost frames
 
 
@@ -74,11 +78,21 @@ class _QueuedWriter:
             dropped, self._dropped = self._dropped, 0
             if dropped:
                 batch.append(f'{{"event": "log lines dropped", "level": "warning", "lines": {dropped}}}')
-            try:
-                self._stream.write("".join(line + "\n" for line in batch))
-                self._stream.flush()
-            except (OSError, ValueError):
+            if not self._put("".join(line + "\n" for line in batch)):
                 return
+
+    def _put(self, text: str) -> bool:
+        """Write; return whether there is any point in writing more."""
+        try:
+            try:
+                self._stream.write(text)
+            except UnicodeEncodeError:
+                # The terminal or the locale knows fewer characters than the world.
+                self._stream.write(text.encode("ascii", "backslashreplace").decode())
+            self._stream.flush()
+        except (OSError, ValueError):  # closed, or its reader has gone
+            return False
+        return True
 
 
 class _QueuedLogger:
@@ -106,8 +120,36 @@ class _StandardLibraryBridge(logging.Handler):
         structlog.get_logger(module=record.name).log(record.levelno, text, **facts)
 
 
+def printable(value: Any, limit: int = _TEXT_LENGTH) -> Any:
+    """Return what may be logged of a value that somebody outside chose: short, visible, and of bounded depth.
+
+    Control characters, which a terminal would obey, and lone surrogates, which no encoding knows, are escaped.
+    """
+    if isinstance(value, str):
+        if len(value) > limit:
+            value = value[:limit] + "…"
+        return value if value.isprintable() else "".join(map(_visible, value))
+    if isinstance(value, (list, tuple)):
+        return [printable(part, limit) for part in value[:_LIST_LENGTH]]
+    if isinstance(value, dict):
+        return {str(name): printable(part, limit) for name, part in value.items()}
+    return value
+
+
+def _visible(character: str) -> str:
+    return character if character.isprintable() else character.encode("unicode_escape").decode()
+
+
+def _only_printable(_logger: Any, _method: str, facts: MutableMapping[str, Any]) -> dict[str, Any]:
+    return {name: printable(value) for name, value in facts.items()}
+
+
 def _to_json(facts: Any, **_: Any) -> str:
-    return msgspec.json.encode(facts, enc_hook=str).decode()
+    try:
+        return msgspec.json.encode(facts, enc_hook=str).decode()
+    except (ValueError, OverflowError, TypeError):
+        # An integer of more than 64 bits, for one; a line must never be lost for what is in it.
+        return json.dumps(facts, default=str)
 
 
 _writers: list[_QueuedWriter] = []
@@ -130,6 +172,7 @@ def configure_logs(*, level: str = "info", fmt: str = "auto", stream: TextIO | N
     renderer: Any = structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer(_to_json)
     structlog.configure(
         processors=[
+            _only_printable,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             renderer,

@@ -6,6 +6,7 @@ Source: Anthropic docs, "Errors"; `anthropic` Python SDK 2.12.0, `_error_classes
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Mapping
 from typing import Any, Final
@@ -21,6 +22,7 @@ __all__ = [
     "TYPE_BY_STATUS",
     "ApiError",
     "encode_envelope",
+    "encode_json",
     "new_request_id",
     "read_error",
 ]
@@ -119,12 +121,20 @@ class ApiError(Exception):
         return encode_envelope(self.kind, self.message, request_id, error_code=self.error_code)
 
 
+def encode_json(value: Any) -> bytes:
+    """Encode any decoded JSON again, lone surrogates and integers of any size included."""
+    try:
+        return msgspec.json.encode(value)
+    except (UnicodeEncodeError, OverflowError):
+        return json.dumps(value, separators=(",", ":")).encode()
+
+
 def encode_envelope(kind: str, message: str, request_id: str, *, error_code: str | None = None) -> bytes:
     """Encode an error as the API does: `{"type":"error","error":{...},"request_id":...}`."""
     error: dict[str, Any] = {"type": kind, "message": message}
     if error_code is not None:
         error["details"] = {"error_code": error_code}
-    return msgspec.json.encode({"type": "error", "error": error, "request_id": request_id})
+    return encode_json({"type": "error", "error": error, "request_id": request_id})
 
 
 class _Envelope(msgspec.Struct):

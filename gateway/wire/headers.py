@@ -5,6 +5,7 @@ Source: Anthropic docs, "LLM gateway protocol" (forward headers as open lists); 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Final
 
@@ -50,6 +51,8 @@ Headers = CIMultiDict[str]
 CREDENTIALS: Final = frozenset({"authorization", "x-api-key"})
 """Headers that carry a client's credential."""
 
+# RFC 9110, section 5.5: such values are dangerous, and aiohttp refuses to send them.
+_CONTROL_CHARACTER: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _NOT_TO_CLIENT: Final = _HOP_BY_HOP | {"alt-svc"}
 # Another tenant's business, where accounts are shared by clients.
 _OF_THE_ACCOUNT: Final = frozenset({"anthropic-organization-id", "anthropic-workspace-id"})
@@ -88,7 +91,7 @@ def to_client(headers: CIMultiDictProxy[str], *, shared_account: bool, streaming
     kept: CIMultiDict[str] = CIMultiDict()
     for name, value in headers.items():
         low = name.lower()
-        if low in _NOT_TO_CLIENT or low in named:
+        if low in _NOT_TO_CLIENT or low in named or _CONTROL_CHARACTER.search(value):
             continue
         if shared_account and (low in _OF_THE_ACCOUNT or low.startswith(_SUBSCRIPTION_WINDOWS)):
             continue

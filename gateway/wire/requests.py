@@ -37,11 +37,18 @@ class _Body(msgspec.Struct):
     metadata: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
+class _Metadata(msgspec.Struct):
+    user_id: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
 _decode_body: Final = msgspec.json.Decoder(_Body).decode
+_decode_metadata: Final = msgspec.json.Decoder(_Metadata).decode
+_LONGEST_VALUE: Final = 16 * 1024  # bytes of JSON; longer ones are not looked into
+_STREAM_VALUES: Final = {b"true": True, b"false": False, b"null": False}
 
 
 def read_facts(body: bytes | bytearray) -> RequestFacts:
-    """Read a request body without building what is not needed of it.
+    """Read a request body without building what is not needed of it, whatever its size and shape.
 
     Raises:
         ApiError: 400, in the API's words: the body is not JSON, not an object, `model` is missing or not a
@@ -57,15 +64,36 @@ def read_facts(body: bytes | bytearray) -> RequestFacts:
         raise _bad("The request body is not valid JSON: it is nested too deeply") from None
     if not isinstance(fields.model, msgspec.Raw):
         raise _bad("model: Field required")
-    model = _value(fields.model)
-    if not isinstance(model, str):
+    if len(memoryview(fields.model)) > _LONGEST_VALUE:
+        raise _bad("model: Input should be the id of a model, not a text of this length")
+    model = _text(fields.model)
+    if model is None:
         raise _bad("model: Input should be a valid string")
-    stream = _value(fields.stream) if isinstance(fields.stream, msgspec.Raw) else None
-    if stream is not None and not isinstance(stream, bool):
+    stream = _STREAM_VALUES.get(bytes(fields.stream)) if isinstance(fields.stream, msgspec.Raw) else False
+    if stream is None:
         raise _bad("stream: Input should be a valid boolean")
-    metadata = _value(fields.metadata) if isinstance(fields.metadata, msgspec.Raw) else None
-    user_id = metadata.get("user_id") if isinstance(metadata, dict) else None
-    return RequestFacts(model, bool(stream), user_id if isinstance(user_id, str) else None)
+    return RequestFacts(model, stream, _user_id(fields.metadata))
+
+
+def _user_id(metadata: msgspec.Raw | msgspec.UnsetType) -> str | None:
+    if not isinstance(metadata, msgspec.Raw):
+        return None
+    try:
+        user_id = _decode_metadata(metadata).user_id
+    except msgspec.DecodeError:
+        return None  # no object; what that means is the upstream's to say
+    return _text(user_id) if isinstance(user_id, msgspec.Raw) else None
+
+
+def _text(raw: msgspec.Raw) -> str | None:
+    """Return the string that a piece of JSON is; None for anything else, and for what is too long to look at."""
+    data = bytes(raw) if len(memoryview(raw)) <= _LONGEST_VALUE else b""
+    if not data.startswith(b'"'):
+        return None
+    try:
+        return parse_json(data)
+    except ValueError as error:
+        raise _bad(f"The request body is not valid JSON: {error}") from None
 
 
 def _parse(body: bytes | bytearray) -> _Body:
@@ -79,13 +107,6 @@ def _parse(body: bytes | bytearray) -> _Body:
         if b"\\ud" not in body and b"\\uD" not in body:
             raise
         return _decode_body(body.replace(b"\\ud", b"\\u0").replace(b"\\uD", b"\\u0"))
-
-
-def _value(raw: msgspec.Raw) -> object:
-    try:
-        return parse_json(bytes(raw))
-    except (ValueError, RecursionError) as error:
-        raise _bad(f"The request body is not valid JSON: {error}") from None
 
 
 def _reason(error: msgspec.DecodeError) -> str:

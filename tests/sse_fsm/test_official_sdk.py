@@ -212,4 +212,4 @@ def test_a_tool_input_that_no_client_could_read_leaves_with_a_note() -> None:
 
     assert run.received == data
     assert run.verdict.outcome == "complete"
-    assert run.verdict.notes == ("tool_input_invalid: the model's input of block 0 is not JSON",)
+    assert run.verdict.notes == ("tool_input_invalid: not every SDK can read the model's input of block 0",)

@@ -165,7 +165,9 @@ def test_each_tool_of_a_message_is_checked_by_itself() -> None:
             {"type": "content_block_stop", "index": index},
         ]
     data = b"".join(map(encode_event, events))
-    expected = tuple(f"tool_input_invalid: the model's input of block {index} is not JSON" for index in (1, 4))
+    expected = tuple(
+        f"tool_input_invalid: not every SDK can read the model's input of block {index}" for index in (1, 4)
+    )
 
     assert run_guard([data]).verdict.notes == expected
     assert run_guard([data], observed=True).verdict.notes == expected
