@@ -31,7 +31,8 @@ _log = get_logger(__name__)
 
 _KEY_REFRESH_SECONDS: Final = 1.0
 _BACKLOG: Final = 1024
-_SHUTDOWN_SECONDS: Final = 5.0
+# For clients to take their last bytes after the drain; aiohttp waits for as long again. Who takes none has less.
+_SHUTDOWN_SECONDS: Final = 2.0
 
 
 @define

@@ -8,12 +8,12 @@ import fcntl
 import termios
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMethod
 from aiohttp.http_parser import RawRequestMessage
-from attrs import define
+from attrs import define, evolve
 
 from gateway.telemetry.logs import exception_facts, get_logger
 from gateway.wire.errors import GATEWAY_REQUEST_ID_HEADER, ApiError, new_request_id
@@ -21,6 +21,8 @@ from gateway.wire.errors import GATEWAY_REQUEST_ID_HEADER, ApiError, new_request
 __all__ = ["ClientConnection", "ConnectionServer", "Patience", "error_response"]
 
 _log = get_logger(__name__)
+
+_LAST_PATIENCE_SECONDS: Final = 1.0
 
 
 @define(frozen=True)
@@ -158,6 +160,14 @@ class ClientConnection(web.RequestHandler):
         self.stalled = True
         self._socket.abort()
 
+    def hasten(self, stalled_seconds: float) -> None:
+        """Have less patience from now on with a client that takes nothing."""
+        patience = self._patience
+        self._patience = evolve(patience, stalled_seconds=min(stalled_seconds, patience.stalled_seconds))
+        if self._stall_timer is not None:
+            self._taken_before = self._taken()
+            self._start_stall_timer()
+
     def _watch_close(self, _handler: asyncio.Task[None]) -> None:
         """Give a closing connection a limited time: its last bytes may never be taken."""
         if self._socket is not None:
@@ -185,6 +195,13 @@ class ConnectionServer(web.Server):
         super().__init__(handler, **kwargs)
         self._patience = patience
         self._options = options
+
+    def pre_shutdown(self) -> None:
+        """Close what is idle; whoever takes nothing of what is left for it is soon given up."""
+        super().pre_shutdown()
+        for connection in self.connections:
+            if isinstance(connection, ClientConnection):
+                connection.hasten(_LAST_PATIENCE_SECONDS)
 
     def __call__(self) -> web.RequestHandler:
         """Return the protocol of a new connection."""

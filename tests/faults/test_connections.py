@@ -7,6 +7,7 @@ import gc
 import os
 import socket
 from collections.abc import Set as AbstractSet
+from contextlib import AsyncExitStack
 from typing import Final, cast
 
 import aiohttp
@@ -341,6 +342,34 @@ async def test_a_client_that_takes_nothing_is_given_up(how: str) -> None:
         await until(lambda: not client_connections())
         await until(lambda: not served.gateway.data_plane.messages.relays)
         assert not acquired(served)
+
+
+@pytest.mark.parametrize("how", ["stream", "large-body"])
+async def test_a_client_that_takes_nothing_does_not_hold_up_the_end_of_the_gateway(how: str) -> None:
+    sent = 0
+
+    async def flood(exchange: Exchange) -> None:
+        nonlocal sent
+        await exchange.send(STREAM_HEAD + chunk(OPENING) if how == "stream" else json_head(10**9))
+        piece = chunk(delta("x" * 100_000)) if how == "stream" else b"x" * 100_000
+        while True:
+            await exchange.send(piece)
+            sent += 1
+
+    async with ScriptedUpstream(flood) as upstream, AsyncExitStack() as outlasting:
+        async with serving(anthropic_base_url=upstream.url, limits={"held_body_bytes": 1000}) as served:
+            connection = await outlasting.enter_async_context(served.connect())
+            halt(connection)
+            await connection.send(MESSAGES, message(stream=how == "stream"), usual=served.usual)
+            before = -1
+            while before < sent or not sent:
+                before = sent
+                await asyncio.sleep(0.3)  # the question is whether nothing moves
+            (protocol,) = client_connections()
+            assert protocol.writing_paused
+        (record,) = served.ledger.records
+        # It was given up; the server's last resort, to cancel whatever is left, was not needed.
+        assert (record.outcome, record.reason) == ("cancelled", "the client took nothing for too long")
 
 
 async def test_a_client_that_reads_slowly_but_steadily_is_not_given_up() -> None:
