@@ -2,23 +2,34 @@
 
 Every setting can be given as an environment variable: `GATEWAY_`, then the path in upper case joined by `__`,
 such as `GATEWAY_TIMEOUTS__DRAIN_SECONDS=60`. The environment wins over the file.
+Unknown names are refused in both.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final, get_type_hints
-from urllib.parse import urlsplit
+from typing import Any, Final
 
 import attrs
 from attrs import define, field
-from cattrs import Converter, transform_error
 from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError
+
+from gateway.setting_values import (
+    BadValueError,
+    check_amount,
+    check_base_url,
+    check_credential,
+    check_seconds,
+    is_loopback,
+    make_converter,
+    one_of,
+    suggest,
+    unknown_variables,
+)
 
 __all__ = [
     "Address",
@@ -28,11 +39,11 @@ __all__ = [
     "SettingsError",
     "StreamMode",
     "Timeouts",
-    "is_loopback",
     "load_settings",
 ]
 
 _PREFIX: Final = "GATEWAY_"
+_SEE: Final = "; docs/configuration.md lists all"
 
 
 class SettingsError(Exception):
@@ -57,16 +68,6 @@ class StreamMode(StrEnum):
     OBSERVE = "observe"
 
 
-def is_loopback(host: str) -> bool:
-    """Whether a host, in lower case and without brackets, is this machine by whatever name server is asked."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 @define(frozen=True)
 class Address:
     """Where to listen: HOST:PORT, or [HOST]:PORT for IPv6; port 0 lets the system choose."""
@@ -83,8 +84,13 @@ class Address:
         """
         host, colon, port = text.rpartition(":")
         if not colon or not port.isdecimal() or not 0 <= int(port) <= 65535:  # noqa: PLR2004 - the largest port
-            raise ValueError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:8787")
-        return cls(host.strip("[]") or "0.0.0.0", int(port))  # noqa: S104 - ":8787" asks for all interfaces
+            raise ValueError(f"must be HOST:PORT, such as 127.0.0.1:8787, not {text!r}")
+        host = host.strip("[]")
+        try:
+            host.encode("idna")
+        except UnicodeError:
+            raise ValueError(f"must begin with an address or the name of a host, not {host!r}") from None
+        return cls(host or "0.0.0.0", int(port))  # noqa: S104 - ":8787" asks for all interfaces
 
     @property
     def is_loopback(self) -> bool:
@@ -99,7 +105,7 @@ class Address:
 
 @define
 class Timeouts:
-    """How long to wait for what, all in seconds."""
+    """How long to wait for what, all in seconds: above 0, and at most 1000000."""
 
     commit_deadline_seconds: float = 12.0
     """A client gets its response head, with a ping, at the latest after this much silence of a stream whose
@@ -147,8 +153,8 @@ class Limits:
     """Longest header line."""
 
 
-def _secret() -> Any:
-    return field(default="", repr=False)
+def _secret(converter: Callable[[str], str] | None = None) -> Any:
+    return field(default="", repr=False, converter=converter)
 
 
 @define
@@ -169,15 +175,15 @@ class Settings:
     """Upstream of `/claude/v1/*`; may have a path."""
     openai_base_url: str = "https://api.openai.com"
     """Upstream of `/v1/*`. Reserved; it has no effect in this version."""
-    anthropic_api_key: str = _secret()
-    """Credential of one upstream account."""
+    anthropic_api_key: str = _secret(str.strip)
+    """Credential of one upstream account. White space around it is dropped."""
     client_auth: ClientAuth = ClientAuth.KEYS
     """How clients prove who they are: `keys`; `passthrough`, their own Anthropic credential, which is sent on and
     neither stored nor logged; or `off`, refused unless the gateway listens on loopback."""
     stream_mode: StreamMode = StreamMode.ENFORCE
     """`enforce`: only valid streams leave. `observe`: bytes pass as they come, and the log says what `enforce`
     would have done."""
-    control_token: str = _secret()
+    control_token: str = _secret(str.strip)
     """Reserved; it has no effect in this version."""
     secret_key: str = _secret()
     """Secret with which client keys are hashed. Default: `secret.key` (mode 0600) in the data directory."""
@@ -208,30 +214,8 @@ class Settings:
         return Address.parse(self.listen)
 
 
-def _to_bool(value: Any, _: type) -> bool:
-    if isinstance(value, bool):
-        return value
-    text = str(value).strip().lower()
-    if text in {"1", "true", "yes", "on"}:
-        return True
-    if text in {"0", "false", "no", "off", ""}:
-        return False
-    raise ValueError(f"{value!r} is neither true nor false")
-
-
-def _to_words(value: Any, _: type) -> list[str]:
-    parts = value if isinstance(value, list) else str(value).split(",")
-    return [word for part in parts if (word := str(part).strip())]
-
-
-def _make_converter() -> Converter:
-    conv = Converter(forbid_extra_keys=True)
-    conv.register_structure_hook(bool, _to_bool)
-    conv.register_structure_hook_func(lambda t: t == list[str], _to_words)
-    return conv
-
-
-_converter: Final = _make_converter()
+_converter: Final = make_converter()
+_SECTIONS: Final[Mapping[str, type[attrs.AttrsInstance]]] = {"timeouts": Timeouts, "limits": Limits}
 
 
 def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
@@ -249,56 +233,105 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = 
         try:
             values = tomllib.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
-            raise SettingsError(f"cannot read the settings file {path}: {error.strerror}") from None
+            raise SettingsError(f"cannot read the settings file {path}: {error.strerror or error}") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise SettingsError(f"the settings file {path} is not valid TOML: {error}") from None
-    _overlay(values, os.environ if environ is None else environ)
+        except RecursionError:
+            raise SettingsError(f"the settings file {path} is nested too deeply") from None
+    environ = os.environ if environ is None else environ
+    _overlay(values, environ)
     try:
         settings = _converter.structure(values, Settings)
     except (ClassValidationError, ForbiddenExtraKeysError) as error:
-        problems = "; ".join(transform_error(error, path="settings"))
-        raise SettingsError(f"bad settings: {problems}") from None
-    _check(settings)
+        raise SettingsError("; ".join(_problems(error, environ))) from None
+    _check(settings, environ)
     return settings
+
+
+def _variables() -> dict[str, tuple[str, ...]]:
+    """Return the path of each setting by the name of its variable."""
+    paths = [(name,) for name in attrs.fields_dict(Settings) if name not in _SECTIONS]
+    tables = [(section, name) for section, cls in _SECTIONS.items() for name in attrs.fields_dict(cls)]
+    return {_variable(path): path for path in (*paths, *tables)}
+
+
+def _variable(path: Iterable[str]) -> str:
+    return _PREFIX + "__".join(path).upper()
 
 
 def _overlay(values: dict[str, Any], environ: Mapping[str, str]) -> None:
     """Put what the environment sets into `values`."""
-    for name in attrs.fields_dict(Settings):
-        if (text := environ.get(_PREFIX + name.upper())) is not None:
-            values[name] = text
-    for section, cls in (("timeouts", Timeouts), ("limits", Limits)):
-        for name in get_type_hints(cls):
-            if (text := environ.get(f"{_PREFIX}{section.upper()}__{name.upper()}")) is not None:
-                values.setdefault(section, {})[name] = text
-
-
-def _check(settings: Settings) -> None:
-    try:
-        listen = settings.address
-        Address.parse(settings.control_listen)
-    except ValueError as error:
-        raise SettingsError(str(error)) from None
-    if settings.client_auth is ClientAuth.OFF and not listen.is_loopback:
+    known = _variables()
+    if unknown := unknown_variables(environ, _PREFIX, known):
         raise SettingsError(
-            f"client_auth = off would let anyone who can reach {listen} use your account; "
+            "; ".join(f"{name} is not a setting{suggest(name.upper(), known) or _SEE}" for name in unknown)
+        )
+    for section in _SECTIONS:
+        if not isinstance(values.get(section, {}), dict):
+            raise SettingsError(f"{section} must be a table, which begins with a line [{section}]")
+    for variable, (*section, name) in known.items():
+        if (text := environ.get(variable)) is not None:
+            table = values.setdefault(section[0], {}) if section else values
+            table[name] = text
+
+
+def _problems(error: BaseException, environ: Mapping[str, str], path: tuple[str, ...] = ()) -> Iterator[str]:
+    """Say which settings are wrong and how."""
+    if isinstance(error, ClassValidationError):
+        of_fields, others = error.group_exceptions()
+        for problem, note in of_fields:
+            yield from _problems(problem, environ, (*path, note.name))
+        for problem in others:
+            yield from _problems(problem, environ, path)
+    elif isinstance(error, ForbiddenExtraKeysError):
+        known = [".".join(known) for known in _variables().values()]
+        for name in sorted(error.extra_fields):
+            full = ".".join((*path, name))
+            yield f"{full} is not a setting{suggest(full, known) or _SEE}"
+    elif isinstance(error, BadValueError):
+        yield f"{_name(path, environ)} {error}"
+    else:
+        yield f"{_name(path, environ)} cannot be used ({type(error).__name__})"
+
+
+def _name(path: tuple[str, ...], environ: Mapping[str, str]) -> str:
+    """Return the name of a setting as whoever set it knows it."""
+    variable = _variable(path)
+    return variable if variable in environ else ".".join(path)
+
+
+def _check(settings: Settings, environ: Mapping[str, str]) -> None:
+    for path in _variables().values():
+        check = _CHECKS.get(path[-1]) or _CHECKS.get(path[0])
+        if check is None:
+            continue
+        try:
+            check(getattr(getattr(settings, path[0]) if len(path) > 1 else settings, path[-1]))
+        except ValueError as error:
+            raise SettingsError(f"{_name(path, environ)} {error}") from None
+    if settings.client_auth is ClientAuth.OFF and not settings.address.is_loopback:
+        raise SettingsError(
+            f"client_auth = off would let anyone who can reach {settings.address} use your account; "
             "listen on 127.0.0.1 or set GATEWAY_CLIENT_AUTH=keys"
         )
-    for name in ("anthropic_base_url", "openai_base_url"):
-        url = urlsplit(getattr(settings, name))
-        if url.scheme not in {"http", "https"} or not url.hostname or url.query or url.fragment:
-            raise SettingsError(f"{name} must be like https://api.anthropic.com, not {getattr(settings, name)!r}")
-    if settings.workers < 1:
-        raise SettingsError(f"workers must be at least 1, not {settings.workers}")
-    if settings.log_level not in {"debug", "info", "warning", "error"}:
-        raise SettingsError(f"log_level must be debug, info, warning or error, not {settings.log_level!r}")
-    if settings.log_format not in {"auto", "json", "console"}:
-        raise SettingsError(f"log_format must be auto, json or console, not {settings.log_format!r}")
-    _check_positive(settings)
+    try:
+        _ = settings.data_path
+    except RuntimeError:
+        name = _name(("data_dir",), environ) if settings.data_dir else "XDG_DATA_HOME"
+        raise SettingsError(f"{name} is in a home directory that does not exist; set GATEWAY_DATA_DIR") from None
 
 
-def _check_positive(settings: Settings) -> None:
-    for section in (settings.timeouts, settings.limits):
-        for name, value in attrs.asdict(section).items():
-            if value <= 0:
-                raise SettingsError(f"{name} must be greater than 0, not {value}")
+_CHECKS: Final[Mapping[str, Callable[[Any], object]]] = {
+    "listen": Address.parse,
+    "control_listen": Address.parse,
+    "workers": check_amount,
+    "anthropic_base_url": check_base_url,
+    "openai_base_url": check_base_url,
+    "anthropic_api_key": check_credential,
+    "control_token": check_credential,
+    "log_level": one_of("debug", "info", "warning", "error"),
+    "log_format": one_of("auto", "json", "console"),
+    "timeouts": check_seconds,
+    "limits": check_amount,
+}
+"""What a setting, or each one of a table, is put to beside its type; raises ValueError with a predicate."""

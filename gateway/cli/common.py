@@ -9,12 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from gateway.config import Settings, SettingsError, load_settings
+from gateway.config import ClientAuth, Settings, SettingsError, load_settings
 from gateway.store.client_keys import StoreError
 from gateway.store.secret import SecretKeyError
+from gateway.telemetry.diagnostics import Diagnostics
 from gateway.telemetry.logs import close_logs, configure_logs
 
-__all__ = ["CommandError", "Subparsers", "add_command", "add_config_option", "serving", "settings_from"]
+__all__ = ["CommandError", "Subparsers", "add_command", "add_config_option", "check", "serving", "settings_from"]
 
 Subparsers = Any
 """argparse's own type is private."""
@@ -41,6 +42,31 @@ def settings_from(args: argparse.Namespace) -> Settings:
         return load_settings(args.config)
     except SettingsError as error:
         raise CommandError(str(error)) from None
+
+
+def check(settings: Settings, *, brings_upstream: bool = False) -> None:
+    """Refuse settings that could not serve anybody.
+
+    Args:
+        settings: as loaded.
+        brings_upstream: the command has an upstream of its own for want of an account.
+
+    Raises:
+        CommandError: says what to set.
+    """
+    try:
+        Diagnostics(settings.diagnostics)
+    except ValueError as error:
+        raise CommandError(f"GATEWAY_DIAGNOSTICS: {error}") from None
+    if (
+        not brings_upstream
+        and settings.client_auth is not ClientAuth.PASSTHROUGH
+        and not settings.anthropic_api_key
+    ):
+        raise CommandError(
+            "there is no upstream account; set GATEWAY_ANTHROPIC_API_KEY, "
+            "or try `gateway demo`, which brings its own upstream"
+        )
 
 
 def add_command(subparsers: Subparsers, name: str, *, summary: str, about: str, examples: str) -> Any:

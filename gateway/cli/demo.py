@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import Final
 
 from gateway.app import Gateway, run_gateway
-from gateway.cli.common import CommandError, Subparsers, add_command, add_config_option, serving, settings_from
+from gateway.cli.common import (
+    CommandError,
+    Subparsers,
+    add_command,
+    add_config_option,
+    check,
+    serving,
+    settings_from,
+)
 from gateway.config import ClientAuth, Settings
 from gateway.replay.server import ReplayUpstream
 from gateway.store.client_keys import ClientKeyStore, database_path
@@ -49,6 +57,7 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the subcommand."""
     settings = settings_from(args)
+    check(settings, brings_upstream=True)
     if settings.client_auth is not ClientAuth.KEYS:
         raise CommandError("gateway demo makes a key of its own; unset GATEWAY_CLIENT_AUTH")
     with serving(settings, log_to=sys.stderr):
@@ -67,7 +76,8 @@ async def _demo(settings: Settings) -> int:
             upstream = f"the built-in replay upstream at {replay.url}"
         pepper = load_secret_key(settings.secret_key, settings.data_path)
         store = ClientKeyStore(database_path(settings.database_url, settings.data_path))
-        _, key = await store.create("demo", pepper)
+        stored, key = await store.create("demo", pepper)
+        stack.push_async_callback(store.revoke, stored.id)
         gateway = await stack.enter_async_context(run_gateway(settings))
         await wait_for_signal(ready=lambda: print(_instructions(gateway, key, upstream), flush=True))
         print("stopping", flush=True)
@@ -90,7 +100,7 @@ curl -N {base}/v1/messages -H 'x-api-key: {key}' -H 'anthropic-version: 2023-06-
 -H 'content-type: application/json' -d '{body}'
 
 # Claude Code
-ANTHROPIC_BASE_URL={base} ANTHROPIC_AUTH_TOKEN={key} claude -p "Run the command: echo hello" --allowedTools Bash
+ANTHROPIC_BASE_URL={base} ANTHROPIC_AUTH_TOKEN={key} claude -p "Run the command: echo replay-tool-ok" --allowedTools Bash
 
 # Python SDK (pip install anthropic)
 {python} - <<'PY'

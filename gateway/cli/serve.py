@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from gateway.cli.common import CommandError, Subparsers, add_command, add_config_option, serving, settings_from
-from gateway.config import ClientAuth, Settings
-from gateway.telemetry.diagnostics import Diagnostics
+from gateway.cli.common import Subparsers, add_command, add_config_option, check, serving, settings_from
 from gateway.workers import run_event_loop, serve, serve_workers
 
 __all__ = ["add_parser"]
@@ -42,20 +40,3 @@ def run(args: argparse.Namespace) -> int:
         if settings.workers > 1:
             return serve_workers(settings)
         return run_event_loop(serve(settings))
-
-
-def check(settings: Settings) -> None:
-    """Refuse settings that could not serve anybody.
-
-    Raises:
-        CommandError: says what to set.
-    """
-    try:
-        Diagnostics(settings.diagnostics)
-    except ValueError as error:
-        raise CommandError(f"GATEWAY_DIAGNOSTICS: {error}") from None
-    if settings.client_auth is not ClientAuth.PASSTHROUGH and not settings.anthropic_api_key:
-        raise CommandError(
-            "there is no upstream account; set GATEWAY_ANTHROPIC_API_KEY, "
-            "or try `gateway demo`, which brings its own upstream"
-        )

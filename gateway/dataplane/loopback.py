@@ -12,7 +12,7 @@ from typing import Final
 
 from aiohttp import web
 
-from gateway.config import is_loopback
+from gateway.setting_values import is_loopback
 from gateway.wire.errors import ApiError
 
 __all__ = ["check_local"]

@@ -53,7 +53,10 @@ def database_path(url: str, data_dir: Path) -> Path:
     scheme, separator, path = url.partition(":///")
     if scheme not in {"sqlite", "sqlite+aiosqlite"} or not separator or not path:
         raise StoreError(f"this version keeps its data in SQLite only; {scheme!r} in GATEWAY_DATABASE_URL is not")
-    return Path(unquote(path))
+    name = unquote(path)
+    if "\0" in name:
+        raise StoreError("GATEWAY_DATABASE_URL must not contain a NUL character")
+    return Path(name)
 
 
 @define

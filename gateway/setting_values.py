@@ -1,0 +1,213 @@
+"""What single settings may hold, and how they are read from text: strictly, and saying what is wrong."""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import math
+import re
+from collections.abc import Callable, Collection, Mapping
+from enum import StrEnum
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+from cattrs import Converter
+
+__all__ = [
+    "BadValueError",
+    "check_amount",
+    "check_base_url",
+    "check_credential",
+    "check_seconds",
+    "is_loopback",
+    "make_converter",
+    "one_of",
+    "suggest",
+    "unknown_variables",
+]
+
+_LONGEST_SECONDS: Final = 1_000_000  # eleven days; the system's timers overflow not far above
+_MOST: Final = 2**53
+_SHOWN: Final = 60
+# What Kubernetes and Docker put into the environment of everything near a service called "gateway" or "gateway-…",
+# and a web server into that of a CGI program (RFC 3875, section 4.1.4). GATEWAY_PORT=8787 is somebody's guess.
+_OF_OTHERS: Final = re.compile(
+    r"""(\w+_)?(SERVICE_HOST | SERVICE_PORT(_\w+)? | PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)=
+    | (\w+_)?PORT=(tcp|udp|sctp):// | NAME=/ | INTERFACE=CGI/""",
+    re.ASCII | re.VERBOSE,
+)
+
+_Choice = TypeVar("_Choice", bound=StrEnum)
+
+
+class BadValueError(ValueError):
+    """A setting cannot have this value; the message goes on where the setting's name ends."""
+
+
+def make_converter() -> Converter:
+    """Return a converter that reads settings from TOML values and from the text of environment variables."""
+    conv = Converter(forbid_extra_keys=True)
+    conv.register_structure_hook(bool, _to_bool)
+    conv.register_structure_hook(int, _to_int)
+    conv.register_structure_hook(float, _to_float)
+    conv.register_structure_hook(str, _to_text)
+    conv.register_structure_hook_func(lambda t: t == list[str], _to_words)
+    conv.register_structure_hook(StrEnum, _to_choice)
+    return conv
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+def _to_bool(value: Any, _: type) -> bool:
+    if isinstance(value, bool):
+        return value
+    text = value.strip().lower() if isinstance(value, str) else None
+    if text in {"1", "true", "yes", "on"}:
+        return True
+    if text in {"0", "false", "no", "off", ""}:
+        return False
+    raise BadValueError(f"must be true or false, not {_shown(value)}")
+
+
+def _to_int(value: Any, _: type) -> int:
+    number = value
+    if isinstance(value, str):
+        try:
+            number = int(value)
+        except ValueError:
+            number = None
+    if not isinstance(number, int) or isinstance(number, bool) or abs(number) > _MOST:
+        raise BadValueError(f"must be a whole number, not {_shown(value)}")
+    return number
+
+
+def _to_float(value: Any, _: type) -> float:
+    number = value
+    if isinstance(value, str):
+        try:
+            number = float(value)
+        except ValueError:
+            number = None
+    if not isinstance(number, (int, float)) or isinstance(number, bool) or not abs(number) < math.inf:
+        raise BadValueError(f"must be a finite number, not {_shown(value)}")
+    return float(number) if abs(number) <= _MOST else math.copysign(_MOST, number)
+
+
+def _to_text(value: Any, _: type) -> str:
+    # The value is not told: this may be a secret.
+    if not isinstance(value, str):
+        raise BadValueError("must be text in quotes")
+    if "\0" in value:
+        raise BadValueError("must not contain a NUL character")
+    return value
+
+
+def _to_words(value: Any, _: type) -> list[str]:
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
+        raise BadValueError("must be a list of words")
+    return [word for part in parts if (word := part.strip())]
+
+
+def _to_choice(value: Any, cls: type[_Choice]) -> _Choice:
+    try:
+        return cls(value)
+    except ValueError:
+        raise BadValueError(f"must be one of {', '.join(cls)}, not {_shown(value)}") from None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host, in lower case and without brackets, is this machine by whatever name server is asked."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def check_seconds(value: float) -> None:
+    """Check a time.
+
+    Raises:
+        BadValueError: it is not above 0, or so long that timers overflow.
+    """
+    if not 0 < value <= _LONGEST_SECONDS:
+        raise BadValueError(f"must be greater than 0 and at most {_LONGEST_SECONDS}, not {value}")
+
+
+def check_amount(value: int) -> None:
+    """Check a number of things of which there has to be one.
+
+    Raises:
+        BadValueError: it is not above 0.
+    """
+    if value < 1:
+        raise BadValueError(f"must be at least 1, not {value}")
+
+
+def one_of(*choices: str) -> Callable[[str], None]:
+    """Return a check that a word is one of the choices."""
+
+    def check(value: str) -> None:
+        if value not in choices:
+            raise BadValueError(f"must be one of {', '.join(choices)}, not {_shown(value)}")
+
+    return check
+
+
+def check_base_url(url: str) -> None:
+    """Check the base URL of an upstream.
+
+    Raises:
+        BadValueError: it is none; never tells the URL, which may hold a password.
+    """
+    if "@" in url.partition("://")[2].partition("/")[0]:
+        raise BadValueError("must not hold a user or a password; the gateway adds the account's credential")
+    if not url.isprintable() or any(mark in url for mark in " \\?#") or not _is_http(url):
+        raise BadValueError("must be like https://api.anthropic.com; a port from 1 to 65535 and a path may follow")
+
+
+def _is_http(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+        if parts.netloc.startswith("["):
+            ipaddress.IPv6Address(host)
+        else:
+            host.encode("idna")
+    except ValueError:
+        return False
+    return parts.scheme in {"http", "https"} and host != "" and port != 0
+
+
+def check_credential(secret: str) -> None:
+    """Check what is to be sent in a header.
+
+    Raises:
+        BadValueError: it cannot be; never tells the secret.
+    """
+    if not secret.isascii() or not secret.isprintable():
+        raise BadValueError(
+            "holds a line break, another control character or a character that is not ASCII; copy the key again"
+        )
+
+
+def suggest(name: str, known: Collection[str]) -> str:
+    """Return `; did you mean …?` with the nearest of the known names, or nothing if none is near."""
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def unknown_variables(environ: Mapping[str, str], prefix: str, known: Collection[str]) -> list[str]:
+    """Return the variables with the prefix that mean nothing, but for those that other software sets."""
+    return sorted(
+        name
+        for name, value in environ.items()
+        if name.upper().startswith(prefix)
+        and name not in known
+        and not _OF_OTHERS.match(f"{name}={value}", len(prefix))
+    )
