@@ -46,7 +46,7 @@ bench: $(DEV_READY) ## Measure the gateway beside a raw relay; only the ratios c
 mutants: $(DEV_READY) ## Mutate sse_fsm and see whether the tests notice
 	@$(BIN)/python tests/mutants/run.py $(ARGS)
 
-fuzz: $(DEV_READY) ## Fuzz the guard for a while: FUZZ_SECONDS=120
+fuzz: $(DEV_READY) ## Fuzz the guard for FUZZ_SECONDS=60
 	@$(PIP) install 'atheris>=3,<4' 2>/dev/null || echo "atheris cannot be had here; fuzzing with Hypothesis instead"
 	@$(BIN)/python tests/fuzz/fuzz_guard.py -max_total_time=$${FUZZ_SECONDS:-60}
 

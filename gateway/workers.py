@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import multiprocessing
+import os
 import multiprocessing.connection
 import signal
 import socket
@@ -77,7 +78,13 @@ async def serve(
         def tell() -> None:
             if ready is not None:
                 ready(gateway)
-            _log.info("gateway is ready", url=gateway.url, client_auth=settings.client_auth.value)
+            _log.info(
+                "gateway is ready",
+                url=gateway.url,
+                client_auth=settings.client_auth.value,
+                stream_mode=settings.stream_mode.value,
+                pid=os.getpid(),
+            )
 
         numbers = _STOP_SIGNALS if multiprocessing.parent_process() is None else (signal.SIGTERM,)
         await wait_for_signal(numbers, ready=tell)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 
 from gateway.cli import demo, keys, replay, serve
 from gateway.cli.common import CommandError
@@ -21,10 +22,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         description="A self-hosted streaming gateway for Claude.",
         epilog="Start with `gateway demo`: it needs no account and prints lines to paste.",
     )
+    parser.add_argument("--version", action="version", version=f"gateway {version('claude-stream-gateway')}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in _COMMANDS:
         command.add_parser(subparsers)
-    args = parser.parse_args(argv)
+    args = parser.parse_args(argv if argv is not None else sys.argv[1:] or ["--help"])
     try:
         return args.run(args)
     except CommandError as error:

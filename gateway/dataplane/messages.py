@@ -61,6 +61,26 @@ class MessagesApi:
         """Answer a request without a body: models."""
         return _Life(self, request, target, reads_body=False).run()
 
+    async def note_rejection(self, request: web.BaseRequest, error: ApiError, request_id: str) -> None:
+        """Record a request that no route would take, so that its sender's operator can find it."""
+        path = request.raw_path.partition("?")[0]
+        record = RequestRecord(
+            id=request_id,
+            route=f"{request.method} {path}",
+            actor="unknown",
+            outcome="rejected",
+            status=error.status,
+            reason=error.message,
+        )
+        await self.settle(record)
+
+    async def settle(self, record: RequestRecord) -> None:
+        """Hand a record to the ledger."""
+        try:
+            await self.ledger.settle(record)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client's answer must not suffer for it
+            _log.error("the record of a request was lost", request_id=record.id, **exception_facts(error))
+
     def shut_down(self) -> int:
         """End everything that is under way, each in the way that its client understands; return how many."""
         count = len(self.waiting) + len(self.relays)
@@ -303,10 +323,7 @@ class _Life:
         self._settled = True
         self._record.outcome = str(outcome)
         self._record.milliseconds = self._elapsed()
-        try:
-            await self._api.ledger.settle(self._record)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the client's answer must not suffer for it
-            _log.error("the record of a request was lost", request_id=self._record.id, **exception_facts(error))
+        await self._api.settle(self._record)
 
     def _write_attempts(self) -> None:
         if self._api.diagnostics.wants("attempts"):

@@ -93,7 +93,9 @@ class DataPlane:
         try:
             response = await self._dispatch(request)
         except ApiError as error:
-            response = error_response(error, new_request_id())
+            request_id = new_request_id()
+            response = error_response(error, request_id)
+            await self.messages.note_rejection(request, error, request_id)
         finally:
             self._active -= 1
             if not self._active:

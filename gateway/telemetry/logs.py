@@ -8,6 +8,7 @@ from __future__ import annotations
 import collections
 import json
 import logging
+import os
 import sys
 import threading
 import time
@@ -24,6 +25,7 @@ _QUEUE_LINES: Final = 10_000
 _BATCH_SECONDS: Final = 0.02
 _TEXT_LENGTH: Final = 300  # characters of one value
 _LIST_LENGTH: Final = 20
+_FIRST: Final = ("timestamp", "level", "event", "outcome", "status", "code", "reason")
 _TRACE_LENGTH: Final = 12  # innermost frames
 
 
@@ -144,6 +146,11 @@ def _only_printable(_logger: Any, _method: str, facts: MutableMapping[str, Any])
     return {name: printable(value) for name, value in facts.items()}
 
 
+def _in_order(_logger: Any, _method: str, facts: MutableMapping[str, Any]) -> dict[str, Any]:
+    """Put first what people look for first."""
+    return {name: facts[name] for name in _FIRST if name in facts} | dict(facts)
+
+
 def _to_json(facts: Any, **_: Any) -> str:
     try:
         return msgspec.json.encode(facts, enc_hook=str).decode()
@@ -169,12 +176,18 @@ def configure_logs(*, level: str = "info", fmt: str = "auto", stream: TextIO | N
     writer = _QueuedWriter(out)
     _writers.append(writer)
     number = getattr(logging, level.upper())
-    renderer: Any = structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer(_to_json)
+    colors = out.isatty() and "NO_COLOR" not in os.environ
+    renderer: Any = (
+        structlog.dev.ConsoleRenderer(colors=colors, sort_keys=False)
+        if console
+        else structlog.processors.JSONRenderer(_to_json)
+    )
     structlog.configure(
         processors=[
             _only_printable,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _in_order,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
