@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import multiprocessing
-import os
 import multiprocessing.connection
+import os
 import signal
 import socket
 import sys

@@ -100,7 +100,7 @@ curl -N {base}/v1/messages -H 'x-api-key: {key}' -H 'anthropic-version: 2023-06-
 -H 'content-type: application/json' -d '{body}'
 
 # Claude Code
-ANTHROPIC_BASE_URL={base} ANTHROPIC_AUTH_TOKEN={key} claude -p "Run the command: echo replay-tool-ok" --allowedTools Bash
+ANTHROPIC_BASE_URL={base} ANTHROPIC_AUTH_TOKEN={key} claude -p "Run: echo replay-tool-ok" --allowedTools Bash
 
 # Python SDK (pip install anthropic)
 {python} - <<'PY'
