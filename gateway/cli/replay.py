@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from gateway.replay.faults import KINDS, FaultScript, FaultSyntaxError
+from gateway.replay.faults import KINDS, FaultScript, FaultSyntaxError, Kind
 from gateway.replay.script_file import load_script
 from gateway.replay.server import ReplayUpstream
 
@@ -29,7 +29,8 @@ a fault file in TOML:
   fault = "status:429;retry-after=3"
   times = 2                     # or "forever"; path, model and credential are shell patterns
 
-faults (KIND[:ARGUMENT][;OPTION=VALUE...], several joined by |):
+faults (KIND[:ARGUMENT][;OPTION=VALUE...], several joined by |), such as error-event:overloaded_error;event=3;
+under each its options, the one that ARGUMENT sets first:
 """
 _GRACE_SECONDS = 5.0
 _LARGEST_PORT = 65_535
@@ -37,8 +38,7 @@ _LARGEST_PORT = 65_535
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the command ``replay`` and its options."""
-    width = max(map(len, KINDS))
-    table = "\n".join(f"  {name:<{width}}  {kind.about}" for name, kind in KINDS.items())
+    table = "\n".join(_row(name, kind) for name, kind in KINDS.items())
     parser = subparsers.add_parser(
         "replay",
         help="run the built-in upstream alone",
@@ -71,6 +71,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="accept this credential only; may be given several times (default: any credential)",
     )
     parser.set_defaults(run=run)
+
+
+def _row(name: str, kind: Kind) -> str:
+    """Return what the help says of a kind of fault; in front the option that a bare ARGUMENT sets."""
+    options = sorted(kind.options, key=lambda option: option != kind.bare)
+    return f"  {name}: {kind.about}" + (f"\n      {', '.join(options).replace('_', '-')}" if options else "")
 
 
 def run(args: argparse.Namespace) -> int:
