@@ -116,7 +116,8 @@ class Timeouts:
     upstream_connect_seconds: float = 10.0
     """For a connection to the upstream to be made."""
     upstream_head_seconds: float = 600.0
-    """Until the upstream's response head. A non-streaming answer may take ten minutes, as in the SDKs."""
+    """Until the upstream's response head, and until the end of an answer that is held: one that is no stream, or
+    an error. A non-streaming answer may take ten minutes, as in the SDKs."""
     upstream_idle_seconds: float = 300.0
     """Upstream silence in a body after which the stream is ended. The API pings every few seconds."""
     stream_total_seconds: float = 7200.0
@@ -179,7 +180,8 @@ class Settings:
     """Credential of one upstream account. White space around it is dropped."""
     client_auth: ClientAuth = ClientAuth.KEYS
     """How clients prove who they are: `keys`; `passthrough`, their own Anthropic credential, which is sent on and
-    neither stored nor logged; or `off`, refused unless the gateway listens on loopback."""
+    neither stored nor logged; or `off`, refused unless the gateway listens on loopback, and then for programs of this
+    machine only: not for a Host that is no loopback name, nor for web pages of other sites."""
     stream_mode: StreamMode = StreamMode.ENFORCE
     """`enforce`: only valid streams leave. `observe`: bytes pass as they come, and the log says what `enforce`
     would have done."""
