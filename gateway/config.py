@@ -180,8 +180,8 @@ class Settings:
     """Credential of one upstream account. White space around it is dropped."""
     client_auth: ClientAuth = ClientAuth.KEYS
     """How clients prove who they are: `keys`; `passthrough`, their own Anthropic credential, which is sent on and
-    neither stored nor logged; or `off`, refused unless the gateway listens on loopback, and then for programs of this
-    machine only: not for a Host that is no loopback name, nor for web pages of other sites."""
+    neither stored nor logged; or `off`, refused unless the gateway listens on loopback, and then for programs of
+    this machine only: not for a Host that is no loopback name, nor for web pages of other sites."""
     stream_mode: StreamMode = StreamMode.ENFORCE
     """`enforce`: only valid streams leave. `observe`: bytes pass as they come, and the log says what `enforce`
     would have done."""

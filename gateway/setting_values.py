@@ -198,7 +198,8 @@ def check_credential(secret: str) -> None:
 
 def suggest(name: str, known: Collection[str]) -> str:
     """Return `; did you mean …?` with the nearest of the known names, or nothing if none is near."""
-    near = difflib.get_close_matches(name, known, n=1)
+    near = [inside for inside in known if inside.startswith(f"{name}__")]  # a table, whose settings have variables
+    near = near or difflib.get_close_matches(name, known, n=1)
     return f"; did you mean {near[0]}?" if near else ""
 
 

@@ -126,7 +126,7 @@ def test_a_bad_line_of_the_file_is_named_and_explained(tmp_path: Path, content: 
         ("GATEWAY_STREAMMODE", "GATEWAY_STREAM_MODE"),
         ("gateway_stream_mode", "GATEWAY_STREAM_MODE"),
         ("GATEWAY_API_KEY", "GATEWAY_ANTHROPIC_API_KEY"),
-        ("GATEWAY_TIMEOUTS", None),
+        ("GATEWAY_TIMEOUTS", "GATEWAY_TIMEOUTS__COMMIT_DEADLINE_SECONDS"),
         ("GATEWAY_PORT", None),
         ("GATEWAY_", None),
     ],
