@@ -10,7 +10,6 @@ import asyncio
 from typing import Any, Final
 
 import aiohttp
-import msgspec
 from attrs import define, field
 from multidict import CIMultiDict
 
@@ -20,16 +19,24 @@ from gateway.accounts.pool import AccountPool
 from gateway.config import Limits, StreamMode, Timeouts
 from gateway.dataplane.answers import OpenBody, OpenStream, Refusal, UpstreamAnswer
 from gateway.dataplane.encoded import decoding_reader
+from gateway.dataplane.held import HeldAnswer, look_into
 from gateway.dataplane.upstream import NETWORK_ERRORS, Upstream, UpstreamFault
 from gateway.ledger.record import AttemptRecord
 from gateway.providers.base import FaultClass
 from gateway.wire import headers as header_rules
-from gateway.wire.errors import REQUEST_ID_HEADER, STATUS_BY_TYPE, ApiError, new_request_id, read_error
+from gateway.wire.errors import (
+    REQUEST_ID_HEADER,
+    STATUS_BY_TYPE,
+    ApiError,
+    encode_json,
+    new_request_id,
+)
 from sse_fsm import EndReason, State, StreamGuard
 
 __all__ = ["Attempts", "Outgoing"]
 
 _LEAST_WAIT: Final = 0.05  # seconds, for bytes that are here already when the deadline has passed
+_LARGE: Final = 2**20  # bytes that are not gone through on the event loop
 _RETRY_SOON: Final = 1  # second; clients wait as long as they are told, even where their own back-off is shorter
 
 
@@ -61,6 +68,8 @@ class Attempts:
     current: StreamGuard | None = None
     """Guard of the attempt that is under way, for its verdict should the client leave."""
     _response: aiohttp.ClientResponse | None = field(default=None, init=False)
+    _held_by: float = field(default=0.0, init=False)
+    """When an answer that is held has to be whole, on the event loop's clock."""
 
     async def run(self) -> OpenStream | OpenBody | Refusal:
         """Try accounts until one answers with content, or none is left.
@@ -98,6 +107,7 @@ class Attempts:
         record = AttemptRecord(account.name)
         self.records.append(record)
         self._response = None
+        self._held_by = began + self.timeouts.upstream_head_seconds
         result: OpenStream | OpenBody | Refusal | None = None
         try:
             result = await self._exchange(account, record)
@@ -155,23 +165,39 @@ class Attempts:
         """Hold an answer that is no stream, and look whether it is what its 200 says."""
         if response.content_type == "text/html":
             return Refusal(FaultClass.UPSTREAM, _broken("answered 200 with a web page"))
+        if response.content_type == "text/event-stream":
+            return Refusal(FaultClass.UPSTREAM, _broken("answered with a stream that nobody asked for"))
         parts, complete = await self._hold_body(response)
         if complete:
             response.release()
-            if (error := read_error(b"".join(parts))) is not None:
-                return self._refused_inside(account, error, self._client_headers(response))
+            found = await self._look_into(b"".join(parts), response.headers.get("content-encoding", ""))
+            if found.error is not None:
+                return self._refused_inside(account, found.error, self._client_headers(response))
+            if found.problem is not None:
+                return Refusal(FaultClass.UPSTREAM, _broken(found.problem))
         return OpenBody(account, response, self._client_headers(response), parts, complete)
+
+    async def _look_into(self, body: bytes, encoding: str) -> HeldAnswer:
+        limit = self.limits.held_body_bytes
+        if len(body) <= _LARGE and not encoding:
+            return look_into(body, encoding, limit)
+        # A small compressed body may become a large one.
+        return await asyncio.to_thread(look_into, body, encoding, limit)
 
     async def _hold_body(self, response: aiohttp.ClientResponse) -> tuple[list[bytes], bool]:
         """Read the body up to the bound; return what was read and whether it is all."""
+        clock = asyncio.get_running_loop().time
         parts: list[bytes] = []
         size = 0
         while size <= self.limits.held_body_bytes:
             try:
-                async with asyncio.timeout(self.timeouts.upstream_idle_seconds):
+                # A drop now and then keeps an upstream from being silent, but not its client from waiting.
+                async with asyncio.timeout_at(min(self._held_by, clock() + self.timeouts.upstream_idle_seconds)):
                     chunk = await response.content.readany()
             except TimeoutError:
-                raise UpstreamFault("The upstream stopped in the middle of its answer.", timed_out=True) from None
+                late = clock() >= self._held_by
+                what = "did not finish its answer in time" if late else "stopped in the middle of its answer"
+                raise UpstreamFault(f"The upstream {what}.", timed_out=True) from None
             except NETWORK_ERRORS:
                 raise UpstreamFault("The upstream's answer was cut off.") from None
             if not chunk:
@@ -266,9 +292,10 @@ class Attempts:
         if CONSEQUENCES[fault].hide_from_client and account.secret is not None:
             return Refusal(fault, _broken("did not accept the gateway's credential"))
         headers["content-type"] = "application/json"
-        headers.popall("content-length", None)
+        for name in ("content-length", "content-encoding"):
+            headers.popall(name, None)
         request_id = headers.setdefault(REQUEST_ID_HEADER, new_request_id())
-        body = msgspec.json.encode({"type": "error", "error": error, "request_id": request_id})
+        body = encode_json({"type": "error", "error": error, "request_id": request_id})
         return Refusal(fault, UpstreamAnswer(STATUS_BY_TYPE.get(kind, 500), headers, body))
 
     def _client_headers(self, response: aiohttp.ClientResponse, *, streaming: bool = False) -> CIMultiDict[str]:

@@ -9,11 +9,11 @@ import aiohttp
 
 from gateway.dataplane.answers import Read
 
-__all__ = ["decoding_reader"]
+__all__ = ["WINDOW_BITS", "decoding_reader"]
 
 _PIECE: Final = 64 * 1024
 _FEED: Final = 4 * 1024  # bytes of input at a time: what zlib does not take of them, it copies
-_WINDOW_BITS: Final = {"gzip": zlib.MAX_WBITS | 16, "x-gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
+WINDOW_BITS: Final = {"gzip": zlib.MAX_WBITS | 16, "x-gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
 
 
 def decoding_reader(response: aiohttp.ClientResponse) -> Read | None:
@@ -25,7 +25,7 @@ def decoding_reader(response: aiohttp.ClientResponse) -> Read | None:
     encoding = response.headers.get("content-encoding", "").strip().lower()
     if encoding in {"", "identity"}:
         return response.content.readany
-    bits = _WINDOW_BITS.get(encoding)
+    bits = WINDOW_BITS.get(encoding)
     return _Inflater(response.content.readany, bits).read if bits is not None else None
 
 

@@ -1,0 +1,97 @@
+"""Looking into a whole answer that came under a status of success: every one of them is a JSON object."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any, Final
+
+import msgspec
+from attrs import define
+
+from gateway.dataplane.encoded import WINDOW_BITS
+from gateway.wire.errors import read_error
+
+__all__ = ["HeldAnswer", "look_into"]
+
+_SPACE: Final = b" \t\r\n"
+
+
+@define(frozen=True)
+class HeldAnswer:
+    """What an answer turned out to be; a good one is neither."""
+
+    error: dict[str, Any] | None = None
+    """The `error` object, if it is Anthropic's error envelope."""
+    problem: str | None = None
+    """What the upstream did wrong, as the predicate of a sentence."""
+
+
+def look_into(body: bytes, encoding: str, limit: int) -> HeldAnswer:
+    """Say whether this is the JSON object that it should be.
+
+    Args:
+        body: as it came.
+        encoding: value of `content-encoding`; empty for none. What cannot be read here counts as good.
+        limit: most bytes to make of a compressed body; one that holds more counts as good.
+    """
+    if not body:
+        return HeldAnswer(problem="answered 200 without any content")
+    try:
+        plain = _in_the_clear(body, encoding.strip().lower(), limit)
+    except zlib.error:
+        return HeldAnswer(problem="answered 200 with compressed content that is broken or breaks off")
+    if plain is None:
+        return HeldAnswer()
+    if (error := read_error(plain)) is not None:
+        return HeldAnswer(error=error)
+    return HeldAnswer() if _is_object(plain) else HeldAnswer(problem="answered 200 with something else than JSON")
+
+
+def _in_the_clear(body: bytes, encoding: str, limit: int) -> bytes | None:
+    """Return the decoded body; None if it cannot be looked into.
+
+    Raises:
+        zlib.error: the compressed data is broken or not whole.
+    """
+    if encoding in {"", "identity"}:
+        return body
+    bits = WINDOW_BITS.get(encoding)
+    if bits is None:
+        return None
+    inflate = zlib.decompressobj(wbits=bits)
+    try:
+        plain = inflate.decompress(body, limit + 1)
+    except zlib.error:
+        if bits == zlib.MAX_WBITS:
+            # Many mean the bare data by "deflate" (RFC 9110, section 8.4.1.2), and clients take it.
+            return None
+        raise
+    if len(plain) > limit:
+        return None
+    if not inflate.eof:
+        raise zlib.error("the compressed body ended too early")
+    # Several members are legal, if unheard of.
+    return None if inflate.unused_data else plain
+
+
+def _is_object(body: bytes) -> bool:
+    """Whether this is one whole JSON object; read over, but not built."""
+    if not body.lstrip(_SPACE).startswith(b"{"):
+        return False
+    try:
+        try:
+            _read_over(body)
+        except msgspec.DecodeError:
+            # msgspec refuses lone surrogates, which are JSON. In a copy every escape of one becomes that of
+            # another character, which is all the same to whoever reads over it.
+            if b"\\ud" not in body and b"\\uD" not in body:
+                return False
+            _read_over(body.replace(b"\\ud", b"\\u0").replace(b"\\uD", b"\\u0"))
+    except msgspec.DecodeError:
+        return False
+    except RecursionError:
+        return True  # too deep to be read here, which is no reason to refuse it
+    return True
+
+
+_read_over: Final = msgspec.json.Decoder(msgspec.Raw).decode
