@@ -30,6 +30,7 @@ def test_behind_the_first_violation_or_error_nothing_leaves(
         StreamGuard() if broken.max_event_bytes is None else StreamGuard(max_event_bytes=broken.max_event_bytes)
     )
     guard.feed(broken.data)
+    assert guard.ended == (broken.outcome in ("violation", "upstream_error"))
     if not guard.ended:
         guard.finish()
         return

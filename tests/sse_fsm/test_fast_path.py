@@ -11,6 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sse_fsm import EventKind, Frame, JudgedEvent, StreamGuard, encode_event
+from sse_fsm.encoding import PING
 from sse_fsm.strategies import chunkings
 from sse_fsm.strategies.values import texts
 from tests.sse_fsm.driving import SMALL, run_guard
@@ -130,8 +131,8 @@ CHANGES: dict[str, tuple[bytes, bytes]] = {
 }
 
 
-def streams_of(block: str, inside: bytes, change: tuple[bytes, bytes], count: int) -> bytes:
-    """Write a stream whose deltas hold `inside`; one of them, in the middle, has the change made to it."""
+def streams_of(block: str, inside: bytes, change: tuple[bytes, bytes], count: int, between: bytes = b"") -> bytes:
+    """Write a stream of deltas; one, in the middle, holds `inside` and has the change made to it."""
     start, kind, field = BLOCKS[block]
     begin = encode_event({"type": "content_block_start", "index": 0, "content_block": start})
     plain = (
@@ -140,7 +141,7 @@ def streams_of(block: str, inside: bytes, change: tuple[bytes, bytes], count: in
     )
     ordinary = plain % (kind.encode(), field.encode(), b"x")
     changed = (plain % (kind.encode(), field.encode(), inside)).replace(*change)
-    return START + begin + ordinary * count + changed + ordinary * count + END
+    return START + begin + ordinary * count + between + changed + between + ordinary * count + END
 
 
 def assert_same(stream: bytes, chunks: list[bytes], bound: int | None = None) -> None:
@@ -157,6 +158,9 @@ def test_nearly_ordinary_deltas_are_judged_alike_on_both_paths(block: str, chang
         at = stream.find(b"content_block_delta")
         assert_same(stream, [stream])
         assert_same(stream, [stream[: at - 7], stream[at - 7 :]])
+        # Behind an event of another kind the fast path is tried anew.
+        pinged = streams_of(block, inside, CHANGES[change], 2, PING)
+        assert_same(pinged, [pinged])
 
 
 @given(
@@ -166,6 +170,7 @@ def test_nearly_ordinary_deltas_are_judged_alike_on_both_paths(block: str, chang
         st.sampled_from(INSIDE) | st.lists(st.sampled_from(INSIDE), max_size=3).map(b"".join),
         st.sampled_from(list(CHANGES.values())),
         st.integers(0, 4),
+        st.sampled_from((b"", PING, b": comment\n")),
     ),
     st.sampled_from((None, SMALL)),
     st.data(),
@@ -291,8 +296,9 @@ def test_ordinary_deltas_do_go_the_fast_path(block: str, inside: bytes, spaced: 
         opened = b"event: content_block_start\ndata: " + json.dumps(opening).encode() + b"\n\n"
         text = re.sub(rb'(?<=["0-9])([:,])(?=["{0-9])', rb"\1 ", delta.split(b"data: ")[1].replace(inside, b"@"))
         delta = b"event: content_block_delta\ndata: " + text.replace(b"@", inside)
-    # All in one chunk; then each in its own; then two and a half.
-    for deltas in ([delta * 50], [delta] * 50, [delta * 2 + delta[:30], delta[30:] + delta * 47]):
+    # All in one chunk; then each in its own; then two and a half; then with something between.
+    cut = [delta * 2 + delta[:30], delta[30:] + delta * 47]
+    for deltas in ([delta * 50], [delta] * 50, cut, [delta * 25 + PING + delta * 25]):
         guard = StreamGuard()
         seen: list[EventKind] = []
         receive = guard.machine.receive
@@ -315,7 +321,7 @@ def test_ordinary_deltas_do_go_the_fast_path(block: str, inside: bytes, spaced: 
             guard.feed(chunk)
 
         # A chunk of nothing but deltas is not even buffered; an event that was cut is judged by itself.
-        assert len(buffered) == 3 + (2 if len(deltas) == 2 else 0)
-        assert seen.count(EventKind.CONTENT_BLOCK_DELTA) == (len(deltas) == 2)
-        assert guard.machine.events == 5 + 50
+        assert buffered == [START, opened, *(chunk for chunk in deltas if chunk.replace(delta, b"")), END]
+        assert seen.count(EventKind.CONTENT_BLOCK_DELTA) == (deltas is cut)
+        assert guard.machine.events == 5 + 50 + (PING in deltas[0])
         assert guard.finish()[1].outcome == "complete"

@@ -49,6 +49,9 @@ def test_a_violation_is_told_in_one_sentence_with_event_and_byte(name: str) -> N
     run = run_guard([(STREAMS / f"{name}.sse").read_bytes()])
 
     assert str(run.verdict.violation) == SENTENCES[name]
+    violation = run.verdict.violation
+    assert violation is not None
+    assert violation.args == (violation.reason, violation.event_number, violation.offset)
     if not name.startswith("broken-after"):
         assert error_in(run.terminal) == {
             "type": "error",
