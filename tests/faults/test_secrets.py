@@ -93,7 +93,7 @@ ANSWERS = {
     + chunk(OPENING + event("error", f'{{"type":"error","error":{{"type":"api_error","message":"{MARKER}"}}}}'))
     + LAST_CHUNK,
     "cut": STREAM_HEAD + chunk(OPENING + delta(MARKER)),
-    "body": json_head(len(MARKER) + 2) + f'"{MARKER}"'.encode(),
+    "body": json_head(len(MARKER) + 6) + f'{{"{MARKER}":0}}'.encode(),
     "refusal": json_head(len(MARKER)).replace(b"200 OK", b"400 Bad Request", 1) + MARKER.encode(),
     "no http": f"HTTP/1.1 {MARKER}\r\n\r\n".encode(),
     "redirect": f"HTTP/1.1 302 Found\r\nlocation: {MARKER}\r\ncontent-length: 0\r\n\r\n".encode(),
