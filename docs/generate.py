@@ -32,9 +32,8 @@ listen = "0.0.0.0:8787"        # or GATEWAY_LISTEN
 drain_seconds = 120            # or GATEWAY_TIMEOUTS__DRAIN_SECONDS
 ```
 
-Unknown settings are refused, in the file and in the environment. Times are in seconds, above 0 and at most
-1000000. Generated from `gateway/config.py` by `make docs`.
-"""
+Unknown settings are refused in the file; in the environment they bring a warning. Times are in seconds, above
+0 and at most 1000000. Generated from `gateway/config.py` by `make docs`."""
 
 
 def configuration() -> str:

@@ -2,7 +2,7 @@
 
 Every setting can be given as an environment variable: `GATEWAY_`, then the path in upper case joined by `__`,
 such as `GATEWAY_TIMEOUTS__DRAIN_SECONDS=60`. The environment wins over the file.
-Unknown names are refused in both.
+Unknown names are refused in the file; in the environment, which others write to as well, they bring a warning.
 """
 
 from __future__ import annotations
@@ -220,12 +220,17 @@ _converter: Final = make_converter()
 _SECTIONS: Final[Mapping[str, type[attrs.AttrsInstance]]] = {"timeouts": Timeouts, "limits": Limits}
 
 
-def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+def load_settings(
+    path: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    warn: Callable[[str], None] = lambda _: None,
+) -> Settings:
     """Read the settings.
 
     Args:
         path: TOML file; None for none.
         environ: environment variables; default those of the process.
+        warn: told of variables that look like settings and are none.
 
     Raises:
         SettingsError: the file cannot be read, or a setting is unknown, malformed or contradicts another.
@@ -241,7 +246,7 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = 
         except RecursionError:
             raise SettingsError(f"the settings file {path} is nested too deeply") from None
     environ = os.environ if environ is None else environ
-    _overlay(values, environ)
+    _overlay(values, environ, warn)
     try:
         settings = _converter.structure(values, Settings)
     except (ClassValidationError, ForbiddenExtraKeysError) as error:
@@ -261,13 +266,11 @@ def _variable(path: Iterable[str]) -> str:
     return _PREFIX + "__".join(path).upper()
 
 
-def _overlay(values: dict[str, Any], environ: Mapping[str, str]) -> None:
+def _overlay(values: dict[str, Any], environ: Mapping[str, str], warn: Callable[[str], None]) -> None:
     """Put what the environment sets into `values`."""
     known = _variables()
-    if unknown := unknown_variables(environ, _PREFIX, known):
-        raise SettingsError(
-            "; ".join(f"{name} is not a setting{suggest(name.upper(), known) or _SEE}" for name in unknown)
-        )
+    for name in unknown_variables(environ, _PREFIX, known):
+        warn(f"{name} is not a setting and is ignored{suggest(name.upper(), known) or _SEE}")
     for section in _SECTIONS:
         if not isinstance(values.get(section, {}), dict):
             raise SettingsError(f"{section} must be a table, which begins with a line [{section}]")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,7 +40,7 @@ def settings_from(args: argparse.Namespace) -> Settings:
         CommandError: they cannot be used.
     """
     try:
-        return load_settings(args.config)
+        return load_settings(args.config, warn=lambda text: print(f"gateway: warning: {text}", file=sys.stderr))
     except SettingsError as error:
         raise CommandError(str(error)) from None
 

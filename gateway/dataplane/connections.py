@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from aiohttp import web
+from aiohttp.http import StreamWriter
 from aiohttp.http_exceptions import BadHttpMethod
 from aiohttp.http_parser import RawRequestMessage
 from attrs import define, evolve
@@ -111,6 +112,9 @@ class ClientConnection(web.RequestHandler):
             if not isinstance(exc, BadHttpMethod):
                 _log.debug("not valid HTTP", exception=type(exc).__name__)
             error = ApiError(status, f"The request is not valid HTTP ({type(exc).__name__}).")
+        # What failed may have prepared an answer of another kind.
+        if isinstance(request.writer, StreamWriter):
+            request.writer.chunked, request.writer.length = False, None
         response = error_response(error, new_request_id())
         response.force_close()
         return response

@@ -35,6 +35,12 @@ _RETRY_SOON: Final = 5  # seconds
 _LARGE: Final = 256 * 1024  # bytes of a body that are not gone through on the event loop without need
 _log = get_logger(__name__)
 
+_KNOWN_PATHS: Final = frozenset(
+    prefix + path
+    for prefix in ("", "/claude")
+    for path in ("/", "/v1", "/v1/messages", "/v1/messages/count_tokens", "/v1/models", "/v1/chat/completions")
+)
+"""Paths that are worth naming in a log: ours, and those of clients with the wrong base URL."""
 _CLIENT_CLOSED: Final = 499  # nginx's status for it; never sent, only recorded
 
 
@@ -63,14 +69,14 @@ class MessagesApi:
 
     async def note_rejection(self, request: web.BaseRequest, error: ApiError, request_id: str) -> None:
         """Record a request that no route would take, so that its sender's operator can find it."""
+        # A path that is none of ours may hold anything, a key pasted into the wrong place included.
         path = request.raw_path.partition("?")[0]
         record = RequestRecord(
             id=request_id,
-            route=f"{request.method} {path}",
+            route=f"{request.method} {path if path in _KNOWN_PATHS else '(unknown path)'}",
             actor="unknown",
             outcome="rejected",
             status=error.status,
-            reason=error.message,
         )
         await self.settle(record)
 
