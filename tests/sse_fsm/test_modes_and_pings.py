@@ -98,6 +98,8 @@ def test_a_ping_is_given_before_and_in_a_message_and_never_behind_its_end() -> N
     ):
         assert guard.ping() == ping
         guard.feed(encode_event(payload) + b"event: half")
+        # What is not whole has not left, so a ping cannot fall into it.
+        assert guard.ping() == ping
         guard.feed(b"\n\n")
     assert guard.ping() == ping
     guard.feed(encode_event({"type": "message_stop"}))
