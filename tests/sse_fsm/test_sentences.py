@@ -104,6 +104,15 @@ def test_an_event_that_is_too_large_is_named_with_the_bound() -> None:
     )
 
 
+@pytest.mark.parametrize(("kind", "field"), [("text", "text"), ("thinking", "thinking")])
+def test_a_delta_for_a_block_that_began_without_its_string_is_told_so(kind: str, field: str) -> None:
+    data = stream_of(block={"type": kind}, deltas=({"type": f"{kind}_delta", field: "x"},))
+
+    assert str(run_guard([data]).verdict.violation).endswith(
+        f": {kind}_delta came for a {kind} block that began without a string `{field}` [missing_field]"
+    )
+
+
 def test_a_long_name_or_type_is_cut_in_the_sentence() -> None:
     name = "n" * 100
     run = run_guard([f"event: {name}\ndata: [\n\n".encode()])
@@ -152,6 +161,7 @@ def test_each_tool_of_a_message_is_checked_by_itself() -> None:
             ("server_tool_use", "input_json_delta", "nope"),
             ("text", "text_delta", "nope"),
             ("future_block", "input_json_delta", "nope"),
+            ("tool_use", "input_json_delta", '{"b":2}'),
             ("mcp_tool_use", "input_json_delta", '{"b":[}'),
             ("tool_use", "input_json_delta", ""),
             ("tool_use", "input_json_delta", '{"c":{}}'),
@@ -169,7 +179,7 @@ def test_each_tool_of_a_message_is_checked_by_itself() -> None:
         ]
     data = b"".join(map(encode_event, events))
     expected = tuple(
-        f"tool_input_invalid: not every SDK can read the model's input of block {index}" for index in (1, 4)
+        f"tool_input_invalid: not every SDK can read the model's input of block {index}" for index in (1, 5)
     )
 
     assert run_guard([data]).verdict.notes == expected
