@@ -45,7 +45,17 @@ def main(arguments: list[str]) -> int:
         capture_output=True,
         text=True,
     )
-    return report(dict(_LINE.findall(listed.stdout)))
+    results = dict(_LINE.findall(listed.stdout))
+    survivors = [name for name, verdict in results.items() if verdict not in {*_NOTICED, "not checked"}]
+    return report(results, {name: change(name, mutmut, environment) for name in survivors})
+
+
+def change(name: str, mutmut: list[str], environment: dict[str, str]) -> str:
+    """Return the line that a mutant puts in place of another one."""
+    shown = subprocess.run(
+        [*mutmut, "show", name], cwd=WORK, env=environment, check=True, capture_output=True, text=True
+    )
+    return " ".join(line[1:].strip() for line in shown.stdout.splitlines() if re.match(r"\+[^+]", line))
 
 
 def copy_tree() -> None:
@@ -60,16 +70,18 @@ def copy_tree() -> None:
             shutil.copy2(source, target)
 
 
-def report(results: dict[str, str]) -> int:
+def report(results: dict[str, str], survivors: dict[str, str]) -> int:
     """Print what became of the mutants; return the exit code."""
     count = Counter(results.values())
     noticed = sum(number for verdict, number in count.items() if verdict in _NOTICED)
     tried = sum(number for verdict, number in count.items() if verdict != "not checked")
     explained = (ROOT / "docs" / "mutants.md").read_text("utf-8")
-    survivors = [name for name, verdict in results.items() if verdict not in {*_NOTICED, "not checked"}]
-    surprises = [name for name in survivors if f"`{name}`" not in explained]
+    # By what they change and not by their names, whose numbers move with every edit.
+    surprises = {name: line for name, line in survivors.items() if f"`{line}`" not in explained}
     lines = [f"{noticed} of {tried} mutants noticed ({noticed / max(tried, 1):.1%}); {dict(count)}"]
-    lines += [f"survived, and docs/mutants.md does not say why: {name}" for name in surprises]
+    lines += [
+        f"survived, and docs/mutants.md does not say why: {name}: {line}" for name, line in surprises.items()
+    ]
     sys.stdout.write("\n".join(lines) + "\n")
     return 0 if tried and noticed / tried >= NEEDED and not surprises else 1
 
