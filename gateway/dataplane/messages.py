@@ -39,7 +39,7 @@ _KNOWN_PATHS: Final = frozenset(
     prefix + path
     for prefix in ("", "/claude")
     for path in ("/", "/v1", "/v1/messages", "/v1/messages/count_tokens", "/v1/models", "/v1/chat/completions")
-)
+) | {"/claude-sdk/v1/messages"}
 """Paths that are worth naming in a log: ours, and those of clients with the wrong base URL."""
 _CLIENT_CLOSED: Final = 499  # nginx's status for it; never sent, only recorded
 

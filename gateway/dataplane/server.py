@@ -22,6 +22,7 @@ __all__ = ["DataPlane"]
 _log = get_logger(__name__)
 
 _PREFIX: Final = "/claude"
+_SDK_MESSAGES: Final = "/claude-sdk/v1/messages"
 # One segment that stays one however often it is decoded on its way; which ids there are is the upstream's to say.
 _MODEL: Final = re.compile(
     r"""/v1/models/
@@ -125,6 +126,12 @@ class DataPlane:
         methods = self._routes.get(path)
         if methods is None and path.startswith(_PREFIX) and _MODEL.fullmatch(path, len(_PREFIX)):
             methods = {"GET": self.messages.fetch}
+        if methods is None and path == _SDK_MESSAGES:
+            raise ApiError(
+                404,
+                "The local SDK transport is off. The operator can switch it on with GATEWAY_SDK_ENABLED=true and "
+                "`pip install 'claude-stream-gateway[sdk]'`; messages are at /claude/v1/messages in any case.",
+            )
         if methods is None:
             raise ApiError(404, f"There is nothing at {_short(path)}. Messages are at /claude/v1/messages.")
         handler = methods.get(request.method)
