@@ -30,10 +30,16 @@ listen = "0.0.0.0:8787"        # or GATEWAY_LISTEN
 
 [timeouts]
 drain_seconds = 120            # or GATEWAY_TIMEOUTS__DRAIN_SECONDS
+
+[credential_commands]          # in the file only
+work = ["op", "read", "op://team/anthropic/key"]
 ```
 
 Unknown settings are refused in the file; in the environment they bring a warning. Times are in seconds, above
-0 and at most 1000000. Generated from `gateway/config.py` by `make docs`."""
+0 unless it says otherwise, and at most 1000000. Generated from `gateway/config.py` by `make docs`."""
+
+
+_FILE_ONLY: Final = {"credential_commands"}
 
 
 def configuration() -> str:
@@ -43,14 +49,15 @@ def configuration() -> str:
         ("Settings", config.Settings, "GATEWAY_"),
         ("`[timeouts]`", config.Timeouts, "GATEWAY_TIMEOUTS__"),
         ("`[limits]`", config.Limits, "GATEWAY_LIMITS__"),
+        ("`[routing]`", config.Routing, "GATEWAY_ROUTING__"),
     ):
         docs = _field_docs(cls)
         parts.append(f"\n## {title}\n\n| setting | variable | default | meaning |\n|---|---|---|---|\n")
         for field in attrs.fields(cls):
-            if field.name in {"timeouts", "limits"}:
+            if field.name in {"timeouts", "limits", "routing"}:
                 continue
-            variable = f"{prefix}{field.name.upper()}"
-            parts.append(f"| `{field.name}` | `{variable}` | {_default(field)} | {docs[field.name]} |\n")
+            variable = "" if field.name in _FILE_ONLY else f"`{prefix}{field.name.upper()}`"
+            parts.append(f"| `{field.name}` | {variable} | {_default(field)} | {docs[field.name]} |\n")
     return "".join(parts)
 
 

@@ -10,7 +10,8 @@ from typing import Final
 from aiohttp import web
 from attrs import define
 
-from gateway.accounts.account import Account
+from gateway.accounts.account import Account, AccountKind
+from gateway.accounts.backend import Backend
 from gateway.accounts.pool import AccountPool
 from gateway.actors.keys import KeyRing
 from gateway.config import ClientAuth, Settings
@@ -69,11 +70,11 @@ async def run_gateway(
     pepper = await asyncio.to_thread(load_secret_key, settings.secret_key, settings.data_path)
     store = ClientKeyStore(database_path(settings.database_url, settings.data_path))
     keys = KeyRing(pepper, await store.all() if settings.client_auth is ClientAuth.KEYS else ())
-    pool = AccountPool(_accounts(settings))
+    backend = _backend(settings)
     async with Upstream(settings.timeouts, settings.limits) as upstream, _task_group() as tasks:
         admission = Admission(settings.client_auth, keys, pepper, settings.limits, settings.timeouts)
         messages = MessagesApi(
-            settings, admission, pool, upstream, ledger or LogLedger(), Diagnostics(settings.diagnostics)
+            settings, admission, backend, upstream, ledger or LogLedger(), Diagnostics(settings.diagnostics)
         )
         data_plane = DataPlane(settings, messages)
         runner = web.ServerRunner(data_plane.make_server(), shutdown_timeout=_SHUTDOWN_SECONDS)
@@ -108,13 +109,14 @@ async def _task_group() -> AsyncGenerator[asyncio.TaskGroup, None]:
         raise
 
 
-def _accounts(settings: Settings) -> list[Account]:
+def _backend(settings: Settings) -> Backend:
     provider = AnthropicProvider(settings.anthropic_base_url)
     if settings.client_auth is ClientAuth.PASSTHROUGH:
-        return [Account("passthrough", "passthrough", provider)]
-    if settings.anthropic_api_key:
-        return [Account("environment", "environment", provider, settings.anthropic_api_key)]
-    return []
+        account = Account("passthrough", "passthrough", provider.name, AccountKind.PASSTHROUGH)
+        return Backend(provider, AccountPool([account]))
+    account = Account("environment", "environment", provider.name, AccountKind.API_KEY)
+    key = settings.anthropic_api_key
+    return Backend(provider, AccountPool([account] if key else []), {account.id: key})
 
 
 async def _refresh_keys(keys: KeyRing, store: ClientKeyStore, settings: Settings, stopping: asyncio.Event) -> None:

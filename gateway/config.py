@@ -22,7 +22,9 @@ from gateway.setting_values import (
     BadValueError,
     check_amount,
     check_base_url,
+    check_count,
     check_credential,
+    check_patience,
     check_seconds,
     is_loopback,
     make_converter,
@@ -35,8 +37,10 @@ __all__ = [
     "Address",
     "ClientAuth",
     "Limits",
+    "Routing",
     "Settings",
     "SettingsError",
+    "Strategy",
     "StreamMode",
     "Timeouts",
     "load_settings",
@@ -66,6 +70,19 @@ class StreamMode(StrEnum):
 
     ENFORCE = "enforce"
     OBSERVE = "observe"
+
+
+class Strategy(StrEnum):
+    """Which of several accounts serves a request that no session ties to one."""
+
+    #: The one that has used least of its limits; of equals the one whose limits start anew first.
+    HEADROOM = "headroom"
+    #: One after the other.
+    ROUND_ROBIN = "round_robin"
+    #: The first by priority until it can no more, then the next.
+    FILL_FIRST = "fill_first"
+    #: In proportion to their weights.
+    WEIGHTED = "weighted"
 
 
 @define(frozen=True)
@@ -154,6 +171,31 @@ class Limits:
     """Longest header line."""
 
 
+@define
+class Routing:
+    """Which account serves a request, and how long to try."""
+
+    strategy: Strategy = Strategy.HEADROOM
+    """`headroom`: the account that has used least of its limits, of equals the one whose limits start anew first;
+    `round_robin`; `fill_first`: by priority; `weighted`: in proportion to weights. Sessions stay with the account
+    that has their prompt cached, whatever the strategy."""
+    concurrency: int = 0
+    """Requests at a time per account; 0 for no bound. An account may have a bound of its own."""
+    queue_length: int = 100
+    """Requests that may wait for an account when all are at their bound; any more are answered with 529."""
+    queue_seconds: float = 30.0
+    """How long one waits there."""
+    max_attempts: int = 4
+    """Accounts that one request tries at the most."""
+    affinity_idle_seconds: float = 3600.0
+    """A session that sends nothing for so long may be served by any account again."""
+    hold_for_capacity_seconds: float = 0.0
+    """When every account is cooling: how long a request waits for one rather than being refused at once; 0 for not
+    at all. A stream that waits longer than the commit deadline gets pings."""
+    use_extra_usage: bool = False
+    """Whether accounts that have used up their plan go on serving at the provider's extra-usage prices."""
+
+
 def _secret(converter: Callable[[str], str] | None = None) -> Any:
     return field(default="", repr=False, converter=converter)
 
@@ -199,8 +241,15 @@ class Settings:
     """debug, info, warning or error."""
     log_format: str = "auto"
     """json, console, or auto: console on a terminal."""
+    allow_subscription_oauth: bool = False
+    """Whether `gateway accounts import` takes credentials of a Claude subscription. The provider's terms restrict
+    their use to its own applications; API keys are the supported way. See docs/accounts.md."""
+    credential_commands: dict[str, list[str]] = field(factory=dict)
+    """Commands that print a key or a token, by the name under which accounts of kind `command` refer to them; each
+    a list of the program and its arguments. In the settings file only."""
     timeouts: Timeouts = field(factory=Timeouts)
     limits: Limits = field(factory=Limits)
+    routing: Routing = field(factory=Routing)
 
     @property
     def data_path(self) -> Path:
@@ -217,7 +266,11 @@ class Settings:
 
 
 _converter: Final = make_converter()
-_SECTIONS: Final[Mapping[str, type[attrs.AttrsInstance]]] = {"timeouts": Timeouts, "limits": Limits}
+_SECTIONS: Final[Mapping[str, type[attrs.AttrsInstance]]] = {
+    "timeouts": Timeouts,
+    "limits": Limits,
+    "routing": Routing,
+}
 
 
 def load_settings(
@@ -257,7 +310,7 @@ def load_settings(
 
 def _variables() -> dict[str, tuple[str, ...]]:
     """Return the path of each setting by the name of its variable."""
-    paths = [(name,) for name in attrs.fields_dict(Settings) if name not in _SECTIONS]
+    paths = [(name,) for name in attrs.fields_dict(Settings) if name not in (*_SECTIONS, "credential_commands")]
     tables = [(section, name) for section, cls in _SECTIONS.items() for name in attrs.fields_dict(cls)]
     return {_variable(path): path for path in (*paths, *tables)}
 
@@ -338,5 +391,11 @@ _CHECKS: Final[Mapping[str, Callable[[Any], object]]] = {
     "log_format": one_of("auto", "json", "console"),
     "timeouts": check_seconds,
     "limits": check_amount,
+    "concurrency": check_count,
+    "queue_length": check_count,
+    "queue_seconds": check_seconds,
+    "max_attempts": check_amount,
+    "affinity_idle_seconds": check_seconds,
+    "hold_for_capacity_seconds": check_patience,
 }
 """What a setting, or each one of a table, is put to beside its type; raises ValueError with a predicate."""

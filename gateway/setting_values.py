@@ -17,7 +17,9 @@ __all__ = [
     "BadValueError",
     "check_amount",
     "check_base_url",
+    "check_count",
     "check_credential",
+    "check_patience",
     "check_seconds",
     "is_loopback",
     "make_converter",
@@ -52,6 +54,7 @@ def make_converter() -> Converter:
     conv.register_structure_hook(float, _to_float)
     conv.register_structure_hook(str, _to_text)
     conv.register_structure_hook_func(lambda t: t == list[str], _to_words)
+    conv.register_structure_hook_func(lambda t: t == dict[str, list[str]], _to_commands)
     conv.register_structure_hook(StrEnum, _to_choice)
     return conv
 
@@ -112,6 +115,18 @@ def _to_words(value: Any, _: type) -> list[str]:
     return [word for part in parts if (word := part.strip())]
 
 
+def _to_commands(value: Any, _: type) -> dict[str, list[str]]:
+    # The values are not told: a command line may hold a secret.
+    if not isinstance(value, dict):
+        raise BadValueError("must be a table, with a line NAME = [PROGRAM, ARGUMENT, …] for each command")
+    for name, argv in value.items():
+        if not isinstance(argv, list) or not argv or not all(isinstance(part, str) for part in argv):
+            raise BadValueError(f"must hold lists of a program and its arguments, which {_shown(name)} is not")
+        if not argv[0] or any("\0" in part for part in argv):
+            raise BadValueError(f"must name a program, and hold no NUL character, in {_shown(name)}")
+    return value
+
+
 def _to_choice(value: Any, cls: type[_Choice]) -> _Choice:
     try:
         return cls(value)
@@ -147,6 +162,26 @@ def check_amount(value: int) -> None:
     """
     if value < 1:
         raise BadValueError(f"must be at least 1, not {value}")
+
+
+def check_count(value: int) -> None:
+    """Check a number of things of which there may be none.
+
+    Raises:
+        BadValueError: it is below 0.
+    """
+    if value < 0:
+        raise BadValueError(f"must not be negative, and is {value}")
+
+
+def check_patience(value: float) -> None:
+    """Check a time that may be none at all.
+
+    Raises:
+        BadValueError: it is below 0, or so long that timers overflow.
+    """
+    if not 0 <= value <= _LONGEST_SECONDS:
+        raise BadValueError(f"must be from 0 to {_LONGEST_SECONDS}, not {value}")
 
 
 def one_of(*choices: str) -> Callable[[str], None]:

@@ -14,8 +14,8 @@ from attrs import define, field
 from multidict import CIMultiDict
 
 from gateway.accounts.account import Account
+from gateway.accounts.backend import Backend
 from gateway.accounts.health import CONSEQUENCES
-from gateway.accounts.pool import AccountPool
 from gateway.config import Limits, StreamMode, Timeouts
 from gateway.dataplane.answers import OpenBody, OpenStream, Refusal, UpstreamAnswer
 from gateway.dataplane.encoded import decoding_reader
@@ -59,7 +59,7 @@ class Attempts:
     """The attempts of one request."""
 
     outgoing: Outgoing
-    pool: AccountPool
+    backend: Backend
     upstream: Upstream
     timeouts: Timeouts
     limits: Limits
@@ -79,7 +79,7 @@ class Attempts:
         tried: set[str] = set()
         per_class: dict[FaultClass, int] = {}
         last: Refusal | None = None
-        while (account := self.pool.choose(tried)) is not None:
+        while (account := self.backend.pool.choose(tried)) is not None:
             tried.add(account.id)
             result = await self._try(account)
             if not isinstance(result, Refusal):
@@ -121,15 +121,17 @@ class Attempts:
             record.milliseconds = round((clock() - began) * 1000)
         fault = result.fault if isinstance(result, Refusal) else None
         record.fault = fault.value if fault else None
-        self.pool.report(account, fault)
+        self.backend.pool.report(account, fault)
         return result
 
     async def _exchange(self, account: Account, record: AttemptRecord) -> OpenStream | OpenBody | Refusal:
         out = self.outgoing
         headers = out.headers.copy()
-        if account.secret is not None:
-            account.provider.add_credential(headers, account.secret)
-        response = await self.upstream.send(out.method, account.provider.base_url, out.target, headers, out.body)
+        provider = self.backend.provider
+        if not self.backend.passes_through:
+            provider.add_credential(headers, await self.backend.credential(account))
+        base_url = account.base_url or provider.base_url
+        response = await self.upstream.send(out.method, base_url, out.target, headers, out.body)
         self._response = response
         record.status = response.status
         if response.status >= 400:  # noqa: PLR2004 - first error status
@@ -147,8 +149,8 @@ class Attempts:
             raise UpstreamFault("The upstream's error answer is too large.")
         body = b"".join(parts)
         response.release()
-        fault = account.provider.classify(response.status, response.headers, body)
-        if CONSEQUENCES[fault].hide_from_client and account.secret is not None:
+        fault = self.backend.provider.classify(response.status, response.headers, body)
+        if CONSEQUENCES[fault].hide_from_client and not self.backend.passes_through:
             return Refusal(
                 fault,
                 ApiError(
@@ -288,8 +290,8 @@ class Attempts:
         """Give an error that came under status 200 the status that belongs to its type."""
         kind = error.get("type")
         kind = kind if isinstance(kind, str) else "api_error"
-        fault = account.provider.classify_error_type(kind)
-        if CONSEQUENCES[fault].hide_from_client and account.secret is not None:
+        fault = self.backend.provider.classify_error_type(kind)
+        if CONSEQUENCES[fault].hide_from_client and not self.backend.passes_through:
             return Refusal(fault, _broken("did not accept the gateway's credential"))
         headers["content-type"] = "application/json"
         for name in ("content-length", "content-encoding"):
@@ -299,7 +301,9 @@ class Attempts:
         return Refusal(fault, UpstreamAnswer(STATUS_BY_TYPE.get(kind, 500), headers, body))
 
     def _client_headers(self, response: aiohttp.ClientResponse, *, streaming: bool = False) -> CIMultiDict[str]:
-        headers = header_rules.to_client(response.headers, shared_account=self.pool.is_shared, streaming=streaming)
+        headers = header_rules.to_client(
+            response.headers, shared_account=self.backend.pool.is_shared, streaming=streaming
+        )
         if streaming:
             # The guard reads the stream in the clear, and in the clear it goes on.
             headers.popall("content-encoding", None)

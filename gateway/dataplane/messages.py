@@ -13,7 +13,7 @@ from typing import Final
 from aiohttp import web
 from attrs import define, field
 
-from gateway.accounts.pool import AccountPool
+from gateway.accounts.backend import Backend
 from gateway.config import ClientAuth, Settings
 from gateway.dataplane.admission import Admission
 from gateway.dataplane.answers import OpenBody, OpenStream, Refusal, UpstreamAnswer
@@ -50,7 +50,7 @@ class MessagesApi:
 
     settings: Settings
     admission: Admission
-    pool: AccountPool
+    backend: Backend
     upstream: Upstream
     ledger: Ledger
     diagnostics: Diagnostics
@@ -184,7 +184,12 @@ class _Life:
     async def _attempt(self, outgoing: Outgoing) -> OpenStream | OpenBody | Refusal:
         api = self._api
         self._attempts = attempts = Attempts(
-            outgoing, api.pool, api.upstream, api.settings.timeouts, api.settings.limits, api.settings.stream_mode
+            outgoing,
+            api.backend,
+            api.upstream,
+            api.settings.timeouts,
+            api.settings.limits,
+            api.settings.stream_mode,
         )
         self._record.attempts = attempts.records
         result = await attempts.run()

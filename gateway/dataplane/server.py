@@ -148,7 +148,7 @@ class DataPlane:
     async def _readyz(self, _request: web.BaseRequest, _target: str) -> web.StreamResponse:
         if self.draining:
             return _json(503, b'{"status":"draining"}')
-        if not self.messages.pool.accounts:
+        if not self.messages.backend.pool.accounts:
             return _json(503, b'{"status":"no upstream account"}')
         return _json(200, b'{"status":"ready"}')
 

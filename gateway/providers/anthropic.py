@@ -11,7 +11,8 @@ from typing import Final
 from attrs import define, field
 from multidict import CIMultiDict
 
-from gateway.providers.base import FaultClass
+from gateway.providers.base import Credential, FaultClass, WrongProviderError
+from gateway.providers.limits import RateLimits
 
 __all__ = ["AnthropicProvider"]
 
@@ -33,6 +34,7 @@ _BY_ERROR_TYPE: Final[Mapping[str, FaultClass]] = {
     "authentication_error": FaultClass.CREDENTIAL,
     "billing_error": FaultClass.BILLING,
 }
+_OAUTH_BETA: Final = "oauth-2025-04-20"
 _REVOKED_TOKEN: Final = (b"OAuth token has been revoked", b"OAuth token has expired")
 _BILLING: Final = (
     b"enforced_spend_limit_reached",
@@ -50,9 +52,26 @@ class AnthropicProvider:
     base_url: str = field(converter=lambda url: url.rstrip("/"))
     name: str = "anthropic"
 
-    def add_credential(self, headers: CIMultiDict[str], secret: str) -> None:
-        """Send an API key as `x-api-key`, which every API version takes."""
-        headers["x-api-key"] = secret
+    def add_credential(self, headers: CIMultiDict[str], credential: Credential) -> None:
+        """Send an API key as `x-api-key`, which every API version takes, and a token as a bearer.
+
+        Tokens need the beta `oauth-2025-04-20`, which is merged into the client's own list (Anthropic docs, "LLM
+        gateway protocol").
+
+        Raises:
+            WrongProviderError: the credential is another provider's.
+        """
+        if credential.provider != self.name:
+            raise WrongProviderError(f"a credential of {credential.provider} was not sent to {self.name}")
+        if not credential.is_token:
+            headers["x-api-key"] = credential.secret
+            return
+        headers["authorization"] = f"Bearer {credential.secret}"
+        betas = headers.popall("anthropic-beta", [])
+        if not any(beta.strip() == _OAUTH_BETA for line in betas for beta in line.split(",")):
+            betas = [*betas[:-1], ", ".join([*betas[-1:], _OAUTH_BETA])]
+        for line in betas:
+            headers.add("anthropic-beta", line)
 
     def classify(self, status: int, headers: Mapping[str, str], body: bytes) -> FaultClass:  # noqa: ARG002 - other providers tell by headers
         """Say what kind of trouble an answer with an error status is."""
@@ -70,3 +89,11 @@ class AnthropicProvider:
     def classify_error_type(self, error_type: str) -> FaultClass:
         """Say what kind of trouble an error event inside a 200 stream is."""
         return _BY_ERROR_TYPE.get(error_type, FaultClass.REQUEST)
+
+    def read_limits(self, headers: Mapping[str, str], now: float) -> RateLimits:  # noqa: ARG002 - read in full below
+        """Read what an answer says about the account's limits."""
+        return RateLimits()
+
+    def quota_family(self, model: str) -> str:
+        """Return the class of models that shares limits with this one."""
+        return model

@@ -44,7 +44,7 @@ def alive() -> dict[str, int]:
 @pytest.mark.parametrize("fault", ["hang:head", "hang:event=1", "hang:event=4"])
 async def test_a_client_that_leaves_ends_the_upstream_request_and_is_recorded_once(fault: str) -> None:
     async with serving() as served:
-        pool = served.gateway.data_plane.messages.pool
+        pool = served.gateway.data_plane.messages.backend.pool
         (account,) = pool.accounts
         pool.accounts = [account, evolve(account, id="second", name="second")]
         async with served.connect() as connection:
@@ -62,7 +62,7 @@ async def test_a_client_that_leaves_ends_the_upstream_request_and_is_recorded_on
 
 async def test_a_client_that_leaves_while_another_account_is_tried_stops_the_attempts() -> None:
     async with serving() as served:
-        pool = served.gateway.data_plane.messages.pool
+        pool = served.gateway.data_plane.messages.backend.pool
         (account,) = pool.accounts
         pool.accounts = [account, *(evolve(account, id=name, name=name) for name in ("second", "third"))]
         served.upstream.faults.push("status:529")
