@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
-from typing import Final
+from datetime import UTC, datetime
+from typing import Any, Final
 
 from aiohttp import web
 from attrs import define
 
 from gateway.accounts.account import Account, AccountKind
 from gateway.accounts.backend import Backend
+from gateway.accounts.credentials import CredentialManager
 from gateway.accounts.pool import AccountPool
 from gateway.actors.keys import KeyRing
 from gateway.config import ClientAuth, Settings
@@ -111,12 +114,29 @@ async def _task_group() -> AsyncGenerator[asyncio.TaskGroup, None]:
 
 def _backend(settings: Settings) -> Backend:
     provider = AnthropicProvider(settings.anthropic_base_url)
+    clock = _unix_seconds
+    pool = AccountPool(settings.routing, clock=clock, random=random.SystemRandom())
     if settings.client_auth is ClientAuth.PASSTHROUGH:
-        account = Account("passthrough", "passthrough", provider.name, AccountKind.PASSTHROUGH)
-        return Backend(provider, AccountPool([account]))
-    account = Account("environment", "environment", provider.name, AccountKind.API_KEY)
+        pool.replace([Account("passthrough", "passthrough", provider.name, AccountKind.PASSTHROUGH)], ())
+        return Backend(provider, pool, None, clock)
     key = settings.anthropic_api_key
-    return Backend(provider, AccountPool([account] if key else []), {account.id: key})
+    if key:
+        pool.replace([Account("environment", "environment", provider.name, AccountKind.API_KEY)], ())
+    nothing: Any = None
+    credentials = CredentialManager(
+        nothing,
+        nothing,
+        nothing,
+        clock=clock,
+        owner="",
+        on_condition=pool.set_condition,
+        environment={"environment": key},
+    )
+    return Backend(provider, pool, credentials, clock)
+
+
+def _unix_seconds() -> float:
+    return datetime.now(UTC).timestamp()
 
 
 async def _refresh_keys(keys: KeyRing, store: ClientKeyStore, settings: Settings, stopping: asyncio.Event) -> None:

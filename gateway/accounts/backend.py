@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 
-from attrs import define, field
+from attrs import define
 
-from gateway.accounts.account import Account
+from gateway.accounts.credentials import CredentialManager
 from gateway.accounts.pool import AccountPool
-from gateway.providers.base import Credential, Provider
+from gateway.providers.base import Provider
 
 __all__ = ["Backend"]
 
@@ -19,14 +19,12 @@ class Backend:
 
     provider: Provider
     pool: AccountPool
-    keys: Mapping[str, str] | None = field(default=None, repr=False)
+    credentials: CredentialManager | None
     """None: the client's own credential is passed through."""
+    clock: Callable[[], float]
+    """Unix seconds, on which all processes agree."""
 
     @property
     def passes_through(self) -> bool:
         """Whether clients bring their own credentials."""
-        return self.keys is None
-
-    async def credential(self, account: Account) -> Credential:
-        """Return what is sent for an account."""
-        return Credential(self.provider.name, (self.keys or {})[account.id])
+        return self.credentials is None

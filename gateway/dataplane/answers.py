@@ -9,6 +9,7 @@ from attrs import define, field
 from multidict import CIMultiDict
 
 from gateway.accounts.account import Account
+from gateway.accounts.pool import Lease
 from gateway.providers.base import FaultClass
 from gateway.wire.errors import ApiError
 from sse_fsm import StreamGuard, Verdict
@@ -35,6 +36,11 @@ class OpenStream:
     """The stream's last event, if it is here already."""
     silent: bool = False
     """No content yet: the client gets a ping with the head."""
+    lease: Lease | None = None
+
+    def close(self) -> None:
+        """Close the upstream's answer, unless it is over, and give the account's slot back."""
+        _close(self.response, self.lease)
 
 
 @define
@@ -46,6 +52,11 @@ class OpenBody:
     headers: CIMultiDict[str]
     held: list[bytes]
     complete: bool
+    lease: Lease | None = None
+
+    def close(self) -> None:
+        """Close the upstream's answer, unless it is over, and give the account's slot back."""
+        _close(self.response, self.lease)
 
 
 @define
@@ -56,6 +67,8 @@ class Refusal:
     answer: UpstreamAnswer | ApiError
     verdict: Verdict | None = None
     """On a stream that broke before any content."""
+    words: str = ""
+    """The upstream's own message, for the operator; empty where there is none."""
 
     @property
     def status(self) -> int:
@@ -71,3 +84,9 @@ class UpstreamAnswer:
     headers: CIMultiDict[str]
     """For the client."""
     body: bytes
+
+
+def _close(response: aiohttp.ClientResponse, lease: Lease | None) -> None:
+    response.close()
+    if lease is not None:
+        lease.release()

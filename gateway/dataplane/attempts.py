@@ -7,28 +7,35 @@ on another account or answered with the HTTP status that clients' retry logic un
 from __future__ import annotations
 
 import asyncio
+import random
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import aiohttp
 from attrs import define, field
 from multidict import CIMultiDict
 
-from gateway.accounts.account import Account
+from gateway.accounts.account import Account, AccountState
 from gateway.accounts.backend import Backend
+from gateway.accounts.credentials import CredentialUnavailableError
 from gateway.accounts.health import CONSEQUENCES
-from gateway.config import Limits, StreamMode, Timeouts
+from gateway.accounts.pool import Lack, Lease, Need, Observation, PoolBusyError, Switch
+from gateway.config import Limits, Routing, StreamMode, Timeouts
 from gateway.dataplane.answers import OpenBody, OpenStream, Refusal, UpstreamAnswer
 from gateway.dataplane.encoded import decoding_reader
 from gateway.dataplane.held import HeldAnswer, look_into
+from gateway.dataplane.refusals import LastRefusals
 from gateway.dataplane.upstream import NETWORK_ERRORS, Upstream, UpstreamFault
 from gateway.ledger.record import AttemptRecord
-from gateway.providers.base import FaultClass
+from gateway.providers.base import Credential, FaultClass
+from gateway.providers.limits import RateLimits
 from gateway.wire import headers as header_rules
 from gateway.wire.errors import (
     REQUEST_ID_HEADER,
     STATUS_BY_TYPE,
     ApiError,
     encode_json,
+    error_message,
     new_request_id,
 )
 from sse_fsm import EndReason, State, StreamGuard
@@ -37,6 +44,9 @@ __all__ = ["Attempts", "Outgoing"]
 
 _LEAST_WAIT: Final = 0.05  # seconds, for bytes that are here already when the deadline has passed
 _LARGE: Final = 2**20  # bytes that are not gone through on the event loop
+_JITTER: Final = random.SystemRandom()
+_MOST_ROUNDS: Final = 8  # of attempts, while a request is held for capacity
+_BUSY: Final = 5  # seconds until a place in the queue is likely to be free
 _RETRY_SOON: Final = 1  # second; clients wait as long as they are told, even where their own back-off is shorter
 
 
@@ -52,6 +62,11 @@ class Outgoing:
     stream: bool
     started: float
     """When the client's request came in, on the event loop's clock."""
+    need: Need = field(factory=lambda: Need(""))
+    """What it asks of an account."""
+    keep_alive: Callable[[], Awaitable[None]] | None = None
+    """Sends the client of a stream a ping, and the head before the first one; for waits beyond the commit
+    deadline."""
 
 
 @define
@@ -63,54 +78,217 @@ class Attempts:
     upstream: Upstream
     timeouts: Timeouts
     limits: Limits
+    routing: Routing
     mode: StreamMode
+    refusals: LastRefusals
     records: list[AttemptRecord] = field(factory=list)
+    switch: Switch | None = field(default=None, init=False)
+    """Set when the session leaves the account that has its prompt cached."""
     current: StreamGuard | None = None
     """Guard of the attempt that is under way, for its verdict should the client leave."""
     _response: aiohttp.ClientResponse | None = field(default=None, init=False)
     _held_by: float = field(default=0.0, init=False)
     """When an answer that is held has to be whole, on the event loop's clock."""
+    _rate_limits: RateLimits = field(factory=RateLimits, init=False)
+    """What the answer of the attempt that is under way says about its account's limits."""
 
     async def run(self) -> OpenStream | OpenBody | Refusal:
         """Try accounts until one answers with content, or none is left.
 
-        Whoever gets an open answer has to close its response.
+        Whoever gets an open answer has to close it.
         """
+        hold_until = self.outgoing.started + self.routing.hold_for_capacity_seconds
+        while True:
+            result = await self._try_accounts()
+            if not isinstance(result, Refusal) or not self._is_worth_a_wait(result):
+                return result
+            if not await self._wait_for_capacity(hold_until):
+                return result
+
+    async def _try_accounts(self) -> OpenStream | OpenBody | Refusal:
+        need, pool = self.outgoing.need, self.backend.pool
         tried: set[str] = set()
         per_class: dict[FaultClass, int] = {}
-        last: Refusal | None = None
-        while (account := self.backend.pool.choose(tried)) is not None:
-            tried.add(account.id)
-            result = await self._try(account)
+        refusals: list[Refusal] = []
+        while len(tried) < self.routing.max_attempts:
+            try:
+                lease = await pool.acquire(need, tried)
+            except PoolBusyError:
+                refusals.append(Refusal(FaultClass.OVERLOAD, _busy()))
+                break
+            if lease is None:
+                break
+            if FaultClass.OVERLOAD in per_class:
+                await self._back_off(lease, per_class[FaultClass.OVERLOAD])
+            tried.add(lease.account.id)
+            result = await self._try_with(lease)
             if not isinstance(result, Refusal):
                 return result
-            last = result
+            refusals.append(result)
             consequence = CONSEQUENCES[result.fault]
-            per_class[result.fault] = per_class.get(result.fault, 0) + 1
-            if not consequence.try_next_account or per_class[result.fault] == consequence.most_attempts:
+            count = per_class[result.fault] = per_class.get(result.fault, 0) + 1
+            if not consequence.try_next_account or count == consequence.most_attempts:
                 break
-        if last is None:
+        return self._most_telling(refusals)
+
+    async def _back_off(self, lease: Lease, overloads: int) -> None:
+        """Give an overloaded provider a moment before it is asked again, through whichever account."""
+        try:
+            await asyncio.sleep(_JITTER.uniform(0, min(2.0, 0.25 * 2 ** (overloads - 1))))
+        except BaseException:
+            lease.release()
+            raise
+
+    def _most_telling(self, refusals: list[Refusal]) -> Refusal:
+        """Choose what the client gets: the last answer in the upstream's own words, if there is one."""
+        for refusal in reversed(refusals):
+            if isinstance(refusal.answer, UpstreamAnswer):
+                if refusal.fault is FaultClass.QUOTA:
+                    self._promise_no_more_than_the_pool(refusal.answer)
+                return refusal
+        return refusals[-1] if refusals else self._nobody()
+
+    def _promise_no_more_than_the_pool(self, answer: UpstreamAnswer) -> None:
+        """With several accounts a refused client need not wait for that one's reset, but for the first of any."""
+        seconds = self.backend.pool.retry_after(self.outgoing.need)
+        if self.backend.pool.is_shared and seconds is not None:
+            answer.headers["retry-after"] = str(seconds)
+            answer.headers.popall("retry-after-ms", None)
+
+    def _nobody(self) -> Refusal:
+        """Say why no account could even be tried."""
+        pool, need = self.backend.pool, self.outgoing.need
+        exhaustion = pool.exhaustion(need)
+        if exhaustion.lack is Lack.NO_ACCOUNT:
             return Refusal(
                 FaultClass.TRANSPORT,
                 ApiError(
                     503,
-                    "This gateway has no upstream account. The operator has to add one, "
-                    "or to set GATEWAY_ANTHROPIC_API_KEY.",
+                    "This gateway has no upstream account. The operator has to add one with "
+                    "`gateway accounts add`, or to set GATEWAY_ANTHROPIC_API_KEY.",
                     retry_after=30,
                 ),
             )
-        return last
+        cooling = exhaustion.lack is not Lack.OUT_OF_USE
+        fault = FaultClass.QUOTA if cooling else FaultClass.BILLING
+        remembered = self.refusals.find(need.family, fault) if cooling or self._is_parked() else None
+        if remembered is not None:
+            self._promise_no_more_than_the_pool(remembered)
+            return Refusal(fault, remembered)
+        if cooling:
+            seconds = pool.retry_after(need) or _RETRY_SOON
+            return Refusal(
+                fault,
+                ApiError(
+                    529, "All accounts of this gateway are at their limits. Try again later.", retry_after=seconds
+                ),
+            )
+        return Refusal(
+            FaultClass.CREDENTIAL,
+            ApiError(
+                503,
+                "No account of this gateway can be used: each is paused, parked or in need of a new credential. "
+                "Your own key is fine; the operator sees more with `gateway accounts list`.",
+                should_retry=False,
+            ),
+        )
+
+    def _is_parked(self) -> bool:
+        pool = self.backend.pool
+        return any(pool.state(account.id)[0] is AccountState.PARKED for account in pool.accounts)
+
+    def _is_worth_a_wait(self, refusal: Refusal) -> bool:
+        return (
+            self.routing.hold_for_capacity_seconds > 0
+            and refusal.fault is FaultClass.QUOTA
+            and len(self.records) < _MOST_ROUNDS * self.routing.max_attempts
+            and self.backend.pool.exhaustion(self.outgoing.need).retry_at is not None
+        )
+
+    async def _wait_for_capacity(self, until: float) -> bool:
+        """Wait until an account may be ready again; return whether that is before `until`."""
+        out, pool = self.outgoing, self.backend.pool
+        clock = asyncio.get_running_loop().time
+        next_ping = out.started + self.timeouts.commit_deadline_seconds
+        while (now := clock()) < until:
+            if out.stream and now >= next_ping and out.keep_alive is not None:
+                await out.keep_alive()
+                next_ping = now + self.timeouts.ping_interval_seconds
+            exhaustion = pool.exhaustion(out.need)
+            if exhaustion.retry_at is None or exhaustion.retry_at <= self.backend.clock():
+                return True
+            wake = min(until - now, exhaustion.retry_at - self.backend.clock())
+            await pool.changed(min(wake, next_ping - now) if out.stream else wake)
+        return False
+
+    async def _try_with(self, lease: Lease) -> OpenStream | OpenBody | Refusal:
+        """Try one account; give its slot back unless its answer is handed out."""
+        handed_out = False
+        self.switch = lease.switch or self.switch
+        try:
+            result = await self._try(lease.account)
+            if not isinstance(result, Refusal):
+                result.lease = lease
+                handed_out = True
+            return result
+        finally:
+            if not handed_out:
+                lease.release()
 
     async def _try(self, account: Account) -> OpenStream | OpenBody | Refusal:
+        """Try one account, and once more if its credential could be renewed."""
+        credentials = self.backend.credentials
+        if credentials is None:
+            return await self._attempt(account, None)
+        try:
+            credential = await credentials.current(account)
+        except CredentialUnavailableError as error:
+            self.records.append(AttemptRecord(account.name, FaultClass.CREDENTIAL.value))
+            return Refusal(FaultClass.CREDENTIAL, _no_credential(account, error.message))
+        result = await self._attempt(account, credential)
+        if not isinstance(result, Refusal) or result.fault is not FaultClass.CREDENTIAL:
+            self._report(account, result, credential)
+            return result
+        renewable = credentials.is_renewable(account)
+        renewed = await credentials.renew(account, credential) if renewable else None
+        if renewed is None:
+            self._report(account, result, credential, renewable=renewable)
+            return result
+        result = await self._attempt(account, renewed)
+        self._report(account, result, renewed)
+        return result
+
+    def _report(
+        self,
+        account: Account,
+        result: OpenStream | OpenBody | Refusal,
+        credential: Credential,
+        *,
+        renewable: bool = False,
+    ) -> None:
+        refused = isinstance(result, Refusal)
+        observation = Observation(
+            result.fault if refused else None,
+            self._rate_limits,
+            result.words if refused else "",
+            credential.version,
+            renewable,
+        )
+        self.backend.pool.report(account.id, self.outgoing.need, observation)
+        if refused and isinstance(result.answer, UpstreamAnswer):
+            self.refusals.keep(self.outgoing.need.family, result.fault, result.answer)
+
+    async def _attempt(self, account: Account, credential: Credential | None) -> OpenStream | OpenBody | Refusal:
         clock = asyncio.get_running_loop().time
         began = clock()
         record = AttemptRecord(account.name)
         self.records.append(record)
         self._response = None
+        self._rate_limits = RateLimits()
         self._held_by = began + self.timeouts.upstream_head_seconds
         result: OpenStream | OpenBody | Refusal | None = None
         try:
-            result = await self._exchange(account, record)
+            result = await self._exchange(account, credential, record)
         except UpstreamFault as fault:
             result = Refusal(FaultClass.TRANSPORT, _unreachable(fault))
         finally:
@@ -119,21 +297,22 @@ class Attempts:
             if self._response is not None and not isinstance(result, (OpenStream, OpenBody)):
                 self._response.close()
             record.milliseconds = round((clock() - began) * 1000)
-        fault = result.fault if isinstance(result, Refusal) else None
-        record.fault = fault.value if fault else None
-        self.backend.pool.report(account, fault)
+        record.fault = result.fault.value if isinstance(result, Refusal) else None
         return result
 
-    async def _exchange(self, account: Account, record: AttemptRecord) -> OpenStream | OpenBody | Refusal:
-        out = self.outgoing
+    async def _exchange(
+        self, account: Account, credential: Credential | None, record: AttemptRecord
+    ) -> OpenStream | OpenBody | Refusal:
+        out, provider = self.outgoing, self.backend.provider
         headers = out.headers.copy()
-        provider = self.backend.provider
-        if not self.backend.passes_through:
-            provider.add_credential(headers, await self.backend.credential(account))
+        if credential is not None:
+            provider.add_credential(headers, credential)
         base_url = account.base_url or provider.base_url
         response = await self.upstream.send(out.method, base_url, out.target, headers, out.body)
         self._response = response
         record.status = response.status
+        if credential is not None:
+            self._rate_limits = provider.read_limits(response.headers, self.backend.clock())
         if response.status >= 400:  # noqa: PLR2004 - first error status
             return await self._refused(account, response)
         if response.status >= 300 or response.status < 200:  # noqa: PLR2004 - redirects and the unheard-of
@@ -150,18 +329,11 @@ class Attempts:
         body = b"".join(parts)
         response.release()
         fault = self.backend.provider.classify(response.status, response.headers, body)
+        words = error_message(body)
         if CONSEQUENCES[fault].hide_from_client and not self.backend.passes_through:
-            return Refusal(
-                fault,
-                ApiError(
-                    503,
-                    f"The upstream does not accept the gateway's credential of account {account.name!r}. "
-                    "Your own key is fine; the operator has to renew the account.",
-                    # It does not heal within anybody's retries, so nobody should sit through them.
-                    should_retry=False,
-                ),
-            )
-        return Refusal(fault, UpstreamAnswer(response.status, self._client_headers(response), body))
+            what = "The upstream does not accept the gateway's credential."
+            return Refusal(fault, _no_credential(account, what), words=words)
+        return Refusal(fault, UpstreamAnswer(response.status, self._client_headers(response), body), words=words)
 
     async def _open_body(self, account: Account, response: aiohttp.ClientResponse) -> OpenBody | Refusal:
         """Hold an answer that is no stream, and look whether it is what its 200 says."""
@@ -174,7 +346,7 @@ class Attempts:
             response.release()
             found = await self._look_into(b"".join(parts), response.headers.get("content-encoding", ""))
             if found.error is not None:
-                return self._refused_inside(account, found.error, self._client_headers(response))
+                return self._refused_inside(found.error, self._client_headers(response))
             if found.problem is not None:
                 return Refusal(FaultClass.UPSTREAM, _broken(found.problem))
         return OpenBody(account, response, self._client_headers(response), parts, complete)
@@ -238,17 +410,14 @@ class Attempts:
             opened.held.append(step.data)
             opened.terminal = step.terminal
             size += len(step.data)
-            decided = self._decide(account, opened, size, late=clock() >= deadline)
+            decided = self._decide(opened, size, late=clock() >= deadline)
             if decided is not None:
                 return decided
 
-    def _decide(
-        self, account: Account, opened: OpenStream, size: int, *, late: bool
-    ) -> OpenStream | Refusal | None:
+    def _decide(self, opened: OpenStream, size: int, *, late: bool) -> OpenStream | Refusal | None:
         """Say what the events so far come to; None for nothing yet.
 
         Args:
-            account: whose stream it is.
             opened: the stream.
             size: bytes that are held back.
             late: the client has waited long enough for its head.
@@ -257,7 +426,7 @@ class Attempts:
         if guard.committed or size > self.limits.event_bytes:
             return opened
         if guard.state is State.FAILED:
-            return self._failed_inside(account, opened)
+            return self._failed_inside(opened)
         if guard.state is State.VIOLATED and self.mode is not StreamMode.OBSERVE:
             _, verdict = guard.finish()
             broken = _broken(f"broke the stream protocol: {verdict.violation}")
@@ -278,15 +447,15 @@ class Attempts:
             return Refusal(FaultClass.UPSTREAM, _broken("answered 200 without any event of a stream"), verdict)
         return Refusal(FaultClass.TRANSPORT, _broken("closed the stream before any content"), verdict)
 
-    def _failed_inside(self, account: Account, opened: OpenStream) -> Refusal:
+    def _failed_inside(self, opened: OpenStream) -> Refusal:
         """Give an error event that came before any content the status that it would have had before the 200."""
         opened.guard.finish()
         headers = opened.headers
         for name in ("x-accel-buffering", "cache-control"):
             headers.popall(name, None)
-        return self._refused_inside(account, opened.guard.error or {}, headers)
+        return self._refused_inside(opened.guard.error or {}, headers)
 
-    def _refused_inside(self, account: Account, error: dict[str, Any], headers: CIMultiDict[str]) -> Refusal:
+    def _refused_inside(self, error: dict[str, Any], headers: CIMultiDict[str]) -> Refusal:
         """Give an error that came under status 200 the status that belongs to its type."""
         kind = error.get("type")
         kind = kind if isinstance(kind, str) else "api_error"
@@ -298,7 +467,8 @@ class Attempts:
             headers.popall(name, None)
         request_id = headers.setdefault(REQUEST_ID_HEADER, new_request_id())
         body = encode_json({"type": "error", "error": error, "request_id": request_id})
-        return Refusal(fault, UpstreamAnswer(STATUS_BY_TYPE.get(kind, 500), headers, body))
+        answer = UpstreamAnswer(STATUS_BY_TYPE.get(kind, 500), headers, body)
+        return Refusal(fault, answer, words=error_message(body))
 
     def _client_headers(self, response: aiohttp.ClientResponse, *, streaming: bool = False) -> CIMultiDict[str]:
         headers = header_rules.to_client(
@@ -308,6 +478,23 @@ class Attempts:
             # The guard reads the stream in the clear, and in the clear it goes on.
             headers.popall("content-encoding", None)
         return headers
+
+
+def _busy() -> ApiError:
+    return ApiError(
+        529,
+        "All accounts of this gateway are busy, and too many requests wait for one. Try again in a moment.",
+        retry_after=_BUSY,
+    )
+
+
+def _no_credential(account: Account, what: str) -> ApiError:
+    return ApiError(
+        503,
+        f"{what} Account: {account.name!r}. Your own key is fine; the operator has to renew the account.",
+        # It does not heal within anybody's retries, so nobody should sit through them.
+        should_retry=False,
+    )
 
 
 def _unreachable(fault: UpstreamFault) -> ApiError:

@@ -14,20 +14,32 @@ from aiohttp import web
 from attrs import define, field
 
 from gateway.accounts.backend import Backend
+from gateway.accounts.pool import Need, Observation, Switch
 from gateway.config import ClientAuth, Settings
 from gateway.dataplane.admission import Admission
 from gateway.dataplane.answers import OpenBody, OpenStream, Refusal, UpstreamAnswer
 from gateway.dataplane.attempts import Attempts, Outgoing
 from gateway.dataplane.connections import ClientConnection
+from gateway.dataplane.refusals import LastRefusals
 from gateway.dataplane.relay import BodyRelay, ClientGone, Relay, StreamRelay
-from gateway.dataplane.upstream import Upstream
-from gateway.ledger.record import Ledger, RequestRecord
+from gateway.dataplane.upstream import NETWORK_ERRORS, Upstream
+from gateway.ledger.pricing import price_of_cache_lost
+from gateway.ledger.record import Ledger, RequestRecord, SwitchRecord
+from gateway.providers.base import FaultClass
 from gateway.telemetry.diagnostics import Diagnostics, body_hash, header_names
 from gateway.telemetry.logs import exception_facts, get_logger
 from gateway.wire import headers as header_rules
-from gateway.wire.errors import GATEWAY_REQUEST_ID_HEADER, REQUEST_ID_HEADER, ApiError, new_request_id
+from gateway.wire.errors import (
+    GATEWAY_REQUEST_ID_HEADER,
+    REQUEST_ID_HEADER,
+    SERVER_NAME,
+    ApiError,
+    new_request_id,
+    read_error,
+)
 from gateway.wire.requests import decode_body, read_facts
-from sse_fsm import EndReason, Outcome, StreamGuard, Verdict
+from sse_fsm import EndReason, Outcome, StreamGuard, Verdict, encode_error
+from sse_fsm.encoding import PING
 
 __all__ = ["MessagesApi"]
 
@@ -54,6 +66,7 @@ class MessagesApi:
     upstream: Upstream
     ledger: Ledger
     diagnostics: Diagnostics
+    refusals: LastRefusals = field(factory=LastRefusals, init=False)
     relays: set[Relay] = field(factory=set, init=False)
     """Answers on their way, so that a shutdown can end them."""
     waiting: set[asyncio.Timeout] = field(factory=set, init=False)
@@ -113,6 +126,8 @@ class _Life:
         self._attempts: Attempts | None = None
         self._guard: StreamGuard | None = None
         self._settled = False
+        self._need = Need("")
+        self._early: web.StreamResponse | None = None
 
     async def run(self) -> web.StreamResponse:
         try:
@@ -168,6 +183,7 @@ class _Life:
             facts = read_facts(plain)
             self._record.model, self._record.stream = facts.model, facts.stream
             stream = facts.stream
+            self._need = Need(api.backend.provider.quota_family(facts.model), None, facts.model)
         if api.diagnostics.wants("requests"):
             api.diagnostics.write(
                 "requests",
@@ -179,7 +195,9 @@ class _Life:
         headers = header_rules.to_upstream(
             request.headers, keep_credentials=api.settings.client_auth is ClientAuth.PASSTHROUGH
         )
-        return Outgoing(request.method, self._target, headers, body, stream, self._started)
+        return Outgoing(
+            request.method, self._target, headers, body, stream, self._started, self._need, self._keep_alive
+        )
 
     async def _attempt(self, outgoing: Outgoing) -> OpenStream | OpenBody | Refusal:
         api = self._api
@@ -189,10 +207,13 @@ class _Life:
             api.upstream,
             api.settings.timeouts,
             api.settings.limits,
+            api.settings.routing,
             api.settings.stream_mode,
+            api.refusals,
         )
         self._record.attempts = attempts.records
         result = await attempts.run()
+        self._note_switch(attempts.switch)
         # A stream may last for hours; the request's body and headers need not.
         self._attempts, self._guard = None, attempts.current
         self._write_attempts()
@@ -203,22 +224,26 @@ class _Life:
             return await self._refuse(result)
         self._record.upstream_request_id = result.headers.get(REQUEST_ID_HEADER)
         self._record.milliseconds_to_content = self._elapsed()
+        self._record.account = result.account.name
         try:
             if isinstance(result, OpenStream):
                 return await self._relay(result)
             return await self._pass_body(result)
         finally:
-            result.response.close()
+            result.close()
 
     async def _relay(self, opened: OpenStream) -> web.StreamResponse:
         request = self._request
-        response = self._response(opened.response.status, opened.headers)
-        await response.prepare(request)
+        response = self._early
+        if response is None:
+            response = self._response(opened.response.status, opened.headers)
+            await response.prepare(request)
         self._record.status = response.status
         relay = StreamRelay(request, opened, response, self._api.settings.timeouts)
         self._api.relays.add(relay)
         try:
-            await relay.run(self._settle_stream)
+            verdict = await relay.run(self._settle_stream)
+            self._learn(opened, verdict)
         finally:
             self._api.relays.discard(relay)
             self._api.diagnostics.write(
@@ -232,6 +257,50 @@ class _Life:
                 longest_gap_ms=round(relay.longest_gap * 1000),
             )
         return response
+
+    def _learn(self, opened: OpenStream, verdict: Verdict) -> None:
+        """Tell the pool what a stream has shown after its commit point; nothing is retried any more."""
+        backend = self._api.backend
+        if backend.passes_through:
+            return
+        if verdict.outcome is Outcome.TRUNCATED and verdict.reason in (EndReason.CUT, EndReason.EOF):
+            backend.pool.report(opened.account.id, self._need, Observation(FaultClass.TRANSPORT))
+        usage = (verdict.message or {}).get("usage")
+        if isinstance(usage, dict):
+            counts = (usage.get("cache_read_input_tokens"), usage.get("cache_creation_input_tokens"))
+            cached = sum(count for count in counts if isinstance(count, int))
+            backend.pool.note_usage(self._need, opened.account.id, cached)
+
+    async def _keep_alive(self) -> None:
+        """Send the client of a stream a ping while no account is ready; the head goes before the first one."""
+        if self._early is None:
+            headers = header_rules.Headers({"content-type": "text/event-stream; charset=utf-8"})
+            headers["cache-control"] = "no-cache"
+            headers["x-accel-buffering"] = "no"
+            headers["server"] = SERVER_NAME
+            headers[REQUEST_ID_HEADER] = self._record.id
+            response = self._response(200, headers)
+            await response.prepare(self._request)
+            self._early = response
+            self._record.status = response.status
+        try:
+            await self._early.write(PING)
+        except NETWORK_ERRORS:
+            raise ClientGone from None
+
+    async def _end_early(self, response: web.StreamResponse, kind: str, message: str) -> web.StreamResponse:
+        """End a stream whose head has left already, and that has nothing to show."""
+        try:
+            await response.write(encode_error(kind, message, request_id=self._record.id))
+            await response.write_eof()
+        except NETWORK_ERRORS:
+            raise ClientGone from None
+        return response
+
+    def _note_switch(self, switch: Switch | None) -> None:
+        if switch is not None:
+            cost = price_of_cache_lost(self._need.model, switch.cached_tokens)
+            self._record.switch = SwitchRecord(switch.from_account, switch.reason, switch.cached_tokens, cost)
 
     async def _pass_body(self, opened: OpenBody) -> web.StreamResponse:
         self._record.status = opened.response.status
@@ -262,15 +331,24 @@ class _Life:
         return await self._pass_refusal(answer)
 
     async def _pass_refusal(self, answer: UpstreamAnswer) -> web.StreamResponse:
-        self._record.status = answer.status
+        self._record.status = answer.status if self._early is None else self._record.status
         self._record.upstream_request_id = answer.headers.get(REQUEST_ID_HEADER)
         await self._settle("refused")
+        if self._early is not None:
+            error = read_error(answer.body) or {}
+            kind, message = error.get("type"), error.get("message")
+            kind = kind if isinstance(kind, str) else "api_error"
+            message = message if isinstance(message, str) else "The upstream refused the request."
+            return await self._end_early(self._early, kind, message)
         return web.Response(status=answer.status, body=answer.body, headers=self._marked(answer.headers))
 
     async def _reject(self, error: ApiError, outcome: str = "rejected") -> web.StreamResponse:
-        self._record.status = error.status
+        if self._early is None:
+            self._record.status = error.status
         self._record.reason = self._record.reason or error.message
         await self._settle(outcome)
+        if self._early is not None:
+            return await self._end_early(self._early, error.kind, error.message)
         headers = error.response_headers(self._record.id)
         headers[GATEWAY_REQUEST_ID_HEADER] = self._record.id
         response = web.Response(status=error.status, body=error.body(self._record.id), headers=headers)

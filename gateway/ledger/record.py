@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from attrs import define, field
+from attrs import asdict, define, field
 
 from gateway.telemetry.logs import get_logger
 
-__all__ = ["AttemptRecord", "Ledger", "LogLedger", "RequestRecord"]
+__all__ = ["AttemptRecord", "Ledger", "LogLedger", "RequestRecord", "SwitchRecord"]
 
 _log = get_logger(__name__)
 
@@ -22,6 +22,19 @@ class AttemptRecord:
     fault: str | None = None
     status: int | None = None
     milliseconds: int = 0
+
+
+@define
+class SwitchRecord:
+    """A session left the account that had its prompt cached."""
+
+    account: str
+    """The account that it left."""
+    reason: str
+    cached_tokens: int = 0
+    """Tokens of its prompt that were cached there, and have to be written again."""
+    usd: float | None = None
+    """What that costs beyond reading them, in USD; None where the model's price is not known."""
 
 
 @define
@@ -46,6 +59,10 @@ class RequestRecord:
     stop_reason: str | None = None
     usage: Mapping[str, Any] | None = None
     attempts: list[AttemptRecord] = field(factory=list)
+    """The last one served the request, if any did."""
+    account: str | None = None
+    """The account that served it."""
+    switch: SwitchRecord | None = None
     events: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
@@ -84,6 +101,8 @@ class LogLedger:
             "cache_creation_input_tokens": usage.get("cache_creation_input_tokens"),
             "cache_read_input_tokens": usage.get("cache_read_input_tokens"),
             "output_tokens": usage.get("output_tokens"),
+            "account": record.account,
+            "switch": asdict(record.switch) if record.switch is not None else None,
             "attempts": [
                 {"account": a.account, "fault": a.fault, "status": a.status, "ms": a.milliseconds}
                 for a in record.attempts

@@ -23,6 +23,7 @@ __all__ = [
     "ApiError",
     "encode_envelope",
     "encode_json",
+    "error_message",
     "new_request_id",
     "read_error",
 ]
@@ -155,3 +156,15 @@ def read_error(body: bytes) -> dict[str, Any] | None:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return envelope.error if envelope.type == "error" else None
+
+
+_LONGEST_MESSAGE: Final = 500
+
+
+def error_message(body: bytes) -> str:
+    """Return the message of an error envelope on one line, for people; empty if there is none."""
+    message = (read_error(body) or {}).get("message")
+    if not isinstance(message, str):
+        return ""
+    line = " ".join("".join(c if c.isprintable() else " " for c in message[: 2 * _LONGEST_MESSAGE]).split())
+    return line if len(line) <= _LONGEST_MESSAGE else line[:_LONGEST_MESSAGE] + "…"

@@ -6,12 +6,13 @@ upstream to judge (Anthropic docs, "Versioning").
 
 from __future__ import annotations
 
+import json
 import re
 import zlib
 from typing import Final
 
 import msgspec
-from attrs import define
+from attrs import define, field
 
 from gateway.wire.errors import ApiError
 from sse_fsm.payload import parse_json
@@ -29,12 +30,27 @@ class RequestFacts:
     stream: bool = False
     user_id: str | None = None
     """`metadata.user_id`, opaque; session affinity reads it."""
+    _system: msgspec.Raw | msgspec.UnsetType = field(default=msgspec.UNSET, repr=False)
+    _messages: msgspec.Raw | msgspec.UnsetType = field(default=msgspec.UNSET, repr=False)
+
+    def opening(self) -> bytes | None:
+        """Return how the conversation opens: the first block of the system prompt and that of the first message.
+
+        It stays the same from turn to turn, and so tells conversations apart where nothing better does. None if
+        there are no messages.
+        """
+        if not isinstance(self._messages, msgspec.Raw):
+            return None
+        system = _first_text(self._system) if isinstance(self._system, msgspec.Raw) else b""
+        return system + b"\0" + _first_text(self._messages)
 
 
 class _Body(msgspec.Struct):
     model: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     stream: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     metadata: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    system: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    messages: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 class _Metadata(msgspec.Struct):
@@ -43,7 +59,10 @@ class _Metadata(msgspec.Struct):
 
 _decode_body: Final = msgspec.json.Decoder(_Body).decode
 _decode_metadata: Final = msgspec.json.Decoder(_Metadata).decode
+_json: Final = json.JSONDecoder()
 _LONGEST_VALUE: Final = 16 * 1024  # bytes of JSON; longer ones are not looked into
+_LOOKED_INTO: Final = 64 * 1024  # bytes of a prompt or a conversation in which its first text is looked for
+_TAKEN: Final = 4 * 1024  # bytes of it, where that cannot be found
 _STREAM_VALUES: Final = {b"true": True, b"false": False, b"null": False}
 
 
@@ -72,7 +91,27 @@ def read_facts(body: bytes | bytearray) -> RequestFacts:
     stream = _STREAM_VALUES.get(bytes(fields.stream)) if isinstance(fields.stream, msgspec.Raw) else False
     if stream is None:
         raise _bad("stream: Input should be a valid boolean")
-    return RequestFacts(model, stream, _user_id(fields.metadata))
+    return RequestFacts(model, stream, _user_id(fields.metadata), fields.system, fields.messages)
+
+
+def _first_text(raw: msgspec.Raw) -> bytes:
+    """Return the first text in a system prompt or in a list of messages, without reading all of it.
+
+    What is marked for caching moves through a conversation; its texts do not change.
+    """
+    start = bytes(memoryview(raw)[:_LOOKED_INTO])
+    text = start.decode("utf-8", "replace").lstrip(" \t\r\n")
+    try:
+        value, _ = _json.raw_decode(text.removeprefix("[").lstrip(" \t\r\n"))
+    except (ValueError, RecursionError):
+        return start[:_TAKEN]
+    if isinstance(value, dict):
+        content = value.get("content", value)
+        value = content[0] if isinstance(content, list) and content else content
+    if isinstance(value, dict) and isinstance(value.get("text"), str):
+        value = value["text"]
+    found = value if isinstance(value, str) else json.dumps(value)
+    return found.encode("utf-8", "surrogatepass")
 
 
 def _user_id(metadata: msgspec.Raw | msgspec.UnsetType) -> str | None:
