@@ -16,6 +16,7 @@ from blockbuster import blockbuster_ctx
 from hypothesis import HealthCheck, Phase, settings
 
 from tests import log_watch
+from tests.postgres import Postgres
 
 # The strategies build whole streams, which takes longer than Hypothesis expects of an example.
 _SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -50,3 +51,20 @@ def _no_blocking_calls(request: pytest.FixtureRequest) -> Iterator[None]:
             # Tests look things up in the corpus by themselves; the replay upstream does it in a thread.
             function.can_block_in("gateway/replay/fixtures.py", {"default_corpus", "read"})
         yield
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """Give a running PostgreSQL; a test that stops it starts it again."""
+    server = Postgres()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """Give what GATEWAY_DATABASE_URL is set to: the default, and then an empty database of PostgreSQL."""
+    return "" if request.param == "sqlite" else request.getfixturevalue("postgres").create_database()

@@ -1,0 +1,349 @@
+"""The database: where it is, how to read and write it, and what time it has.
+
+SQLite has one writer at a time: a process queues its own, and waits for those of others. PostgreSQL is for several
+hosts. Whatever goes wrong comes out as a `StoreError`, which says what to do and holds no value and no password.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import time
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+from urllib.parse import unquote, urlsplit
+
+import asyncpg
+from attrs import define, field
+from sqlalchemy import URL, Connection, Double, event, exc, select
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
+
+from gateway.config import Settings
+from gateway.store.errors import StoreError, StoreUnavailableError, as_store_error
+from gateway.store.schema import Schema
+
+__all__ = ["Database", "StoreError", "StoreUnavailableError", "database_path", "database_time"]
+
+_BUSY_SECONDS: Final = 5.0
+"""How long a writer waits for another one."""
+_CONNECT_SECONDS: Final = 5.0
+_COMMAND_SECONDS: Final = 10.0
+_POOL_SECONDS: Final = 5.0
+_POOL_SIZE: Final = 5
+_LOOK_AGAIN_SECONDS: Final = 0.05
+_SLOW_ANSWER_SECONDS: Final = 1.0
+"""An answer to "what time is it" that took longer says little."""
+_WRITES: Final = "gateway_writes"
+_POSTGRES_SCHEMES: Final = frozenset({"postgres", "postgresql", "postgres+asyncpg", "postgresql+asyncpg"})
+_SQLITE_SCHEMES: Final = frozenset({"sqlite", "sqlite+aiosqlite"})
+_TROUBLE: Final = (exc.SQLAlchemyError, sqlite3.Error, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+_SETTINGS_OF_SESSION: Final = {
+    "application_name": "claude-stream-gateway",
+    # A host that vanishes in the middle of a write must not keep its locks.
+    "idle_in_transaction_session_timeout": str(int(_COMMAND_SECONDS * 1000)),
+    "lock_timeout": str(int(_BUSY_SECONDS * 1000)),
+}
+
+
+class database_time(FunctionElement[float]):  # noqa: N801 - reads as the function of SQL that it is
+    """The database's clock in Unix seconds, for use inside statements: all hosts agree on it."""
+
+    type = Double()
+    inherit_cache = True
+
+
+@compiles(database_time, "sqlite")
+def _time_in_sqlite(*_: Any, **__: Any) -> str:
+    return "((julianday('now') - 2440587.5) * 86400.0)"
+
+
+@compiles(database_time, "postgresql")
+def _time_in_postgres(*_: Any, **__: Any) -> str:
+    return "CAST(extract(epoch FROM clock_timestamp()) AS DOUBLE PRECISION)"
+
+
+def database_path(url: str, data_dir: Path) -> Path:
+    """Return the SQLite file that a database URL means.
+
+    Args:
+        url: `sqlite:///relative.db`, `sqlite:////absolute.db`, the same with `sqlite+aiosqlite`, or empty for
+            `gateway.db` in the data directory.
+        data_dir: the data directory.
+
+    Raises:
+        StoreError: the URL is of another kind.
+    """
+    if not url:
+        return data_dir / "gateway.db"
+    scheme, separator, path = url.partition(":///")
+    name = unquote(path)
+    if scheme not in _SQLITE_SCHEMES or not separator or not name or name.startswith(":memory:"):
+        raise StoreError(
+            "GATEWAY_DATABASE_URL must be sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE"
+            + (", with a file: workers share it" if name.startswith(":memory:") else "")
+        )
+    if "\0" in name:
+        raise StoreError("GATEWAY_DATABASE_URL must not contain a NUL character")
+    return Path(name)
+
+
+@define(eq=False)
+class Database:
+    """A database that is open between `open` and `close`, or for as long as `async with` lasts."""
+
+    url: str = field(repr=False)
+    """GATEWAY_DATABASE_URL; empty for the SQLite file in the data directory."""
+    data_dir: Path
+    _engine: AsyncEngine | None = field(default=None, init=False, repr=False)
+    _writer: asyncio.Lock = field(factory=asyncio.Lock, init=False, repr=False)
+    _offset: float = field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Begin with this machine's clock, until the database has told its own."""
+        self._offset = datetime.now(UTC).timestamp() - time.monotonic()
+
+    @classmethod
+    def of(cls, settings: Settings) -> Database:
+        """Return the database that the settings name."""
+        return cls(settings.database_url, settings.data_path)
+
+    @property
+    def is_postgres(self) -> bool:
+        """Whether it is PostgreSQL; otherwise it is SQLite."""
+        return self.url.partition(":")[0] in _POSTGRES_SCHEMES
+
+    @property
+    def name(self) -> str:
+        """What people are told of where it is; never the password."""
+        if not self.is_postgres:
+            return str(database_path(self.url, self.data_dir))
+        # What stands before the last @ is the user and the password, however oddly they are written.
+        return "PostgreSQL at " + self.url.partition("://")[2].rpartition("@")[2].partition("?")[0]
+
+    async def __aenter__(self) -> Self:
+        """Open it."""
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        await self.close()
+
+    async def open(self) -> None:
+        """Connect, and bring the tables up to date.
+
+        Raises:
+            StoreError: the database cannot be used.
+        """
+        try:
+            with self._told():
+                self._engine = await self._make_engine()
+                await self._upgrade()
+                await self.now()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Close all connections."""
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            await engine.dispose()
+
+    @asynccontextmanager
+    async def read(self) -> AsyncGenerator[AsyncConnection]:
+        """Give a connection to read with.
+
+        Raises:
+            StoreError: the database cannot be used, on entry or by any statement inside.
+        """
+        with self._told():
+            async with self._connected() as connection:
+                if self.is_postgres:
+                    connection = await connection.execution_options(isolation_level="AUTOCOMMIT")  # noqa: PLW2901 - the same one
+                yield connection
+
+    @asynccontextmanager
+    async def write(self) -> AsyncGenerator[AsyncConnection]:
+        """Give a connection to write with; what was written lasts if the block ends well, and only then.
+
+        Nothing but statements belongs into the block: all other writers wait for it.
+
+        Raises:
+            StoreError: the database cannot be used, on entry, by any statement inside, or at the commit.
+        """
+        with self._told():
+            async with self._turn(), self._connected() as connection:
+                connection = await connection.execution_options(**{_WRITES: True})  # noqa: PLW2901 - the same one
+                await connection.begin()
+                try:
+                    yield connection
+                    await connection.commit()
+                except BaseException:
+                    # Of one whose statement was cancelled nothing is left to roll back: it is closed.
+                    await connection.rollback()
+                    raise
+
+    async def now(self) -> float:
+        """Return the database's clock, in Unix seconds, and set `clock` by it.
+
+        Raises:
+            StoreError: the database cannot be used.
+        """
+        async with self.read() as connection:
+            before = time.monotonic()
+            told = float((await connection.execute(select(database_time()))).scalar_one())
+            self.set_clock(told, before)
+            return told
+
+    def clock(self) -> float:
+        """Return what the database's clock should show now, in Unix seconds, without asking it."""
+        return time.monotonic() + self._offset
+
+    def set_clock(self, told: float, asked_at: float) -> None:
+        """Set `clock` by an answer of the database that came in just now.
+
+        Args:
+            told: the database's clock, in Unix seconds.
+            asked_at: when it was asked, on the monotonic clock.
+        """
+        answered_at = time.monotonic()
+        if answered_at - asked_at <= _SLOW_ANSWER_SECONDS:
+            self._offset = told - (asked_at + answered_at) / 2
+
+    async def migrate(self, revision: str) -> None:
+        """Bring the tables to a revision of the schema, be it older or newer; `base` for no tables at all.
+
+        Raises:
+            StoreError: the database cannot be used.
+        """
+        schema = await asyncio.to_thread(Schema.load)
+        async with self.write() as connection:
+            await connection.run_sync(schema.migrate, revision)
+
+    async def _upgrade(self) -> None:
+        schema = await asyncio.to_thread(Schema.load)
+        deadline = time.monotonic() + _BUSY_SECONDS
+        while True:
+            try:
+                async with self.read() as connection:
+                    if await connection.run_sync(schema.is_current):
+                        return
+                async with self.write() as connection:
+                    if await connection.run_sync(schema.upgrade):
+                        return
+            except StoreUnavailableError:
+                # The first processes of a new SQLite file are in each other's way for a moment, with no waiting
+                # in SQLite itself.
+                if self.is_postgres or time.monotonic() >= deadline:
+                    raise
+            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncGenerator[None]:
+        if self.is_postgres:
+            yield
+            return
+        async with asyncio.timeout(_BUSY_SECONDS):
+            await self._writer.acquire()
+        try:
+            yield
+        finally:
+            self._writer.release()
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncGenerator[AsyncConnection]:
+        if self._engine is None:
+            raise StoreUnavailableError(f"the database {self.name} is not open")
+        connection = self._engine.connect()
+        await connection.start()
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
+    @contextmanager
+    def _told(self) -> Generator[None]:
+        try:
+            yield
+        except _TROUBLE as error:
+            raise as_store_error(error, self.name) from None
+
+    async def _make_engine(self) -> AsyncEngine:
+        if self.is_postgres:
+            return _postgres_engine(self.url)
+        path = database_path(self.url, self.data_dir).absolute()
+        await asyncio.to_thread(_make_file, path)
+        return _sqlite_engine(path)
+
+
+def _make_file(path: Path) -> None:
+    """Make the file, if it is not there, readable by its owner only; directories too."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not path.exists():
+        os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+
+
+def _sqlite_engine(path: Path) -> AsyncEngine:
+    engine = create_async_engine(
+        URL.create("sqlite+aiosqlite", database=str(path)),
+        # Transactions begin below, and nowhere else.
+        connect_args={"timeout": _BUSY_SECONDS, "isolation_level": None},
+        pool_size=_POOL_SIZE,
+        pool_timeout=_POOL_SECONDS,
+        hide_parameters=True,
+    )
+    event.listen(engine.sync_engine, "connect", _set_up_sqlite)
+    event.listen(engine.sync_engine, "begin", _begin_in_sqlite)
+    return engine
+
+
+def _set_up_sqlite(connection: Any, _: Any) -> None:
+    cursor = connection.cursor()
+    for setting in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON"):
+        cursor.execute(f"PRAGMA {setting}")
+    cursor.close()
+
+
+def _begin_in_sqlite(connection: Connection) -> None:
+    # A transaction that begins by reading could not wait for another writer when it comes to write.
+    writes = connection.get_execution_options().get(_WRITES)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _postgres_engine(url: str) -> AsyncEngine:
+    dsn = "postgresql://" + url.partition("://")[2]
+    try:
+        parts = urlsplit(dsn)
+        usable = parts.port is None or parts.port
+    except ValueError:
+        usable = False
+    if not usable:
+        raise StoreError(
+            "GATEWAY_DATABASE_URL cannot be read; it must be postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with "
+            "special characters in the user and the password written as %40 and the like"
+        )
+    return create_async_engine(
+        "postgresql+asyncpg://",
+        async_creator=partial(
+            asyncpg.connect,
+            dsn,
+            timeout=_CONNECT_SECONDS,
+            command_timeout=_COMMAND_SECONDS,
+            server_settings=_SETTINGS_OF_SESSION,
+        ),
+        pool_size=_POOL_SIZE,
+        pool_timeout=_POOL_SECONDS,
+        pool_pre_ping=True,
+        hide_parameters=True,
+    )

@@ -1,0 +1,1 @@
+"""One module per revision; those that were released are not changed any more."""

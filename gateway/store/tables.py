@@ -1,0 +1,133 @@
+"""The tables as they are now; `migrations` has how they came to be.
+
+Times are Unix seconds of the database's clock, in double precision, unless said otherwise.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import BigInteger, Column, Double, Integer, LargeBinary, MetaData, Table, Text, UniqueConstraint
+
+__all__ = [
+    "account_cooldowns",
+    "account_limits",
+    "accounts",
+    "client_keys",
+    "meta",
+    "metadata",
+    "refresh_leases",
+    "revisions",
+    "session_pins",
+]
+
+metadata: Final = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+client_keys: Final = Table(
+    "client_keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("prefix", Text, nullable=False),
+    Column("created_at", Text, nullable=False),  # ISO 8601, UTC
+    Column("revoked_at", Text),
+    UniqueConstraint("digest"),
+)
+"""Keys of clients, by their keyed hashes."""
+
+accounts: Final = Table(
+    "accounts",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("provider", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("base_url", Text),
+    Column("owner", Text, nullable=False),
+    Column("weight", Integer, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("max_concurrency", Integer),
+    Column("created_at", Double, nullable=False),
+    Column("paused_at", Double),
+    Column("resumed_at", Double),
+    Column("condition", Text, nullable=False),
+    Column("condition_reason", Text, nullable=False),
+    Column("condition_since", Double, nullable=False),
+    Column("secret", LargeBinary),
+    Column("secret_version", BigInteger, nullable=False),
+    Column("expires_at", Double),
+    Column("fingerprint", Text),  # of a secret that lives in the environment
+    UniqueConstraint("name"),
+)
+"""Accounts, with their secrets encrypted."""
+
+account_cooldowns: Final = Table(
+    "account_cooldowns",
+    metadata,
+    Column("account_id", Text, primary_key=True),
+    Column("family", Text, primary_key=True),
+    Column("until", Double, nullable=False),
+    Column("since", Double, nullable=False),
+    Column("fault", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+)
+"""Quota families of accounts that have a rest."""
+
+account_limits: Final = Table(
+    "account_limits",
+    metadata,
+    Column("account_id", Text, primary_key=True),
+    Column("window_name", Text, primary_key=True),
+    Column("family", Text, primary_key=True),
+    Column("utilization", Double),
+    Column("resets_at", Double),
+    Column("status", Text, nullable=False),
+    Column("observed_at", Double, nullable=False),
+)
+"""How much of its limits an account has used, as its provider last said."""
+
+refresh_leases: Final = Table(
+    "refresh_leases",
+    metadata,
+    Column("account_id", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("secret_version", BigInteger, nullable=False),
+    Column("expires_at", Double, nullable=False),
+    Column("sent_at", Double),
+)
+"""Who may use the single-use refresh token of which version of an account's secret, and whether it was sent."""
+
+session_pins: Final = Table(
+    "session_pins",
+    metadata,
+    Column("session_key", Text, primary_key=True),
+    Column("account_id", Text, nullable=False),
+    Column("used_at", Double, nullable=False, index=True),
+    Column("moved_at", Double),
+)
+"""Which account has a session's prompt cached."""
+
+revisions: Final = Table(
+    "revisions",
+    metadata,
+    Column("topic", Text, primary_key=True),
+    Column("version", BigInteger, nullable=False),
+)
+"""A number per topic that rises with every change; see docs/decisions/0010-polling-a-revision-row.md."""
+
+meta: Final = Table(
+    "meta",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+"""Facts about the database itself."""
