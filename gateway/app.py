@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -20,11 +20,15 @@ from gateway.actors.keys import KeyRing
 from gateway.config import ClientAuth, Settings
 from gateway.dataplane.admission import Admission
 from gateway.dataplane.messages import MessagesApi
+from gateway.dataplane.passthrough import open_forward
+from gateway.dataplane.sdk_transport import open_sdk_transport
 from gateway.dataplane.server import DataPlane
 from gateway.dataplane.upstream import Upstream
 from gateway.ledger.record import Ledger, LogLedger
 from gateway.providers.anthropic import AnthropicProvider
-from gateway.store.client_keys import ClientKeyStore, StoreError, database_path
+from gateway.store.client_keys import ClientKeyStore
+from gateway.store.engine import Database
+from gateway.store.errors import StoreError
 from gateway.store.secret import load_secret_key
 from gateway.telemetry.diagnostics import Diagnostics
 from gateway.telemetry.logs import get_logger
@@ -68,18 +72,26 @@ async def run_gateway(
     Raises:
         SecretKeyError: the secret key cannot be used.
         StoreError: the database cannot be used.
+        SdkUnavailableError: the local SDK transport is enabled and cannot be used.
         OSError: the address cannot be listened on.
     """
     pepper = await asyncio.to_thread(load_secret_key, settings.secret_key, settings.data_path)
-    store = ClientKeyStore(database_path(settings.database_url, settings.data_path))
-    keys = KeyRing(pepper, await store.all() if settings.client_auth is ClientAuth.KEYS else ())
     backend = _backend(settings)
-    async with Upstream(settings.timeouts, settings.limits) as upstream, _task_group() as tasks:
+    async with (
+        Database.of(settings) as database,
+        Upstream(settings.timeouts, settings.limits) as upstream,
+        open_forward(settings) as openai,
+        _task_group() as tasks,
+        AsyncExitStack() as stack,
+    ):
+        store = ClientKeyStore(database)
+        keys = KeyRing(pepper, await store.all() if settings.client_auth is ClientAuth.KEYS else ())
         admission = Admission(settings.client_auth, keys, pepper, settings.limits, settings.timeouts)
         messages = MessagesApi(
             settings, admission, backend, upstream, ledger or LogLedger(), Diagnostics(settings.diagnostics)
         )
-        data_plane = DataPlane(settings, messages)
+        sdk = await stack.enter_async_context(open_sdk_transport(settings, messages, upstream, tasks))
+        data_plane = DataPlane(settings, messages, openai, sdk.create if sdk is not None else None)
         runner = web.ServerRunner(data_plane.make_server(), shutdown_timeout=_SHUTDOWN_SECONDS)
         await runner.setup()
         try:

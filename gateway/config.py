@@ -37,6 +37,7 @@ __all__ = [
     "Address",
     "ClientAuth",
     "Limits",
+    "OpenAIMode",
     "Routing",
     "Settings",
     "SettingsError",
@@ -70,6 +71,15 @@ class StreamMode(StrEnum):
 
     ENFORCE = "enforce"
     OBSERVE = "observe"
+
+
+class OpenAIMode(StrEnum):
+    """What becomes of requests below `/v1`."""
+
+    #: They go to another server as they are.
+    FORWARD = "forward"
+    #: They are answered with 404.
+    OFF = "off"
 
 
 class Strategy(StrEnum):
@@ -137,6 +147,8 @@ class Timeouts:
     an error. A non-streaming answer may take ten minutes, as in the SDKs."""
     upstream_idle_seconds: float = 300.0
     """Upstream silence in a body after which the stream is ended. The API pings every few seconds."""
+    forward_idle_seconds: float = 1800.0
+    """Below `/v1`, in mode `forward`: silence both ways after which a request or WebSocket is given up."""
     stream_total_seconds: float = 7200.0
     """For a whole stream."""
     stop_grace_seconds: float = 10.0
@@ -152,6 +164,12 @@ class Timeouts:
     """A client that takes nothing for so long is given up."""
     keepalive_seconds: float = 75.0
     """For an idle client connection to stay open."""
+    sdk_start_seconds: float = 20.0
+    """For a local runtime to start, and to take a request."""
+    sdk_idle_seconds: float = 300.0
+    """For which an idle local runtime is kept for its session."""
+    sdk_stop_seconds: float = 2.0
+    """For a local runtime that is asked to end to do so; then it is killed."""
     drain_seconds: float = 30.0
     """After SIGTERM, for running streams to finish."""
 
@@ -167,6 +185,8 @@ class Limits:
     held_body_bytes: int = 8 * 1024 * 1024
     """A non-streaming answer up to this size is held until it is whole, so that a cut can still be answered
     with an honest status."""
+    sdk_runtimes: int = 8
+    """Local runtimes at a time in one process, idle ones included. One is a process of some 300 MB."""
     header_bytes: int = 64 * 1024
     """Longest header line."""
 
@@ -217,7 +237,10 @@ class Settings:
     anthropic_base_url: str = "https://api.anthropic.com"
     """Upstream of `/claude/v1/*`; may have a path."""
     openai_base_url: str = "https://api.openai.com"
-    """Upstream of `/v1/*`. Reserved; it has no effect in this version."""
+    """Upstream of `/v1/*`, such as a proxy that is already there; may have a path, to which `/v1/…` is joined."""
+    openai_mode: OpenAIMode = OpenAIMode.FORWARD
+    """What becomes of `/v1/*`: `forward`, everything goes to `openai_base_url` byte for byte, whatever
+    `client_auth` is, with the client's own credential; or `off`, 404. See docs/openai-routes.md."""
     anthropic_api_key: str = _secret(str.strip)
     """Credential of one upstream account. White space around it is dropped."""
     client_auth: ClientAuth = ClientAuth.KEYS
@@ -232,9 +255,13 @@ class Settings:
     secret_key: str = _secret()
     """Secret with which client keys are hashed. Default: `secret.key` (mode 0600) in the data directory."""
     sdk_enabled: bool = False
-    """Reserved; it has no effect in this version."""
+    """Serve `/claude-sdk/v1/messages` by local runtimes of claude-agent-sdk (extra `sdk`), with the credential of
+    `anthropic_api_key`. docs/sdk-transport.md says what they can carry."""
     sdk_pool_size: int = 0
-    """Reserved; it has no effect in this version."""
+    """Most idle local runtimes that are kept for the next turn of their session, each for one actor and session.
+    0: each request gets a fresh one."""
+    sdk_program: str = ""
+    """Claude Code for the local runtimes; default the one that claude-agent-sdk brings, or `claude` on PATH."""
     diagnostics: list[str] = field(factory=list)
     """Diagnostics to switch on, such as `requests`, `streams` or `all`; never content, never secrets."""
     log_level: str = "info"
@@ -383,6 +410,7 @@ _CHECKS: Final[Mapping[str, Callable[[Any], object]]] = {
     "listen": Address.parse,
     "control_listen": Address.parse,
     "workers": check_amount,
+    "sdk_pool_size": check_count,
     "anthropic_base_url": check_base_url,
     "openai_base_url": check_base_url,
     "anthropic_api_key": check_credential,

@@ -6,9 +6,9 @@ import array
 import asyncio
 import fcntl
 import termios
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from aiohttp import web
 from aiohttp.http import StreamWriter
@@ -19,7 +19,7 @@ from attrs import define, evolve
 from gateway.telemetry.logs import exception_facts, get_logger
 from gateway.wire.errors import GATEWAY_REQUEST_ID_HEADER, ApiError, new_request_id
 
-__all__ = ["ClientConnection", "ConnectionServer", "Patience", "error_response"]
+__all__ = ["ClientConnection", "ConnectionServer", "Diversion", "Patience", "error_response"]
 
 _log = get_logger(__name__)
 
@@ -36,18 +36,60 @@ class Patience:
     """For a client that takes nothing of what is there for it."""
 
 
+class Diversion(Protocol):
+    """Takes connections away from here, bytes and all, for requests that are not to be parsed and made anew."""
+
+    def claims(self, start: bytes | bytearray) -> bool | None:
+        """Whether a request that begins with these bytes is one of those; None if they are too few to say."""
+        ...
+
+    def take(
+        self,
+        transport: asyncio.Transport,
+        data: bytes,
+        give_back: Callable[[asyncio.Transport, bytes], None],
+        *,
+        writing_paused: bool,
+    ) -> None:
+        """Take over a connection at the beginning of such a request; at that of another one it is given back."""
+        ...
+
+
 class ClientConnection(web.RequestHandler):
     """A client connection that has to send its first request head in time, and to take what it asked for.
 
     Errors of HTTP itself are answered in Anthropic's envelope.
     """
 
-    __slots__ = ("_head_timer", "_patience", "_socket", "_stall_timer", "_taken_before", "stalled")
+    __slots__ = (
+        "_answered",
+        "_diversion",
+        "_head_timer",
+        "_in_head",
+        "_last_body",
+        "_patience",
+        "_server",
+        "_socket",
+        "_stall_timer",
+        "_start",
+        "_taken_before",
+        "stalled",
+    )
 
-    def __init__(self, manager: web.Server, *, patience: Patience, **kwargs: Any) -> None:
+    def __init__(
+        self, manager: ConnectionServer, *, patience: Patience, diversion: Diversion | None = None, **kwargs: Any
+    ) -> None:
         """Serve one connection; `kwargs` are aiohttp's options."""
         super().__init__(manager, **kwargs)
+        self._server = manager
         self._patience = patience
+        self._diversion = diversion
+        self._start = b""
+        """Of a request, while it is too short to say whose it is."""
+        self._in_head = False
+        """Whether aiohttp has the beginning of a head."""
+        self._answered = 0
+        self._last_body: Any = None
         self._head_timer: asyncio.TimerHandle | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
         self._taken_before = 0
@@ -73,7 +115,20 @@ class ClientConnection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Stop the timer once a request head is complete, and break off a body that is not valid HTTP."""
+        if self._diversion is not None and self._between_requests():
+            data = self._start + data
+            claimed = self._diversion.claims(data)
+            if claimed is None:
+                self._start = data
+                return
+            self._start = b""
+            if claimed:
+                self._divert(self._diversion, data)
+                return
+            self._in_head = True
         super().data_received(data)
+        if self._messages:
+            self._in_head = False
         if self._head_timer is not None and self._request_count:
             self._stop_head_timer()
         if self._messages and self._current_request is not None:
@@ -118,6 +173,39 @@ class ClientConnection(web.RequestHandler):
         response = error_response(error, new_request_id())
         response.force_close()
         return response
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Finish, and know that it is finished."""
+        finished = await super().finish_response(request, resp, start_time)
+        self._answered += 1
+        self._last_body = request.content
+        return finished
+
+    def _between_requests(self) -> bool:
+        """Whether the next byte will be the first of a request.
+
+        Not known of a client that sends the beginning of a head right behind a body: aiohttp has it then, and what
+        follows does not look like the beginning of another.
+        """
+        return (
+            self._answered == self._request_count
+            and not self._in_head
+            and (self._last_body is None or self._last_body.is_eof())
+            and self._socket is not None
+            and not self._close
+            and not self._force_close
+        )
+
+    def _divert(self, diversion: Diversion, data: bytes) -> None:
+        """Leave the connection to somebody else."""
+        transport, self.transport = self._socket, None
+        if transport is None:
+            return
+        # With its transport gone, what ends a connection ends this object and leaves the socket open.
+        self.connection_lost(None)
+        diversion.take(transport, data, self._server.welcome, writing_paused=self._paused)
 
     def _expire_head(self) -> None:
         self._head_timer = None
@@ -194,10 +282,19 @@ class ConnectionServer(web.Server):
     fails instead.
     """
 
-    def __init__(self, handler: Any, *, patience: Patience, options: Mapping[str, Any], **kwargs: Any) -> None:
+    def __init__(
+        self,
+        handler: Any,
+        *,
+        patience: Patience,
+        options: Mapping[str, Any],
+        diversion: Diversion | None = None,
+        **kwargs: Any,
+    ) -> None:
         """Serve `handler`; `options` are those of aiohttp's connections, `kwargs` those of its server."""
         super().__init__(handler, **kwargs)
         self._patience = patience
+        self._diversion = diversion
         self._options = options
 
     def pre_shutdown(self) -> None:
@@ -209,7 +306,16 @@ class ConnectionServer(web.Server):
 
     def __call__(self) -> web.RequestHandler:
         """Return the protocol of a new connection."""
-        return ClientConnection(self, patience=self._patience, loop=self._loop, **self._options)
+        return ClientConnection(
+            self, patience=self._patience, diversion=self._diversion, loop=self._loop, **self._options
+        )
+
+    def welcome(self, transport: asyncio.Transport, data: bytes) -> None:
+        """Serve a connection that somebody else has had, and what was read from it."""
+        connection = self()
+        transport.set_protocol(connection)
+        connection.connection_made(transport)
+        connection.data_received(data)
 
 
 def error_response(error: ApiError, request_id: str) -> web.Response:

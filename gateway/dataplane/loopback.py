@@ -8,21 +8,40 @@ is in Host as it is.
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, Protocol
 
-from aiohttp import web
+from multidict import CIMultiDict, CIMultiDictProxy
 
 from gateway.setting_values import is_loopback
 from gateway.wire.errors import ApiError
 
-__all__ = ["check_local"]
+__all__ = ["LocalRequest", "check_local"]
 
 _AUTHORITY: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\[\]:@/]+)(?::\d*)?")
 _READING: Final = frozenset({"GET", "HEAD"})
 _OTHER_SITES: Final = frozenset({"cross-site", "same-site"})
 
 
-def check_local(request: web.BaseRequest) -> None:
+class LocalRequest(Protocol):
+    """What has to be known of a request."""
+
+    @property
+    def method(self) -> str:
+        """As it came."""
+        ...
+
+    @property
+    def raw_path(self) -> str:
+        """The request target."""
+        ...
+
+    @property
+    def headers(self) -> CIMultiDict[str] | CIMultiDictProxy[str]:
+        """All of them."""
+        ...
+
+
+def check_local(request: LocalRequest) -> None:
     """Refuse what may be a browser's request on behalf of a page from elsewhere.
 
     Raises:

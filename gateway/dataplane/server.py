@@ -10,10 +10,11 @@ from typing import Final
 from aiohttp import HttpVersion10, HttpVersion11, web
 from attrs import define, field
 
-from gateway.config import ClientAuth, Settings
+from gateway.config import ClientAuth, OpenAIMode, Settings
 from gateway.dataplane.connections import ConnectionServer, Patience, error_response
 from gateway.dataplane.loopback import check_local
 from gateway.dataplane.messages import MessagesApi
+from gateway.dataplane.passthrough import OpenAIForward
 from gateway.telemetry.logs import get_logger
 from gateway.wire.errors import SERVER_NAME, ApiError, new_request_id
 
@@ -22,6 +23,7 @@ __all__ = ["DataPlane"]
 _log = get_logger(__name__)
 
 _PREFIX: Final = "/claude"
+_OPENAI: Final = re.compile(r"/v1(?=/|\Z)")
 _SDK_MESSAGES: Final = "/claude-sdk/v1/messages"
 # One segment that stays one however often it is decoded on its way; which ids there are is the upstream's to say.
 _MODEL: Final = re.compile(
@@ -48,6 +50,9 @@ class DataPlane:
 
     settings: Settings
     messages: MessagesApi
+    openai: OpenAIForward | None = None
+    sdk: Handler | None = None
+    """Answers `/claude-sdk/v1/messages`, where that is enabled."""
     draining: bool = field(default=False, init=False)
     _active: int = field(default=0, init=False)
     _idle: asyncio.Event = field(factory=asyncio.Event, init=False)
@@ -74,6 +79,7 @@ class DataPlane:
         return ConnectionServer(
             self.handle,
             patience=Patience(timeouts.request_head_seconds, timeouts.client_stalled_seconds),
+            diversion=self.openai,
             # Without it an upstream runs on, and is billed, until it next speaks to a client that has gone.
             handler_cancellation=True,
             options={
@@ -111,9 +117,13 @@ class DataPlane:
         self.draining = True
         try:
             async with asyncio.timeout(self.settings.timeouts.drain_seconds):
+                if self.openai is not None:
+                    await self.openai.wait_idle()
                 await self._idle.wait()
         except TimeoutError:
-            _log.warning("ending requests that did not finish in time", requests=self.messages.shut_down())
+            forwarded = self.openai.abort() if self.openai is not None else 0
+            requests = self.messages.shut_down()
+            _log.warning("ending requests that did not finish in time", requests=requests, forwarded=forwarded)
 
     def _dispatch(self, request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
         if request.version not in _VERSIONS:
@@ -126,12 +136,16 @@ class DataPlane:
         methods = self._routes.get(path)
         if methods is None and path.startswith(_PREFIX) and _MODEL.fullmatch(path, len(_PREFIX)):
             methods = {"GET": self.messages.fetch}
-        if methods is None and path == _SDK_MESSAGES:
+        if path == _SDK_MESSAGES and self.sdk is not None:
+            methods = {"POST": self.sdk}
+        elif path == _SDK_MESSAGES:
             raise ApiError(
                 404,
                 "The local SDK transport is off. The operator can switch it on with GATEWAY_SDK_ENABLED=true and "
                 "`pip install 'claude-stream-gateway[sdk]'`; messages are at /claude/v1/messages in any case.",
             )
+        if methods is None and _OPENAI.match(path):
+            raise _not_forwarded(self.settings.openai_mode)
         if methods is None:
             raise ApiError(404, f"There is nothing at {_short(path)}. Messages are at /claude/v1/messages.")
         handler = methods.get(request.method)
@@ -160,6 +174,21 @@ async def _hello(_request: web.BaseRequest, _target: str) -> web.StreamResponse:
 def _json(status: int, body: bytes) -> web.Response:
     headers = {"content-type": "application/json", "cache-control": "no-store", "server": SERVER_NAME}
     return web.Response(status=status, body=body, headers=headers)
+
+
+def _not_forwarded(mode: OpenAIMode) -> ApiError:
+    if mode is OpenAIMode.OFF:
+        return ApiError(
+            404,
+            "Nothing is served below /v1: GATEWAY_OPENAI_MODE is off. Messages are at /claude/v1/messages.",
+        )
+    # Its connection could not be handed over, because bytes of another request came together with it.
+    return ApiError(
+        503,
+        "This request was sent before the answer to another one was over. Send it again, on a new connection.",
+        should_retry=True,
+        headers={"connection": "close"},
+    )
 
 
 def _short(text: str) -> str:
