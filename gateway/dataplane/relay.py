@@ -11,14 +11,15 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
+import aiohttp
 from aiohttp import HttpVersion11, web
 
 from gateway.config import Timeouts
-from gateway.dataplane.answers import OpenBody, OpenStream
+from gateway.dataplane.answers import OpenBody
 from gateway.dataplane.upstream import NETWORK_ERRORS
-from sse_fsm import EndReason, Mode, Outcome, State, Verdict
+from sse_fsm import EndReason, Mode, Outcome, State, StreamGuard, Verdict
 
-__all__ = ["BodyRelay", "ClientGone", "Relay", "StreamRelay"]
+__all__ = ["BodyRelay", "ClientGone", "Relay", "Source", "StreamRelay", "StreamToRelay"]
 
 _JOIN_BELOW: Final = 16 * 1024  # bytes that are cheaper to copy than to hand over in three pieces
 _END_WAIT: Final = 0.05  # seconds for the upstream's connection to end in order behind the last event
@@ -41,11 +42,38 @@ class Relay(Protocol):
         ...
 
 
+class Source(Protocol):
+    """Where a stream comes from."""
+
+    def close(self) -> None:
+        """End it at once; reading then comes to an end too."""
+        ...
+
+
+class StreamToRelay(Protocol):
+    """An open stream; `OpenStream` says what the parts mean."""
+
+    guard: StreamGuard
+    held: list[bytes]
+    terminal: bytes
+    silent: bool
+
+    @property
+    def response(self) -> Source:
+        """What the bytes come from."""
+        ...
+
+    @property
+    def read(self) -> Callable[[], Awaitable[bytes]]:
+        """Returns the next bytes, empty at the end."""
+        ...
+
+
 class StreamRelay:
     """One stream on its way to one client."""
 
     def __init__(
-        self, request: web.BaseRequest, opened: OpenStream, response: web.StreamResponse, timeouts: Timeouts
+        self, request: web.BaseRequest, opened: StreamToRelay, response: web.StreamResponse, timeouts: Timeouts
     ) -> None:
         """Take over an open stream; `response` is prepared and is the answer to `request`."""
         self._loop = asyncio.get_running_loop()
@@ -188,6 +216,8 @@ class StreamRelay:
     async def _end_upstream(self) -> None:
         """Let the upstream finish its HTTP answer, so that its connection can serve again."""
         response = self._opened.response
+        if not isinstance(response, aiohttp.ClientResponse):
+            return
         try:
             async with asyncio.timeout(_END_WAIT):
                 await response.content.readany()

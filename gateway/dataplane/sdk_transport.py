@@ -1,0 +1,109 @@
+"""Puts the local SDK transport together, where it is enabled. Nothing of the SDK is imported before."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import aiohttp
+from multidict import CIMultiDict
+
+from gateway.config import ClientAuth, Settings
+from gateway.dataplane.messages import MessagesApi
+from gateway.dataplane.sdk_gate import SdkGate
+from gateway.dataplane.sdk_process import (
+    RuntimeProcess,
+    SdkUnavailableError,
+    check_program,
+    find_program,
+    runtime_environment,
+)
+from gateway.dataplane.upstream import Upstream
+
+if TYPE_CHECKING:
+    from gateway.dataplane.sdk_messages import SdkMessagesApi
+    from gateway.dataplane.sdk_pool import RuntimePool
+    from gateway.dataplane.sdk_runtime import Runtime
+
+__all__ = ["SdkUnavailableError", "open_sdk_transport"]
+
+_ACCOUNT = "environment"
+
+
+@asynccontextmanager
+async def open_sdk_transport(
+    settings: Settings, messages: MessagesApi, upstream: Upstream, tasks: asyncio.TaskGroup
+) -> AsyncGenerator[SdkMessagesApi | None, None]:
+    """Run the transport for as long as the context lasts, and end every runtime with it; None where it is off.
+
+    Raises:
+        SdkUnavailableError: it is enabled and cannot be used here.
+    """
+    if not settings.sdk_enabled:
+        yield None
+        return
+    if settings.client_auth is ClientAuth.PASSTHROUGH:
+        raise SdkUnavailableError(
+            "sdk_enabled needs a credential of the gateway's own and cannot be used with client_auth = passthrough"
+        )
+    if not settings.anthropic_api_key:
+        raise SdkUnavailableError("sdk_enabled needs an account: set GATEWAY_ANTHROPIC_API_KEY")
+    # In a thread, because it takes its time.
+    pool_class, api_class, runtime_class, package = await asyncio.to_thread(_import_sdk)
+    program = await asyncio.to_thread(find_program, package, settings.sdk_program)
+    await check_program(program)
+    gate = SdkGate(partial(_send, settings, upstream), settings.timeouts, settings.limits)
+    await gate.open()
+    pool = pool_class(
+        partial(_make, settings, gate, program, runtime_class),
+        tasks,
+        size=settings.sdk_pool_size,
+        most=settings.limits.sdk_runtimes,
+        idle_seconds=settings.timeouts.sdk_idle_seconds,
+    )
+    try:
+        yield api_class(messages, pool, _ACCOUNT)
+    finally:
+        await pool.close()
+        await gate.close()
+
+
+def _import_sdk() -> tuple[type[RuntimePool], type[SdkMessagesApi], type[Runtime], Path]:
+    try:
+        from gateway.dataplane.sdk_messages import SdkMessagesApi  # noqa: PLC0415 - an extra, and slow to import
+        from gateway.dataplane.sdk_pool import RuntimePool  # noqa: PLC0415 - same
+        from gateway.dataplane.sdk_runtime import PACKAGE, Runtime  # noqa: PLC0415 - same
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("gateway"):
+            raise
+        raise SdkUnavailableError(
+            "sdk_enabled needs claude-agent-sdk: pip install 'claude-stream-gateway[sdk]', "
+            "or set GATEWAY_SDK_ENABLED=false"
+        ) from None
+    return RuntimePool, SdkMessagesApi, Runtime, PACKAGE
+
+
+def _make(
+    settings: Settings, gate: SdkGate, program: str, runtime_class: type[Runtime], system: str | None
+) -> Runtime:
+    key = gate.admit()
+    process = RuntimeProcess(
+        program,
+        lambda directory: runtime_environment(directory, gate.url, key),
+        # An event is in a message, which also repeats the message so far.
+        longest_line=4 * settings.limits.event_bytes,
+        stop_seconds=settings.timeouts.sdk_stop_seconds,
+    )
+    return runtime_class(process, gate, key, system, settings.timeouts.sdk_start_seconds)
+
+
+async def _send(
+    settings: Settings, upstream: Upstream, target: str, headers: CIMultiDict[str], body: bytes
+) -> aiohttp.ClientResponse:
+    """Send a runtime's request with the account's credential."""
+    headers["x-api-key"] = settings.anthropic_api_key
+    return await upstream.send("POST", settings.anthropic_base_url, target, headers, body)
