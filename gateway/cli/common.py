@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from gateway.config import ClientAuth, Settings, SettingsError, load_settings
-from gateway.store.client_keys import StoreError
+from gateway.dataplane.sdk_process import SdkUnavailableError
+from gateway.store.errors import StoreError
 from gateway.store.secret import SecretKeyError
 from gateway.telemetry.diagnostics import Diagnostics
 from gateway.telemetry.logs import close_logs, configure_logs
@@ -91,7 +92,7 @@ def serving(settings: Settings, *, log_to: TextIO | None = None) -> Generator[No
     configure_logs(level=settings.log_level, fmt=settings.log_format, stream=log_to)
     try:
         yield
-    except (SecretKeyError, StoreError) as error:
+    except (SecretKeyError, StoreError, SdkUnavailableError) as error:
         raise CommandError(str(error)) from None
     except OSError as error:
         raise _cannot_listen(error, settings.listen) from None

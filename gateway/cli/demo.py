@@ -23,7 +23,8 @@ from gateway.cli.common import (
 )
 from gateway.config import ClientAuth, Settings
 from gateway.replay.server import ReplayUpstream
-from gateway.store.client_keys import ClientKeyStore, database_path
+from gateway.store.client_keys import ClientKeyStore
+from gateway.store.engine import Database
 from gateway.store.secret import load_secret_key
 from gateway.workers import run_event_loop, wait_for_signal
 
@@ -75,7 +76,7 @@ async def _demo(settings: Settings) -> int:
             settings.anthropic_api_key = f"sk-ant-replay-{secrets.token_hex(8)}"
             upstream = f"the built-in replay upstream at {replay.url}"
         pepper = load_secret_key(settings.secret_key, settings.data_path)
-        store = ClientKeyStore(database_path(settings.database_url, settings.data_path))
+        store = ClientKeyStore(await stack.enter_async_context(Database.of(settings)))
         stored, key = await store.create("demo", pepper)
         stack.push_async_callback(store.revoke, stored.id)
         gateway = await stack.enter_async_context(run_gateway(settings))

@@ -5,12 +5,19 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from gateway.cli.common import CommandError, Subparsers, add_command, add_config_option, settings_from
-from gateway.store.client_keys import ClientKeyStore, StoreError, database_path
+from gateway.config import Settings
+from gateway.store.client_keys import ClientKeyStore
+from gateway.store.engine import Database
+from gateway.store.errors import StoreError
 from gateway.store.secret import SecretKeyError, load_secret_key
 
 __all__ = ["add_parser"]
+
+_T = TypeVar("_T")
 
 _EXAMPLES = """\
 examples:
@@ -47,24 +54,27 @@ def add_parser(subparsers: Subparsers) -> None:
         add_config_option(action)
 
 
-def _store(args: argparse.Namespace) -> tuple[ClientKeyStore, bytes]:
-    settings = settings_from(args)
+def _with_store(settings: Settings, work: Callable[[ClientKeyStore], Awaitable[_T]]) -> _T:
+    async def run() -> _T:
+        async with Database.of(settings) as database:
+            return await work(ClientKeyStore(database))
+
     try:
-        pepper = load_secret_key(settings.secret_key, settings.data_path)
-        return ClientKeyStore(database_path(settings.database_url, settings.data_path)), pepper
-    except (SecretKeyError, StoreError) as error:
+        return asyncio.run(run())
+    except StoreError as error:
         raise CommandError(str(error)) from None
 
 
 def _create(args: argparse.Namespace) -> int:
-    store, pepper = _store(args)
+    settings = settings_from(args)
     name = args.name.strip()
     if not name or not name.isprintable():
         raise CommandError("--name needs at least one visible character and no control characters")
     try:
-        stored, key = asyncio.run(store.create(name, pepper))
-    except StoreError as error:
+        pepper = load_secret_key(settings.secret_key, settings.data_path)
+    except SecretKeyError as error:
         raise CommandError(str(error)) from None
+    stored, key = _with_store(settings, lambda store: store.create(name, pepper))
     if args.json:
         print(json.dumps({"id": stored.id, "name": stored.name, "key": key}))
     else:
@@ -73,11 +83,7 @@ def _create(args: argparse.Namespace) -> int:
 
 
 def _list(args: argparse.Namespace) -> int:
-    store, _ = _store(args)
-    try:
-        keys = asyncio.run(store.all())
-    except StoreError as error:
-        raise CommandError(str(error)) from None
+    keys = _with_store(settings_from(args), lambda store: store.all())
     if args.json:
         rows = [
             {
@@ -100,11 +106,7 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _revoke(args: argparse.Namespace) -> int:
-    store, _ = _store(args)
-    try:
-        revoked = asyncio.run(store.revoke(args.key))
-    except StoreError as error:
-        raise CommandError(str(error)) from None
+    revoked = _with_store(settings_from(args), lambda store: store.revoke(args.key))
     if not revoked:
         raise CommandError(f"no valid key has the id or name {args.key!r}; see `gateway keys list`")
     print(f"revoked {revoked} key{'s' if revoked > 1 else ''}")

@@ -147,7 +147,8 @@ class Database:
         """
         try:
             with self._told():
-                self._engine = await self._make_engine()
+                # In a thread: it makes the file and reads modules.
+                self._engine = await asyncio.to_thread(self._make_engine)
                 await self._upgrade()
                 await self.now()
         except BaseException:
@@ -279,11 +280,11 @@ class Database:
         except _TROUBLE as error:
             raise as_store_error(error, self.name) from None
 
-    async def _make_engine(self) -> AsyncEngine:
+    def _make_engine(self) -> AsyncEngine:
         if self.is_postgres:
             return _postgres_engine(self.url)
         path = database_path(self.url, self.data_dir).absolute()
-        await asyncio.to_thread(_make_file, path)
+        _make_file(path)
         return _sqlite_engine(path)
 
 

@@ -16,7 +16,8 @@ from gateway.app import Gateway, run_gateway
 from gateway.config import Limits, Settings, Timeouts
 from gateway.ledger.record import RequestRecord
 from gateway.replay.server import ReplayUpstream
-from gateway.store.client_keys import ClientKeyStore, database_path
+from gateway.store.client_keys import ClientKeyStore
+from gateway.store.engine import Database
 from gateway.store.secret import load_secret_key
 from tests.replay.raw_client import LIMIT, RawConnection, RawResponse, dechunk, message
 
@@ -188,8 +189,9 @@ async def serving(
                 timeouts=evolve(Timeouts(drain_seconds=0.2), **(timeouts or {})),
                 limits=evolve(Limits(), **(limits or {})),
             )
-            store = ClientKeyStore(database_path("", Path(directory)))
-            _, key = await store.create("contract", load_secret_key(SECRET, Path(directory)))
+            async with Database.of(evolve(usual, **settings)) as database:
+                pepper = load_secret_key(SECRET, Path(directory))
+                _, key = await ClientKeyStore(database).create("contract", pepper)
             ledger = RecordingLedger()
             async with run_gateway(evolve(usual, **settings), ledger=ledger) as gateway:
                 yield Served(gateway, running, ledger, key)

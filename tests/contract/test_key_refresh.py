@@ -10,7 +10,8 @@ from pathlib import Path
 from gateway.app import run_gateway
 from gateway.config import Settings
 from gateway.replay.server import ReplayUpstream
-from gateway.store.client_keys import ClientKeyStore, database_path
+from gateway.store.client_keys import ClientKeyStore
+from gateway.store.engine import Database, database_path
 from gateway.store.secret import load_secret_key
 from tests.contract.harness import ACCOUNT_KEY, SECRET, RecordingLedger, Served
 from tests.log_watch import recent_events
@@ -22,7 +23,8 @@ TROUBLE = "cannot read the client keys; the known ones stay valid"
 async def test_a_database_that_holds_nonsense_ends_neither_the_gateway_nor_its_known_keys(tmp_path: Path) -> None:
     path = database_path("", tmp_path)
     pepper = load_secret_key(SECRET, tmp_path)
-    _, key = await ClientKeyStore(path).create("contract", pepper)
+    async with Database("", tmp_path) as database:
+        _, key = await ClientKeyStore(database).create("contract", pepper)
     async with ReplayUpstream() as upstream:
         settings = Settings(
             listen="127.0.0.1:0",
@@ -34,8 +36,8 @@ async def test_a_database_that_holds_nonsense_ends_neither_the_gateway_nor_its_k
         async with run_gateway(settings) as gateway:
             served = Served(gateway, upstream, RecordingLedger(), key)
             # Rows that the schema would not let in: a number where the hash of a key belongs.
-            with closing(sqlite3.connect(path)) as database, database:
-                database.executescript(
+            with closing(sqlite3.connect(path)) as file, file:
+                file.executescript(
                     "ALTER TABLE client_keys RENAME TO old;"
                     "CREATE TABLE client_keys (id, name, digest, prefix, created_at, revoked_at);"
                     "INSERT INTO client_keys VALUES ('key_0', 'nonsense', 5, 'csg_', '2026-01-01', NULL);"
@@ -43,5 +45,5 @@ async def test_a_database_that_holds_nonsense_ends_neither_the_gateway_nor_its_k
             async with asyncio.timeout(LIMIT):
                 while not (found := [event for event in recent_events() if event["event"] == TROUBLE]):
                     assert (await served.stream()).status == 200
-            assert found[0]["problem"] == "TypeError"
+            assert "client_keys of the database holds a row" in found[0]["problem"]
             await served.assert_serves()

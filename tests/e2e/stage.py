@@ -14,7 +14,8 @@ from gateway.app import run_gateway
 from gateway.config import load_settings
 from gateway.ledger.record import LogLedger, RequestRecord
 from gateway.replay.server import ReplayUpstream
-from gateway.store.client_keys import ClientKeyStore, database_path
+from gateway.store.client_keys import ClientKeyStore
+from gateway.store.engine import Database
 from gateway.store.secret import load_secret_key
 
 __all__ = ["UPSTREAM_KEY", "Place", "behind_gateway", "direct", "gateway_environment"]
@@ -91,8 +92,8 @@ async def behind_gateway(
         async with upstream:
             settings = load_settings(None, gateway_environment(upstream, Path(data_dir)) | dict(environ or {}))
             pepper = await asyncio.to_thread(load_secret_key, settings.secret_key, settings.data_path)
-            store = ClientKeyStore(database_path(settings.database_url, settings.data_path))
-            _, key = await store.create("e2e", pepper)
+            async with Database.of(settings) as database:
+                _, key = await ClientKeyStore(database).create("e2e", pepper)
             records = Records()
             async with run_gateway(settings, ledger=records) as gateway:
                 yield Place(f"{gateway.url}/claude", key, upstream, records.kept)

@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 import psutil
 from attrs import define, field
 
-from gateway.store.client_keys import ClientKeyStore, database_path
+from gateway.store.client_keys import ClientKeyStore
+from gateway.store.engine import Database
 from gateway.store.secret import load_secret_key
 from tests import log_watch
 from tests.contract.harness import ACCOUNT_KEY, MESSAGES, SECRET
@@ -111,9 +112,9 @@ async def started(
 ) -> AsyncGenerator[GatewayProcess]:
     """Start a gateway before this upstream; `environ` are settings without their prefix."""
     with tempfile.TemporaryDirectory() as directory:
-        store = ClientKeyStore(database_path("", Path(directory)))
         pepper = await asyncio.to_thread(load_secret_key, SECRET, Path(directory))
-        _, key = await store.create("process", pepper)
+        async with Database("", Path(directory)) as database:
+            _, key = await ClientKeyStore(database).create("process", pepper)
         settings = {
             "LISTEN": "127.0.0.1:0",
             "DATA_DIR": directory,

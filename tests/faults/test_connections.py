@@ -16,7 +16,8 @@ from aiohttp import web
 from aiohttp.client_proto import ResponseHandler
 
 from gateway.dataplane.connections import ClientConnection, ConnectionServer, Patience
-from gateway.store.client_keys import ClientKeyStore, database_path
+from gateway.store.client_keys import ClientKeyStore
+from gateway.store.engine import Database
 from gateway.store.secret import load_secret_key
 from tests.contract.harness import MESSAGES, SECRET, Served, envelope, head, serving
 from tests.faults.scripted import (
@@ -103,10 +104,10 @@ async def test_cookies_of_one_client_reach_no_other() -> None:
     async with serving() as served:
         directory = served.gateway.data_plane.settings.data_path
         pepper = await asyncio.to_thread(load_secret_key, SECRET, directory)
-        stored, other_key = await ClientKeyStore(database_path("", directory)).create("other", pepper)
-        served.gateway.data_plane.messages.admission.keys.replace(
-            [stored, *await ClientKeyStore(database_path("", directory)).all()]
-        )
+        async with Database("", directory) as database:
+            store = ClientKeyStore(database)
+            _, other_key = await store.create("other", pepper)
+            served.gateway.data_plane.messages.admission.keys.replace(await store.all())
         # Not Secure ones, which a jar would keep back on a plain connection anyway.
         first = await served.ask(message(), fault="header:set-cookie=a=1; path=/|header:set-cookie=b=2; path=/")
         assert first.values("set-cookie") == ["a=1; path=/", "b=2; path=/"]
