@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
 from attrs import define, field
 
 from gateway.accounts.account import Account, AccountKind
+from gateway.accounts.command import CommandSource
+from gateway.accounts.entries import Source
 from gateway.accounts.persistence import Leases, SecretStore, SecretVault
-from gateway.accounts.secrets import ApiKeySecret, SecretFormatError, decode_secret
+from gateway.accounts.refresh import OAuthSource, RefreshTimes
+from gateway.accounts.renewal import RenewalTimes, Renewer
+from gateway.accounts.secrets import ApiKeySecret
+from gateway.accounts.stored import read_secret
+from gateway.accounts.unavailable import CredentialUnavailableError
 from gateway.providers.base import Credential
 
 __all__ = ["CredentialManager", "CredentialUnavailableError"]
 
 
-class CredentialUnavailableError(Exception):
-    """There is no credential to send for an account now."""
-
-    def __init__(self, message: str, *, terminal: bool = False) -> None:
-        """Say why, in a sentence for people that holds no secret.
-
-        Args:
-            message: the sentence.
-            terminal: only a person can mend it.
-        """
-        super().__init__(message)
-        self.message = message
-        self.terminal = terminal
-
-
 @define(eq=False)
 class CredentialManager:
-    """Hands out credentials and renews them. To be used as an async context manager, which owns its tasks."""
+    """Hands out credentials and renews them. To be used as an async context manager, which owns its tasks.
+
+    Nothing is renewed outside of the context.
+    """
 
     store: SecretStore
     leases: Leases
@@ -48,16 +43,38 @@ class CredentialManager:
     """API keys of the environment, by account id."""
     commands: Mapping[str, Sequence[str]] = field(factory=dict, repr=False, kw_only=True)
     """Command lines of the settings file, by name."""
+    renewal_times: RenewalTimes = field(factory=RenewalTimes, kw_only=True)
+    refresh_times: RefreshTimes = field(factory=RefreshTimes, kw_only=True)
+    step: Callable[[str], Awaitable[None]] | None = field(default=None, kw_only=True)
+    """Awaited between every two steps of a refresh, for tests that stop a process there."""
     _keys: dict[str, Credential] = field(factory=dict, init=False, repr=False)
+    _renewer: Renewer = field(init=False)
+    _sources: dict[AccountKind, Source] = field(init=False, repr=False)
+    _tasks: asyncio.TaskGroup = field(factory=asyncio.TaskGroup, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Set up one source for each kind of account whose credential changes."""
+        self._renewer = Renewer(self.clock, self.renewal_times, self.store, self.on_condition)
+        self._sources = {
+            AccountKind.OAUTH: OAuthSource(
+                self.store, self.leases, self.vault, self.clock, self.owner, self.refresh_times, self.step
+            ),
+            AccountKind.COMMAND: CommandSource(self.vault, self.clock, self.commands),
+        }
 
     async def __aenter__(self) -> Self:
         """Start renewing ahead of expiry."""
+        self._renewer.start(await self._tasks.__aenter__())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop, and bring to an end what must not be left half done."""
+        try:
+            await self._renewer.close()
+        finally:
+            await self._tasks.__aexit__(None, None, None)
 
     async def current(self, account: Account) -> Credential:
         """Return what is to be sent for an account.
@@ -65,25 +82,27 @@ class CredentialManager:
         Raises:
             CredentialUnavailableError: there is nothing now.
         """
-        if account.kind is AccountKind.API_KEY:
-            return self._api_key(account)
-        raise CredentialUnavailableError("Accounts of this kind cannot be used yet.", terminal=True)
+        source = self._sources.get(account.kind)
+        if source is not None:
+            return await self._renewer.current(account, source)
+        if account.kind is AccountKind.PASSTHROUGH:
+            raise CredentialUnavailableError("Clients of this account bring their own credential.", terminal=True)
+        return self._api_key(account)
 
     async def renew(self, account: Account, refused: Credential) -> Credential | None:
         """Return a newer credential than the one that the upstream refused; None if there is none to be had."""
-        if account.kind is AccountKind.API_KEY and refused.version < account.secret_version:
-            return self._api_key(account)
-        return None
+        source = self._sources.get(account.kind)
+        return None if source is None else await self._renewer.renew(account, source, refused)
 
     def replace(self, accounts: Sequence[Account]) -> None:
         """Take over what the store says now."""
-        known = {account.id for account in accounts}
-        for account_id in self._keys.keys() - known:
+        for account_id in self._keys.keys() - {account.id for account in accounts}:
             del self._keys[account_id]
+        self._renewer.replace(accounts, lambda account: self._sources.get(account.kind))
 
     def is_renewable(self, account: Account) -> bool:
         """Whether a refused credential of this account may be followed by a better one."""
-        return account.kind in {AccountKind.COMMAND, AccountKind.OAUTH}
+        return account.kind in self._sources
 
     def _api_key(self, account: Account) -> Credential:
         kept = self._keys.get(account.id)
@@ -91,21 +110,6 @@ class CredentialManager:
             return kept
         key = self.environment.get(account.id) if account.secret is None else None
         if key is None:
-            key = self._stored_key(account)
-        made = Credential(account.provider, key, version=account.secret_version)
-        self._keys[account.id] = made
+            key = read_secret(account, self.vault, ApiKeySecret).api_key
+        made = self._keys[account.id] = Credential(account.provider, key, version=account.secret_version)
         return made
-
-    def _stored_key(self, account: Account) -> str:
-        if account.secret is None:
-            raise CredentialUnavailableError("The account has no key.", terminal=True)
-        try:
-            secret = decode_secret(account.kind, self.vault.decrypt(account.secret))
-        except SecretFormatError as error:
-            raise CredentialUnavailableError(
-                f"The account's key cannot be used: {error}.", terminal=True
-            ) from None
-        except Exception:  # noqa: BLE001 - the vault's own kind of error; its text is not for clients
-            raise CredentialUnavailableError("The account's key cannot be decrypted.", terminal=True) from None
-        assert isinstance(secret, ApiKeySecret)  # noqa: S101 - the kind says so
-        return secret.api_key

@@ -33,7 +33,7 @@ class SecretStore(Protocol):
     async def set_condition(
         self, account_id: str, condition: Condition, reason: str, /, *, secret_version: int
     ) -> bool:
-        """Note what traffic found out about a version of the secret; return whether it is still the present one."""
+        """Note what traffic found out about a version of the secret; return whether that is the present one."""
         ...
 
     async def replace_secret(

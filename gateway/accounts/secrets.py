@@ -89,6 +89,8 @@ class OAuthSecret:
     """Good for one use: the endpoint gives a new one with each access token."""
     federation: Federation | None = None
     """In place of a refresh token."""
+    as_form: bool = False
+    """Whether the endpoint wants a form, as RFC 6749 says, rather than the JSON of the model providers."""
     access_token: str | None = field(default=None, repr=False)
     """None before the first exchange."""
     expires_at: float | None = None

@@ -1,0 +1,200 @@
+"""Credentials that a command of the operator's prints, such as the client of a secrets manager."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+from attrs import define, field
+
+from gateway.accounts.account import Account
+from gateway.accounts.entries import Entry, Flight, Postponed, Present, Renewed, Result
+from gateway.accounts.persistence import SecretVault
+from gateway.accounts.secrets import CommandSecret, SecretFormatError, check_token
+from gateway.accounts.stored import read_secret
+from gateway.accounts.unavailable import CredentialUnavailableError
+from gateway.providers.base import Credential
+from gateway.telemetry.logs import get_logger
+
+__all__ = ["CommandError", "CommandSource", "run_command"]
+
+_log = get_logger(__name__)
+
+_LONGEST_OUTPUT: Final = 64 * 1024
+_SLICE: Final = 16 * 1024
+_KEPT_ENVIRONMENT: Final = ("PATH", "HOME")
+_TOKEN_PREFIX: Final = "sk-ant-oat"  # noqa: S105 - how Anthropic's access tokens begin; protocol facts, no secret
+_LATEST: Final = 366 * 86_400
+_MILLISECONDS_FROM: Final = 1e11  # as seconds, the year 5138
+_KINDS: Final = {"api_key": False, "token": True, "access_token": True}
+"""Members of a JSON answer that hold the credential, and whether it is a short-lived token."""
+
+
+class CommandError(Exception):
+    """A command gave no credential; the message says why and holds nothing of what it printed."""
+
+
+async def run_command(argv: Sequence[str], *, seconds: float) -> bytes:
+    """Run a command and return what it printed.
+
+    It gets no shell, no input, of the environment only PATH and HOME, and a process group of its own, all of which
+    is killed when it takes too long.
+
+    Args:
+        argv: program and arguments.
+        seconds: how long it may take.
+
+    Raises:
+        CommandError: it cannot be started, failed, printed too much, or took too long.
+    """
+    environment = {name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ}
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *argv,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=environment,
+            start_new_session=True,
+        )
+    except (OSError, ValueError) as error:
+        raise CommandError(f"the command cannot be started ({type(error).__name__})") from None
+    try:
+        async with asyncio.timeout(seconds), asyncio.TaskGroup() as tasks:
+            output = tasks.create_task(_read(process.stdout, keep=True))
+            noise = tasks.create_task(_read(process.stderr, keep=False))
+            await process.wait()
+    except TimeoutError:
+        raise CommandError(f"the command did not end within {seconds:g} seconds") from None
+    finally:
+        # Also what it may have left running in the background.
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+    printed, size = output.result()
+    _, complaints = noise.result()
+    if process.returncode != 0:
+        _log.warning("a credential command failed", exit_code=process.returncode, stderr_bytes=complaints)
+        raise CommandError(f"the command ended with exit code {process.returncode}")
+    if size > _LONGEST_OUTPUT:
+        raise CommandError(f"the command printed more than {_LONGEST_OUTPUT} bytes")
+    return printed
+
+
+async def _read(stream: asyncio.StreamReader | None, *, keep: bool) -> tuple[bytes, int]:
+    """Return the beginning of what comes, and the size of all of it."""
+    kept = bytearray()
+    size = 0
+    while stream is not None and (part := await stream.read(_SLICE)):
+        size += len(part)
+        if keep and size <= _LONGEST_OUTPUT:
+            kept += part
+    return bytes(kept), size
+
+
+def read_output(output: bytes, now: float) -> tuple[str, bool, float | None]:
+    """Return the credential that a command printed, whether it is a token, and when it expires.
+
+    Args:
+        output: a bare key or token, or a JSON object with `api_key`, `token` or `access_token`, and perhaps
+            `expires_in` (seconds) or `expires_at` (Unix seconds, or ISO 8601).
+        now: Unix seconds.
+
+    Raises:
+        CommandError: there is none.
+    """
+    text = output.strip()
+    try:
+        if not text.startswith(b"{"):
+            bare = check_token(text.decode("ascii", "replace"))
+            return bare, bare.startswith(_TOKEN_PREFIX), None
+        answer = msgspec.json.decode(text)
+        name = next((name for name in _KINDS if name in answer), "token")
+        secret = check_token(answer.get(name))
+    except msgspec.DecodeError:
+        raise CommandError("what the command printed begins like JSON, but is none") from None
+    except SecretFormatError as error:
+        raise CommandError(f"what the command printed {error}") from None
+    expires_at = _expiry(answer, now)
+    if expires_at is not None and expires_at <= now:
+        raise CommandError("what the command printed has expired already")
+    return secret, _KINDS[name], expires_at
+
+
+def _expiry(answer: Mapping[str, Any], now: float) -> float | None:
+    within = _number(answer.get("expires_in"))
+    if within is not None:
+        return now + within if within <= _LATEST else None
+    at = answer.get("expires_at")
+    moment = _number(at)
+    if moment is None and isinstance(at, str):
+        with suppress(ValueError, OverflowError):
+            parsed = datetime.fromisoformat(at)
+            moment = parsed.timestamp() if parsed.tzinfo is not None else None
+    if moment is None:
+        return None
+    if moment >= _MILLISECONDS_FROM:
+        moment /= 1000
+    return moment if moment <= now + _LATEST else None
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    # Compared first: an integer may be too large for a float.
+    return float(value) if 0 <= value < 1e15 and math.isfinite(value) else None  # noqa: PLR2004 - far beyond any date
+
+
+@define(eq=False)
+class CommandSource:
+    """Commands of the settings file."""
+
+    vault: SecretVault
+    clock: Callable[[], float]
+    commands: Mapping[str, Sequence[str]] = field(repr=False)
+    seconds: float = 30.0
+    """How long a command may take."""
+
+    def read(self, account: Account) -> Present:
+        """Return nothing: what a command prints is never stored.
+
+        Raises:
+            CredentialUnavailableError: there is no such command.
+        """
+        self._argv(account)
+        return Present(None)
+
+    async def renew(self, entry: Entry, flight: Flight) -> Result:
+        """Run the command."""
+        account = entry.account
+        try:
+            argv = self._argv(account)
+            now = self.clock()
+            secret, is_token, expires_at = read_output(await run_command(argv, seconds=self.seconds), now)
+        except CredentialUnavailableError as error:
+            return Postponed(error.message)
+        except CommandError as error:
+            return Postponed(str(error))
+        present = entry.credential
+        if entry.refused and present is not None and present.secret == secret:
+            return Postponed("the command prints the same credential that the upstream refused")
+        credential = Credential(
+            account.provider, secret, is_token=is_token, version=account.secret_version, expires_at=expires_at
+        )
+        flight.adopt(account, Present(credential, None if expires_at is None else expires_at - now))
+        return Renewed()
+
+    def _argv(self, account: Account) -> Sequence[str]:
+        name = read_secret(account, self.vault, CommandSecret).command
+        argv = self.commands.get(name)
+        if not argv:
+            message = f"There is no command {name!r} under credential_commands in the settings file."
+            raise CredentialUnavailableError(message, terminal=True)
+        return argv
