@@ -19,7 +19,7 @@ from gateway.accounts.pool import AccountPool
 from gateway.actors.keys import KeyRing
 from gateway.config import ClientAuth, Settings
 from gateway.dataplane.admission import Admission
-from gateway.dataplane.messages import MessagesApi
+from gateway.dataplane.messages import PooledApi
 from gateway.dataplane.passthrough import open_forward
 from gateway.dataplane.sdk_transport import open_sdk_transport
 from gateway.dataplane.server import DataPlane
@@ -87,7 +87,7 @@ async def run_gateway(
         store = ClientKeyStore(database)
         keys = KeyRing(pepper, await store.all() if settings.client_auth is ClientAuth.KEYS else ())
         admission = Admission(settings.client_auth, keys, pepper, settings.limits, settings.timeouts)
-        messages = MessagesApi(
+        messages = PooledApi(
             settings, admission, backend, upstream, ledger or LogLedger(), Diagnostics(settings.diagnostics)
         )
         sdk = await stack.enter_async_context(open_sdk_transport(settings, messages, upstream, tasks))

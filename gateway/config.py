@@ -78,6 +78,8 @@ class OpenAIMode(StrEnum):
 
     #: They go to another server as they are.
     FORWARD = "forward"
+    #: They are served by the accounts of provider `openai`, for clients with a key of the gateway's.
+    POOL = "pool"
     #: They are answered with 404.
     OFF = "off"
 
@@ -189,6 +191,9 @@ class Limits:
     """Local runtimes at a time in one process, idle ones included. One is a process of some 300 MB."""
     header_bytes: int = 64 * 1024
     """Longest header line."""
+    spool_bytes: int = 64 * 1024 * 1024
+    """Records of requests that wait, in files of the data directory, for a database that is away. Past this they
+    are only in the log."""
 
 
 @define
@@ -240,7 +245,8 @@ class Settings:
     """Upstream of `/v1/*`, such as a proxy that is already there; may have a path, to which `/v1/…` is joined."""
     openai_mode: OpenAIMode = OpenAIMode.FORWARD
     """What becomes of `/v1/*`: `forward`, everything goes to `openai_base_url` byte for byte, whatever
-    `client_auth` is, with the client's own credential; or `off`, 404. See docs/openai-routes.md."""
+    `client_auth` is, with the client's own credential; `pool`, accounts of provider `openai` serve clients with a
+    key of the gateway's; or `off`, 404. See docs/openai-routes.md."""
     anthropic_api_key: str = _secret(str.strip)
     """Credential of one upstream account. White space around it is dropped."""
     client_auth: ClientAuth = ClientAuth.KEYS

@@ -67,6 +67,8 @@ class Outgoing:
     keep_alive: Callable[[], Awaitable[None]] | None = None
     """Sends the client of a stream a ping, and the head before the first one; for waits beyond the commit
     deadline."""
+    is_looked_into: bool = True
+    """Whether an answer is held until it shows what it is; otherwise it goes on as it comes."""
 
 
 @define
@@ -320,6 +322,8 @@ class Attempts:
                 FaultClass.UPSTREAM,
                 ApiError(502, f"The upstream answered with status {response.status}, which is not followed."),
             )
+        if not out.is_looked_into:
+            return OpenBody(account, response, self._client_headers(response), [], complete=False)
         return await (self._open_stream(account, response) if out.stream else self._open_body(account, response))
 
     async def _refused(self, account: Account, response: aiohttp.ClientResponse) -> Refusal:

@@ -20,6 +20,7 @@ from gateway.dataplane.admission import Admission
 from gateway.dataplane.answers import OpenBody, OpenStream, Refusal, UpstreamAnswer
 from gateway.dataplane.attempts import Attempts, Outgoing
 from gateway.dataplane.connections import ClientConnection
+from gateway.dataplane.contract import ANTHROPIC, Contract
 from gateway.dataplane.refusals import LastRefusals
 from gateway.dataplane.relay import BodyRelay, ClientGone, Relay, StreamRelay
 from gateway.dataplane.upstream import NETWORK_ERRORS, Upstream
@@ -37,11 +38,11 @@ from gateway.wire.errors import (
     new_request_id,
     read_error,
 )
-from gateway.wire.requests import decode_body, read_facts
+from gateway.wire.requests import decode_body
 from sse_fsm import EndReason, Outcome, StreamGuard, Verdict, encode_error
 from sse_fsm.encoding import PING
 
-__all__ = ["MessagesApi"]
+__all__ = ["PooledApi"]
 
 _RETRY_SOON: Final = 5  # seconds
 _LARGE: Final = 256 * 1024  # bytes of a body that are not gone through on the event loop without need
@@ -57,8 +58,8 @@ _CLIENT_CLOSED: Final = 499  # nginx's status for it; never sent, only recorded
 
 
 @define(eq=False)
-class MessagesApi:
-    """Serves `/claude/v1/*` with the accounts of a pool."""
+class PooledApi:
+    """Serves the requests of one API with the accounts of a pool."""
 
     settings: Settings
     admission: Admission
@@ -66,6 +67,7 @@ class MessagesApi:
     upstream: Upstream
     ledger: Ledger
     diagnostics: Diagnostics
+    contract: Contract = ANTHROPIC
     refusals: LastRefusals = field(factory=LastRefusals, init=False)
     relays: set[Relay] = field(factory=set, init=False)
     """Answers on their way, so that a shutdown can end them."""
@@ -114,7 +116,7 @@ class MessagesApi:
 class _Life:
     """One request."""
 
-    def __init__(self, api: MessagesApi, request: web.BaseRequest, target: str, *, reads_body: bool) -> None:
+    def __init__(self, api: PooledApi, request: web.BaseRequest, target: str, *, reads_body: bool) -> None:
         self._api = api
         self._request = request
         self._target = target
@@ -122,7 +124,12 @@ class _Life:
         self._clock: Callable[[], float] = asyncio.get_running_loop().time
         self._started = self._clock()
         path = target.partition("?")[0]
-        self._record = RequestRecord(id=new_request_id(), route=f"{request.method} {path}", actor="unknown")
+        self._record = RequestRecord(
+            id=new_request_id(),
+            route=f"{request.method} {path}",
+            actor="unknown",
+            provider=api.backend.provider.name,
+        )
         self._attempts: Attempts | None = None
         self._guard: StreamGuard | None = None
         self._settled = False
@@ -170,7 +177,7 @@ class _Life:
     async def _admit(self) -> Outgoing:
         api, request = self._api, self._request
         actor = api.admission.authenticate(request)
-        self._record.actor = actor.name
+        self._record.actor, self._record.actor_id = actor.name, actor.id
         body = bytearray()
         stream = False
         if self._reads_body:
@@ -180,7 +187,7 @@ class _Life:
             if encoding := request.headers.get("content-encoding"):
                 # A thread, because a small body may become a large one.
                 plain = await asyncio.to_thread(decode_body, body, encoding, limit)
-            facts = read_facts(plain)
+            facts = api.contract.read_facts(plain)
             self._record.model, self._record.stream = facts.model, facts.stream
             stream = facts.stream
             self._need = Need(api.backend.provider.quota_family(facts.model), None, facts.model)
@@ -196,7 +203,15 @@ class _Life:
             request.headers, keep_credentials=api.settings.client_auth is ClientAuth.PASSTHROUGH
         )
         return Outgoing(
-            request.method, self._target, headers, body, stream, self._started, self._need, self._keep_alive
+            request.method,
+            self._target,
+            headers,
+            body,
+            stream,
+            self._started,
+            self._need,
+            self._keep_alive,
+            is_looked_into=api.contract.is_looked_into,
         )
 
     async def _attempt(self, outgoing: Outgoing) -> OpenStream | OpenBody | Refusal:
@@ -351,7 +366,9 @@ class _Life:
             return await self._end_early(self._early, error.kind, error.message)
         headers = error.response_headers(self._record.id)
         headers[GATEWAY_REQUEST_ID_HEADER] = self._record.id
-        response = web.Response(status=error.status, body=error.body(self._record.id), headers=headers)
+        response = web.Response(
+            status=error.status, body=self._api.contract.error_body(error, self._record.id), headers=headers
+        )
         if headers.get("connection") == "close":
             response.force_close()
         return response

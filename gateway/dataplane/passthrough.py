@@ -32,7 +32,7 @@ from gateway.wire.errors import GATEWAY_REQUEST_ID_HEADER, ApiError, new_request
 from gateway.wire.http1 import RequestHead
 from gateway.wire.openai_errors import openai_body
 
-__all__ = ["OpenAIForward", "open_forward"]
+__all__ = ["OpenAIForward", "has_dot_segment", "open_forward"]
 
 _log = get_logger(__name__)
 
@@ -261,7 +261,7 @@ class OpenAIForward:
                 for name, _, value in (line.partition(b":") for line in head.lines)
             )
             check_local(_Local(head.method.decode(), head.target.decode("latin-1"), headers))
-        if _DOT_SEGMENT.search(target.partition(b"?")[0]):
+        if has_dot_segment(target.partition(b"?")[0]):
             raise ApiError(400, "A path below /v1 must not have dot segments.")
         is_claude = bool(head.values(b"anthropic-version"))
         has_our_key = any(_OUR_KEY in value for name in _CREDENTIALS for value in head.values(name))
@@ -288,6 +288,11 @@ async def open_forward(settings: Settings) -> AsyncGenerator[OpenAIForward | Non
         return
     async with OpenAIForward(settings) as forward:
         yield forward
+
+
+def has_dot_segment(path: bytes) -> bool:
+    """Whether a reader may take part of a path for `.` or `..`, however often it decodes."""
+    return _DOT_SEGMENT.search(path) is not None
 
 
 class _ForClaudeError(ApiError):

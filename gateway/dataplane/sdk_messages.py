@@ -14,7 +14,7 @@ from aiohttp import web
 from attrs import define, field
 
 from gateway.dataplane.connections import error_response
-from gateway.dataplane.messages import MessagesApi
+from gateway.dataplane.messages import PooledApi
 from gateway.dataplane.relay import ClientGone, StreamRelay
 from gateway.dataplane.sdk_gate import Refused, Turn
 from gateway.dataplane.sdk_pool import RuntimePool
@@ -26,6 +26,7 @@ from gateway.wire.errors import (
     REQUEST_ID_HEADER,
     SERVER_NAME,
     STATUS_BY_TYPE,
+    TYPE_BY_STATUS,
     ApiError,
     encode_json,
     new_request_id,
@@ -46,7 +47,7 @@ _Result = TypeVar("_Result")
 class SdkMessagesApi:
     """Serves `/claude-sdk/v1/messages` with local runtimes."""
 
-    messages: MessagesApi
+    messages: PooledApi
     """Lends its settings, admission and ledger, and its way to end what is under way."""
     pool: RuntimePool
     account: str
@@ -254,7 +255,8 @@ class _Life:
             return turn.refusal
         if guard.error is not None:
             kind = str(guard.error.get("type"))
-            return ApiError(STATUS_BY_TYPE.get(kind, 502), str(guard.error.get("message")), kind)
+            status = 502 if kind == TYPE_BY_STATUS[502] else STATUS_BY_TYPE.get(kind, 502)
+            return ApiError(status, str(guard.error.get("message")), kind)
         return ApiError(
             502, "The local runtime broke off its answer. Try again in a moment.", retry_after=_RETRY_SOON
         )

@@ -13,7 +13,7 @@ import aiohttp
 from multidict import CIMultiDict
 
 from gateway.config import ClientAuth, Settings
-from gateway.dataplane.messages import MessagesApi
+from gateway.dataplane.messages import PooledApi
 from gateway.dataplane.sdk_gate import SdkGate
 from gateway.dataplane.sdk_process import (
     RuntimeProcess,
@@ -36,7 +36,7 @@ _ACCOUNT = "environment"
 
 @asynccontextmanager
 async def open_sdk_transport(
-    settings: Settings, messages: MessagesApi, upstream: Upstream, tasks: asyncio.TaskGroup
+    settings: Settings, messages: PooledApi, upstream: Upstream, tasks: asyncio.TaskGroup
 ) -> AsyncGenerator[SdkMessagesApi | None, None]:
     """Run the transport for as long as the context lasts, and end every runtime with it; None where it is off.
 

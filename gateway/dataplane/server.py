@@ -13,10 +13,12 @@ from attrs import define, field
 from gateway.config import ClientAuth, OpenAIMode, Settings
 from gateway.dataplane.connections import ConnectionServer, Patience, error_response
 from gateway.dataplane.loopback import check_local
-from gateway.dataplane.messages import MessagesApi
+from gateway.dataplane.messages import PooledApi
+from gateway.dataplane.openai_pool import OpenAIPool
 from gateway.dataplane.passthrough import OpenAIForward
 from gateway.telemetry.logs import get_logger
 from gateway.wire.errors import SERVER_NAME, ApiError, new_request_id
+from gateway.wire.openai_errors import openai_body
 
 __all__ = ["DataPlane"]
 
@@ -49,10 +51,12 @@ class DataPlane:
     """Routes requests to the Messages API and answers everything else itself."""
 
     settings: Settings
-    messages: MessagesApi
+    messages: PooledApi
     openai: OpenAIForward | None = None
     sdk: Handler | None = None
     """Answers `/claude-sdk/v1/messages`, where that is enabled."""
+    openai_pool: OpenAIPool | None = None
+    """Answers `/v1/*` in mode `pool`."""
     draining: bool = field(default=False, init=False)
     _active: int = field(default=0, init=False)
     _idle: asyncio.Event = field(factory=asyncio.Event, init=False)
@@ -123,6 +127,7 @@ class DataPlane:
         except TimeoutError:
             forwarded = self.openai.abort() if self.openai is not None else 0
             requests = self.messages.shut_down()
+            requests += self.openai_pool.api.shut_down() if self.openai_pool is not None else 0
             _log.warning("ending requests that did not finish in time", requests=requests, forwarded=forwarded)
 
     def _dispatch(self, request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
@@ -144,6 +149,8 @@ class DataPlane:
                 "The local SDK transport is off. The operator can switch it on with GATEWAY_SDK_ENABLED=true and "
                 "`pip install 'claude-stream-gateway[sdk]'`; messages are at /claude/v1/messages in any case.",
             )
+        if self.openai_pool is not None and _OPENAI.match(path):
+            return self._from_openai_pool(request, path + question + query)
         if methods is None and _OPENAI.match(path):
             raise _not_forwarded(self.settings.openai_mode)
         if methods is None:
@@ -155,6 +162,16 @@ class DataPlane:
                 405, f"{_short(request.method)} is not possible here; use {allowed}.", headers={"allow": allowed}
             )
         return handler(request, path.removeprefix(_PREFIX) + question + query)
+
+    async def _from_openai_pool(self, request: web.BaseRequest, target: str) -> web.StreamResponse:
+        assert self.openai_pool is not None  # noqa: S101 - the only caller has looked
+        try:
+            return await self.openai_pool.handle(request, target)
+        except ApiError as error:
+            request_id = new_request_id()
+            await self.messages.note_rejection(request, error, request_id)
+            headers = error.response_headers(request_id)
+            return web.Response(status=error.status, body=openai_body(error), headers=headers)
 
     async def _healthz(self, _request: web.BaseRequest, _target: str) -> web.StreamResponse:
         return _json(200, b'{"status":"ok"}')
