@@ -1,4 +1,9 @@
-"""Which account serves a request."""
+"""Which account serves a request.
+
+The pool is in memory and does no I/O. It is told what the store knows (`replace`) and what happens to requests
+(`report`), and it tells what it found out. Everything but waiting in line is one synchronous step, so nothing
+comes between choosing an account and using it.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +11,23 @@ import asyncio
 import random as random_module
 from collections.abc import Callable, Collection, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from attrs import define, field
 
-from gateway.accounts.account import Account, AccountState, Condition, Cooldown
+from gateway.accounts.account import Account, AccountKind, AccountState, Condition, Cooldown
+from gateway.accounts.affinity import Affinity, Pin
 from gateway.accounts.changes import Change, ConditionSet, CooldownCleared, CooldownSet
+from gateway.accounts.health import CONSEQUENCES, Effect
 from gateway.accounts.need import Exhaustion, Lack, Need, Observation, PoolBusyError, Switch
+from gateway.accounts.quota import Rest, is_billed_beyond, rest_after_overage, rest_after_refusal
+from gateway.accounts.slots import LineFullError, NotYet, Slots, WaitingLine
+from gateway.accounts.standing import OVERAGE, Access, Outlook, Standing
+from gateway.accounts.strategies import Candidate, make_chooser
 from gateway.config import Routing
 from gateway.providers.base import FaultClass
+from gateway.providers.limits import LimitWindow
+from gateway.telemetry.logs import get_logger
 
 __all__ = [
     "AccountPool",
@@ -31,13 +44,21 @@ __all__ = [
     "Switch",
 ]
 
+_log = get_logger(__name__)
+
+_FAILING: Final = 2  # level of health at which a session is better served elsewhere, cache or not
+_LEAST_WAIT: Final = 0.01  # seconds
+
 
 @define(eq=False)
 class Lease:
     """One request's place on an account, until it is released."""
 
     account: Account
-    _give_back: Callable[[], None]
+    need: Need
+    since: float
+    """When it was given, in Unix seconds."""
+    _give_back: Callable[[Lease], None]
     switch: Switch | None = None
     """Set where the request leaves the account that has its session's prompt cached."""
     probe: bool = False
@@ -48,7 +69,7 @@ class Lease:
         """Give the place back; once is enough, and more does no harm."""
         if not self._released:
             self._released = True
-            self._give_back()
+            self._give_back(self)
 
     def __enter__(self) -> Self:
         """Return the lease, which is released on the way out."""
@@ -59,6 +80,12 @@ class Lease:
     ) -> None:
         """Give the place back."""
         self.release()
+
+
+@define(frozen=True)
+class _Option:
+    standing: Standing
+    outlook: Outlook
 
 
 class AccountPool:
@@ -78,98 +105,61 @@ class AccountPool:
             routing: the settings.
             clock: Unix seconds; goes on smoothly.
             random: for the jitter of cool-downs.
-            tell: gets what traffic finds out.
+            tell: gets what traffic finds out, at once and on the event loop.
         """
         self._routing = routing
         self._clock = clock
         self._random = random
         self._tell = tell
-        self._accounts: dict[str, Account] = {}
-        self._cooldowns: dict[tuple[str, str], Cooldown] = {}
-        self._conditions: dict[str, tuple[Condition, str]] = {}
-        self._in_flight: dict[str, int] = {}
+        self._standings: dict[str, Standing] = {}
+        self._slots = Slots()
+        self._line: WaitingLine[Lease | None] = WaitingLine(routing.queue_length)
+        self._affinity = Affinity(routing.affinity_idle_seconds)
+        self._chooser = make_chooser(routing.strategy)
+        self._leases: dict[tuple[str, int], Lease] = {}
+        self._something_changed = asyncio.Event()
+
+    # Accounts
 
     def replace(self, accounts: Sequence[Account], cooldowns: Sequence[Cooldown]) -> None:
-        """Take over what the store says now."""
-        self._accounts = {account.id: account for account in accounts}
-        self._cooldowns.update({(cooldown.account_id, cooldown.family): cooldown for cooldown in cooldowns})
+        """Take over what the store says now.
+
+        It wins, but for what it cannot know yet: what traffic found out since a row was last changed.
+
+        Args:
+            accounts: all there are.
+            cooldowns: of all of them.
+        """
+        now = self._clock()
+        rests: dict[str, list[Cooldown]] = {}
+        for cooldown in cooldowns:
+            rests.setdefault(cooldown.account_id, []).append(cooldown)
+        standings = {account.id: self._standings.get(account.id) or Standing(account) for account in accounts}
+        for account in accounts:
+            standings[account.id].replace(account, rests.get(account.id, ()), now)
+        self._standings = standings
+        self._chooser.keep(standings.keys())
+        self._changed()
 
     @property
     def accounts(self) -> Sequence[Account]:
         """All of them, whatever their state."""
-        return tuple(self._accounts.values())
+        return tuple(standing.account for standing in self._standings.values())
 
     @property
     def is_shared(self) -> bool:
         """Whether answers may come from accounts that are not one and the same."""
-        return len(self._accounts) > 1
+        return len(self._standings) > 1
 
-    async def acquire(self, need: Need, tried: Collection[str]) -> Lease | None:  # noqa: ARG002 - the interface
-        """Return a place on an account that this request has not tried yet, or None.
+    @property
+    def in_flight(self) -> int:
+        """Places that are taken."""
+        return self._slots.total
 
-        Args:
-            need: what the request needs.
-            tried: ids of the accounts that failed this request.
-
-        Raises:
-            PoolBusyError: all accounts that could serve it are at their bound.
-        """
-        usable = [account for account in self._accounts.values() if account.id not in tried and self._can(account)]
-        if not usable:
-            return None
-        account = min(usable, key=lambda one: self._in_flight.get(one.id, 0))
-        bound = self._routing.concurrency if account.max_concurrency is None else account.max_concurrency
-        if bound and self._in_flight.get(account.id, 0) >= bound:
-            raise PoolBusyError("all accounts are at their bound")
-        self._in_flight[account.id] = self._in_flight.get(account.id, 0) + 1
-
-        def give_back() -> None:
-            self._in_flight[account.id] -= 1
-
-        return Lease(account, give_back)
-
-    def _can(self, account: Account) -> bool:
-        return self.state(account.id)[0] in {AccountState.ACTIVE, AccountState.COOLING}
-
-    def exhaustion(self, need: Need) -> Exhaustion:  # noqa: ARG002 - the interface
-        """Say why no account serves a request."""
-        if not self._accounts:
-            return Exhaustion(Lack.NO_ACCOUNT)
-        if not any(self._can(account) for account in self._accounts.values()):
-            return Exhaustion(Lack.OUT_OF_USE)
-        return Exhaustion(Lack.TRIED)
-
-    async def changed(self, seconds: float) -> None:
-        """Return when an account may have come back, or after so many seconds."""
-        await asyncio.sleep(seconds)
-
-    def report(self, account_id: str, need: Need, observation: Observation) -> None:  # noqa: ARG002 - the interface
-        """Take note of how an attempt went.
-
-        Args:
-            account_id: whose attempt it was.
-            need: the very object that the lease was acquired with.
-            observation: how it went.
-        """
-        if observation.fault is FaultClass.BILLING:
-            self.set_condition(
-                account_id, Condition.PARKED, observation.message, secret_version=observation.credential_version
-            )
-        if observation.fault is FaultClass.CREDENTIAL and not observation.renewable:
-            self.set_condition(
-                account_id,
-                Condition.NEEDS_REAUTH,
-                observation.message,
-                secret_version=observation.credential_version,
-            )
-
-    def set_condition(self, account_id: str, condition: Condition, reason: str, *, secret_version: int) -> None:
-        """Take note of what the credential manager found out about an account."""
-        account = self._accounts.get(account_id)
-        if account is None or account.secret_version != secret_version:
-            return
-        self._conditions[account_id] = (condition, reason)
-        self._tell(ConditionSet(account_id, condition, reason, self._clock(), secret_version))
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for a place."""
+        return len(self._line)
 
     def state(self, account_id: str) -> tuple[AccountState, list[Cooldown], str]:
         """Return what people are shown of an account: its state, what cools, and why.
@@ -177,17 +167,329 @@ class AccountPool:
         Raises:
             KeyError: there is no such account.
         """
-        account = self._accounts[account_id]
-        condition, reason = self._conditions.get(account_id, (account.condition, account.condition_reason))
-        if account.paused_at is not None:
-            return AccountState.PAUSED, [], ""
-        if condition is not Condition.OK:
-            return AccountState(condition.value), [], reason
-        return AccountState.ACTIVE, [], ""
+        return self._standings[account_id].state(self._clock())
+
+    def windows(self, account_id: str) -> Sequence[LimitWindow]:
+        """Return what is known of an account's limits.
+
+        Raises:
+            KeyError: there is no such account.
+        """
+        return self._standings[account_id].quota.windows(self._clock())
+
+    # Requests
+
+    async def acquire(self, need: Need, tried: Collection[str]) -> Lease | None:
+        """Return a place on an account that this request has not tried yet; None where none can serve it now.
+
+        Waits in line where all that could are at their bound, or where one is just being tried.
+
+        Args:
+            need: what the request needs.
+            tried: ids of the accounts that failed this request.
+
+        Raises:
+            PoolBusyError: the line is full, or the request has waited in it for as long as it may.
+        """
+        if len(self._line):
+            # Time has passed, and somebody who was here before may be served now.
+            self._line.serve(self._has_room)
+        answer = self._decide(need, tried)
+        if not isinstance(answer, NotYet):
+            return answer
+        try:
+            return await self._line.wait(lambda: self._decide(need, tried), _release, self._routing.queue_seconds)
+        except LineFullError:
+            raise PoolBusyError("every account is at its bound, and as many requests wait as may") from None
+        except TimeoutError:
+            raise PoolBusyError("every account was at its bound for as long as a request may wait") from None
+
+    def _decide(self, need: Need, tried: Collection[str]) -> Lease | NotYet | None:
+        """Choose an account and take a place on it, in one step; None for no account, NotYet for no place."""
+        now = self._clock()
+        options = [_Option(standing, standing.outlook(need.family, now)) for standing in self._standings.values()]
+        usable = self._usable(options, need, tried, now)
+        if not usable and not self._is_one_being_tried(options, tried):
+            return None
+        free = [option for option in usable if self._has_slot(option.standing.account)]
+        if not free:
+            due = [time for option in options for time in option.standing.due(now)]
+            return NotYet(min(due) - now if due else None)
+        pin = None if need.session is None else self._affinity.find(need.session, need.family, now)
+        chosen = self._choose(free, need, pin, now)
+        switch = self._follow(need, pin, chosen, tried, now)
+        return self._grant(chosen, need, switch, now)
+
+    def _usable(
+        self, options: Sequence[_Option], need: Need, tried: Collection[str], now: float
+    ) -> Sequence[_Option]:
+        """Return the accounts that may serve the request, whether or not they have a place for it."""
+        ready = [option for option in options if option.outlook.access is Access.READY]
+        probes = [option for option in options if option.outlook.access is Access.PROBE]
+        untried = [option for option in ready if option.standing.account.id not in tried]
+        if tried and untried:
+            # Whoever has failed once is not the one to find out.
+            return untried
+        untried += [option for option in probes if option.standing.account.id not in tried]
+        if untried or ready:
+            return untried
+        return [
+            option
+            for option in options
+            if option.standing.account.id not in tried and option.standing.may_be_tried_early(need.family, now)
+        ]
+
+    def _is_one_being_tried(self, options: Sequence[_Option], tried: Collection[str]) -> bool:
+        """Whether it is soon known if an account is of use again, and there is no other to ask for."""
+        return not any(option.outlook.access is Access.READY for option in options) and any(
+            option.standing.probing is not None
+            and option.outlook.access is not Access.OUT
+            and option.standing.account.id not in tried
+            for option in options
+        )
+
+    def _choose(self, free: Sequence[_Option], need: Need, pin: Pin | None, now: float) -> _Option:
+        best = min(option.standing.health.level(now) for option in free)
+        if pin is not None:
+            for option in free:
+                level = option.standing.health.level(now)
+                if option.standing.account.id == pin.account_id and (level < _FAILING or level == best):
+                    return option
+        by_id = {
+            option.standing.account.id: option for option in free if option.standing.health.level(now) == best
+        }
+        candidates = [
+            Candidate(
+                option.standing.account,
+                option.standing.quota.usage(need.family, now),
+                self._slots.taken(account_id),
+            )
+            for account_id, option in by_id.items()
+        ]
+        return by_id[self._chooser.choose(candidates, need.session).account.id]
+
+    def _follow(
+        self, need: Need, pin: Pin | None, chosen: _Option, tried: Collection[str], now: float
+    ) -> Switch | None:
+        """Keep or move the session's pin; return the switch, if this is one."""
+        if need.session is None:
+            return None
+        chosen_id = chosen.standing.account.id
+        if pin is None or pin.account_id == chosen_id:
+            self._affinity.pin(need.session, need.family, chosen_id, now)
+            return None
+        reason, lasting = self._why_not(pin.account_id, need, tried, now)
+        switch = Switch(pin.account_id, reason, pin.cached_tokens, lasting) if pin.confirmed else None
+        if lasting or not pin.confirmed:
+            self._affinity.pin(need.session, need.family, chosen_id, now)
+        else:
+            self._affinity.pin(need.session, need.family, pin.account_id, now)
+        return switch
+
+    def _why_not(self, account_id: str, need: Need, tried: Collection[str], now: float) -> tuple[str, bool]:
+        """Say what keeps a request from its session's account, and whether for long."""
+        standing = self._standings.get(account_id)
+        if standing is None:
+            return "removed", True
+        outlook = standing.outlook(need.family, now)
+        if outlook.reason:
+            return outlook.reason, outlook.is_lasting
+        if account_id in tried:
+            return "failed", False
+        if not self._has_slot(standing.account):
+            return "full", False
+        return "unwell", False
+
+    def _grant(self, option: _Option, need: Need, switch: Switch | None, now: float) -> Lease:
+        standing = option.standing
+        account = standing.account
+        lease = Lease(account, need, now, self._give_back, switch, probe=option.outlook.access is not Access.READY)
+        if lease.probe:
+            standing.probing = lease
+        self._slots.take(account.id)
+        self._leases[account.id, id(need)] = lease
+        return lease
+
+    def _give_back(self, lease: Lease) -> None:
+        account_id = lease.account.id
+        self._slots.give_back(account_id)
+        if self._leases.get((account_id, id(lease.need))) is lease:
+            del self._leases[account_id, id(lease.need)]
+        standing = self._standings.get(account_id)
+        if standing is not None and standing.probing is lease:
+            standing.probing = None
+            self._changed()
+        elif len(self._line):
+            self._line.serve(self._has_room)
+
+    def _has_slot(self, account: Account) -> bool:
+        bound = account.max_concurrency
+        if bound is None:
+            bound = 0 if account.kind is AccountKind.PASSTHROUGH else self._routing.concurrency
+        return not bound or self._slots.taken(account.id) < bound
+
+    def _has_room(self) -> bool:
+        return any(
+            self._has_slot(standing.account)
+            for standing in self._standings.values()
+            if standing.account.paused_at is None and standing.condition is Condition.OK
+        )
+
+    # When there is none
+
+    def exhaustion(self, need: Need) -> Exhaustion:
+        """Say why no account serves a request."""
+        now = self._clock()
+        outlooks = [standing.outlook(need.family, now) for standing in self._standings.values()]
+        if not outlooks:
+            return Exhaustion(Lack.NO_ACCOUNT)
+        if any(outlook.access in {Access.READY, Access.PROBE} for outlook in outlooks):
+            return Exhaustion(Lack.TRIED)
+        back = [outlook.back_at for outlook in outlooks if outlook.back_at is not None]
+        return Exhaustion(Lack.COOLING, min(back)) if back else Exhaustion(Lack.OUT_OF_USE)
+
+    def retry_after(self, need: Need) -> int | None:
+        """Return whole seconds until an account is expected back, rounded down; None for unknown or less."""
+        back = self.exhaustion(need).retry_at
+        seconds = 0 if back is None else int(back - self._clock())
+        return seconds if seconds > 0 else None
+
+    async def changed(self, seconds: float) -> None:
+        """Return when an account may have come back, or after so many seconds."""
+        now = self._clock()
+        due = [time - now for standing in self._standings.values() for time in standing.due(now)]
+        pause = max(min([seconds, *due]), _LEAST_WAIT)
+        try:
+            async with asyncio.timeout(pause):
+                await self._something_changed.wait()
+        except TimeoutError:
+            return
+
+    def _changed(self) -> None:
+        """Wake whoever waits for an account."""
+        self._something_changed.set()
+        self._something_changed = asyncio.Event()
+        self._line.serve()
+
+    # What becomes of requests
+
+    def report(self, account_id: str, need: Need, observation: Observation) -> None:
+        """Take note of how an attempt went.
+
+        Args:
+            account_id: whose attempt it was.
+            need: the very object that the lease was acquired with.
+            observation: how it went.
+        """
+        standing = self._standings.get(account_id)
+        if standing is None or not standing.has_state:
+            return
+        now = self._clock()
+        lease = self._leases.get((account_id, id(need)))
+        probe = lease is not None and standing.probing is lease
+        if probe:
+            standing.probing = None
+        was_left_out = standing.health.is_tripped
+        standing.quota.observe(observation.limits, need.family, now)
+        if observation.fault is None:
+            self._went_well(standing, need, observation, lease if probe else None, now)
+        else:
+            self._went_badly(standing, need, observation, now, probe=probe)
+        if probe or was_left_out:
+            self._changed()
+
+    def _went_well(
+        self, standing: Standing, need: Need, observation: Observation, probe: Lease | None, now: float
+    ) -> None:
+        account = standing.account
+        if standing.health.is_tripped:
+            _log.info("account_reachable_again", account=account.name)
+        standing.health.went_well(now)
+        if probe is not None:
+            for over in standing.probe_went_well(need.family, probe.since):
+                self._tell(CooldownCleared(account.id, over.family, over.since))
+            if standing.condition is Condition.NEEDS_REAUTH:
+                self.set_condition(account.id, Condition.OK, "", secret_version=observation.credential_version)
+        if not self._routing.use_extra_usage and is_billed_beyond(observation.limits, need.family):
+            rest = rest_after_overage(observation.limits, need.family, now)
+            self._rest(standing, rest, OVERAGE, "its plan is used up, and requests are billed beyond it", now)
+        if need.session is not None:
+            pin = self._affinity.find(need.session, need.family, now)
+            if pin is not None and pin.account_id == account.id:
+                pin.confirmed = True
+
+    def _went_badly(
+        self, standing: Standing, need: Need, observation: Observation, now: float, *, probe: bool
+    ) -> None:
+        fault = observation.fault
+        if fault is None:
+            return
+        effect = CONSEQUENCES[fault].account
+        if probe and effect is not Effect.NONE:
+            standing.probe_went_badly(now)
+        if effect in {Effect.BREAKER, Effect.SCORE}:
+            self._failed(standing, need, fault, now, probe=probe)
+        elif effect is Effect.COOL:
+            reason = observation.message or "its limit is reached"
+            self._rest(
+                standing, rest_after_refusal(observation.limits, need.family, now), fault.value, reason, now
+            )
+        elif effect is Effect.PARK:
+            reason = observation.message or "the provider refuses it for its bill or a policy"
+            self.set_condition(
+                standing.account.id, Condition.PARKED, reason, secret_version=observation.credential_version
+            )
+        elif effect is Effect.REAUTH and not observation.renewable:
+            reason = observation.message or "the provider refuses its credential"
+            self.set_condition(
+                standing.account.id, Condition.NEEDS_REAUTH, reason, secret_version=observation.credential_version
+            )
+
+    def _failed(self, standing: Standing, need: Need, fault: FaultClass, now: float, *, probe: bool) -> None:
+        others_are_well = any(
+            other is not standing and other.outlook(need.family, now).access is Access.READY
+            for other in self._standings.values()
+        )
+        opened = standing.health.failed(fault, now, self._random, may_open=others_are_well, probe=probe)
+        if opened:
+            seconds = round(standing.health.open_until - now, 1)
+            _log.warning("account_left_out", account=standing.account.name, fault=fault.value, seconds=seconds)
+
+    def _rest(self, standing: Standing, rest: Rest, fault: str, reason: str, now: float) -> None:
+        cooldown = Cooldown(standing.account.id, rest.family, rest.until, now, fault, reason)
+        if standing.rest(cooldown, now):
+            self._tell(CooldownSet(cooldown))
+            # Whoever waits for a place on this account may have to look elsewhere.
+            self._line.serve()
+
+    def set_condition(self, account_id: str, condition: Condition, reason: str, *, secret_version: int) -> None:
+        """Take note of a condition that was found with a version of an account's credential.
+
+        Nothing happens where the account has a newer one by now.
+        """
+        standing = self._standings.get(account_id)
+        if standing is None or not standing.has_state:
+            return
+        now = self._clock()
+        if standing.find(condition, reason, secret_version, now):
+            self._tell(ConditionSet(account_id, condition, reason, now, secret_version))
+            self._changed()
 
     def note_usage(self, need: Need, account_id: str, cached_tokens: int) -> None:
-        """Take note of how much of a session's prompt an account has cached now."""
+        """Take note of how much of a session's prompt an account has cached after an answer.
 
-    def retry_after(self, need: Need) -> int | None:  # noqa: ARG002 - the interface
-        """Return whole seconds until an account is expected back, never more than it takes; None for unknown."""
-        return None
+        Args:
+            need: of the request.
+            account_id: who answered.
+            cached_tokens: tokens read from the cache and written to it.
+        """
+        if need.session is None:
+            return
+        pin = self._affinity.find(need.session, need.family, self._clock())
+        if pin is not None and pin.account_id == account_id:
+            pin.cached_tokens = cached_tokens
+
+
+def _release(lease: Lease | None) -> None:
+    if lease is not None:
+        lease.release()

@@ -1,0 +1,150 @@
+"""How much of its limits an account has used, and how long it rests when it is refused for them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import attrs
+from attrs import define, field
+
+from gateway.accounts.account import ACCOUNT_WIDE
+from gateway.providers.limits import LimitWindow, RateLimits
+
+__all__ = [
+    "LONGEST_REST",
+    "Quota",
+    "Rest",
+    "Usage",
+    "is_billed_beyond",
+    "rest_after_overage",
+    "rest_after_refusal",
+]
+
+LONGEST_REST: Final = 3600.0
+"""Seconds after which it is tried again, by one request, whatever the refusal said."""
+_DEFAULT_REST: Final = 30.0  # seconds, where the refusal does not say how long
+_SHORTEST_REST: Final = 1.0
+_LONGEST_WINDOW: Final = 8 * 86_400.0  # seconds; the longest known limit is a week's
+_PLAUSIBLE: Final = 366 * 86_400.0  # seconds; who says more is not believed
+_STALE: Final = 3600.0  # seconds after which a share without a reset is forgotten
+_MOST_WINDOWS: Final = 64
+_REJECTED: Final = "rejected"
+
+
+@define(frozen=True)
+class Rest:
+    """Which family of an account rests, and until when."""
+
+    family: str
+    until: float
+    """Unix seconds."""
+
+
+@define(frozen=True)
+class Usage:
+    """The limit of a family that is nearest to its end."""
+
+    utilization: float = 0.0
+    """0 for untouched or unknown, 1 for used up."""
+    resets_at: float | None = None
+    """Unix seconds."""
+
+
+@define(frozen=True)
+class _Seen:
+    window: LimitWindow
+    at: float
+
+
+@define
+class Quota:
+    """What answers have said about the limits of one account; bounded."""
+
+    _seen: dict[tuple[str, str], _Seen] = field(factory=dict)
+
+    def observe(self, limits: RateLimits, family: str, now: float) -> None:
+        """Take note of an answer to a request of this family."""
+        for window in limits.windows:
+            of = window.family or family
+            key = (window.name, of)
+            self._seen.pop(key, None)
+            if len(self._seen) >= _MOST_WINDOWS:
+                del self._seen[next(iter(self._seen))]
+            self._seen[key] = _Seen(attrs.evolve(window, family=of), now)
+
+    def usage(self, family: str, now: float) -> Usage:
+        """Return the limit that a request of this family would meet first."""
+        usage = Usage()
+        for seen in self._seen.values():
+            window = seen.window
+            if window.family not in {ACCOUNT_WIDE, family} or not _holds(seen, now):
+                continue
+            used = _used(window)
+            if used > usage.utilization:
+                usage = Usage(used, window.resets_at)
+        return usage
+
+    def windows(self, now: float) -> Sequence[LimitWindow]:
+        """Return what still holds, for people."""
+        return tuple(seen.window for seen in self._seen.values() if _holds(seen, now))
+
+
+def _holds(seen: _Seen, now: float) -> bool:
+    resets_at = seen.window.resets_at
+    return now < (seen.at + _STALE if resets_at is None else resets_at)
+
+
+def _used(window: LimitWindow) -> float:
+    if window.status == _REJECTED:
+        return max(1.0, window.utilization or 0.0)
+    used = window.utilization
+    return used if used is not None and math.isfinite(used) and used > 0 else 0.0
+
+
+def rest_after_refusal(limits: RateLimits, family: str, now: float) -> Rest:
+    """Say which family rests after a 429, and until when: what it was told, within reason.
+
+    Args:
+        limits: of the refusal.
+        family: the request's own, where the refusal does not name one.
+        now: Unix seconds.
+    """
+    rests = limits.family or family
+    told = limits.retry_after
+    if told is not None and math.isfinite(told) and 0 < told <= _PLAUSIBLE:
+        until = now + max(told, _SHORTEST_REST)
+    else:
+        until = max(_ends(limits.windows, {"", ACCOUNT_WIDE, rests}, now), default=now + _DEFAULT_REST)
+    return Rest(rests, min(until, now + LONGEST_REST))
+
+
+def is_billed_beyond(limits: RateLimits, family: str) -> bool:
+    """Whether an answer that came all the same was billed beyond the plan, as its headers have it."""
+    return limits.overage or any(
+        window.status == _REJECTED and window.family in {"", ACCOUNT_WIDE, family} for window in limits.windows
+    )
+
+
+def rest_after_overage(limits: RateLimits, family: str, now: float) -> Rest:
+    """Say which family rests because it is served at extra cost, and until when.
+
+    Until the plan's own limit starts anew, however long that takes: to find out earlier would cost.
+
+    Args:
+        limits: of the answer.
+        family: the request's own.
+        now: Unix seconds.
+    """
+    rests = limits.family or ACCOUNT_WIDE
+    ends = list(_ends(limits.windows, {"", ACCOUNT_WIDE, rests, family}, now))
+    return Rest(rests, min(max(ends, default=now + LONGEST_REST), now + _LONGEST_WINDOW))
+
+
+def _ends(windows: Iterable[LimitWindow], families: set[str], now: float) -> Iterable[float]:
+    """Return when the windows that are used up start anew."""
+    for window in windows:
+        end = window.resets_at
+        if end is not None and window.family in families and _used(window) >= 1 and now < end <= now + _PLAUSIBLE:
+            yield end
