@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from attrs import asdict, define, field
@@ -44,6 +45,12 @@ class RequestRecord:
     id: str
     route: str
     actor: str
+    """Name of the actor; `actor_id` is what does not change."""
+    actor_id: str | None = None
+    provider: str | None = None
+    """Whose API was asked."""
+    at: float = field(factory=lambda: datetime.now(UTC).timestamp())
+    """When the request began, in Unix seconds."""
     model: str | None = None
     stream: bool = False
     outcome: str | None = None

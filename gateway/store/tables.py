@@ -7,7 +7,18 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, Double, Integer, LargeBinary, MetaData, Table, Text, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
 
 __all__ = [
     "account_cooldowns",
@@ -17,6 +28,7 @@ __all__ = [
     "meta",
     "metadata",
     "refresh_leases",
+    "requests",
     "revisions",
     "session_pins",
 ]
@@ -131,3 +143,36 @@ meta: Final = Table(
     Column("value", Text, nullable=False),
 )
 """Facts about the database itself."""
+
+requests: Final = Table(
+    "requests",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("at", Double, nullable=False, index=True),  # of the gateway's own clock
+    Column("route", Text, nullable=False),
+    Column("provider", Text),
+    Column("account", Text),
+    Column("actor_id", Text),
+    Column("actor", Text),
+    Column("model", Text),
+    Column("stream", Boolean, nullable=False),
+    Column("outcome", Text),
+    Column("status", Integer),
+    Column("upstream_request_id", Text),
+    Column("code", Text),
+    Column("reason", Text),
+    Column("stop_reason", Text),
+    Column("input_tokens", BigInteger),
+    Column("output_tokens", BigInteger),
+    Column("cache_read_tokens", BigInteger),
+    Column("cache_write_tokens", BigInteger),
+    Column("attempts", Text, nullable=False),  # JSON
+    Column("switch", Text),  # JSON
+    Column("events", BigInteger, nullable=False),
+    Column("bytes_in", BigInteger, nullable=False),
+    Column("bytes_out", BigInteger, nullable=False),
+    Column("ms_to_content", BigInteger),
+    Column("ms", BigInteger),
+    Column("notes", Text),  # JSON
+)
+"""What became of each request; gateway/ledger/row.py says what the columns mean."""
