@@ -9,102 +9,23 @@ way. Messages are followed only to know where they end.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import socket
 import struct
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from attrs import define, field
-
+from gateway.dataplane.forwarder import End, Forwarder, GiveBack, end_of
 from gateway.dataplane.upstream import UpstreamFault
 from gateway.wire.errors import ApiError
-from gateway.wire.http1 import (
-    Body,
-    FramingError,
-    RequestHead,
-    ResponseHead,
-    UntilClose,
-    request_head_end,
-    response_head_end,
-)
+from gateway.wire.http1 import FramingError, RequestHead, request_head_end
+from gateway.wire.http1_exchange import Exchange
 
-__all__ = ["End", "ForwardedConnection", "Forwarder", "GiveBack", "Waits", "end_of"]
+__all__ = ["ForwardedConnection"]
 
 _HELD: Final = 64 * 1024
 """Bytes of a client that are kept while they cannot go on; more are not read."""
 _LINGER_SECONDS: Final = 2.0
 _RESET: Final = struct.pack("ii", 1, 0)
-
-End = tuple[str, int]
-"""Host and port of one end of a connection."""
-GiveBack = Callable[[asyncio.Transport, bytes], None]
-"""Takes a connection, and the bytes that were read from it, at the beginning of a request that is not ours."""
-
-
-@define(frozen=True)
-class Waits:
-    """How long a connection may stay as it is, in seconds."""
-
-    head: float
-    """For a request head to become complete."""
-    idle: float
-    """Without a byte in either direction while a request or a WebSocket is under way."""
-    between: float
-    """Between two requests."""
-
-
-class Forwarder(Protocol):
-    """Decides what is forwarded and where to."""
-
-    waits: Waits
-    longest_head: int
-    draining: bool
-    own_ends: set[End]
-    """The gateway's ends of its connections to the upstream: what comes from there came through here before."""
-
-    def claims(self, start: bytes | bytearray) -> bool | None:
-        """Whether a request that begins with these bytes is to be forwarded; None if they are too few to say."""
-        ...
-
-    def head_for_upstream(self, head: RequestHead, client: asyncio.Transport) -> bytes:
-        """Return the head that the upstream gets.
-
-        Raises:
-            ApiError: the request is not forwarded.
-        """
-        ...
-
-    async def connect(self, factory: Callable[[], asyncio.Protocol]) -> None:
-        """Open a connection to the upstream.
-
-        Raises:
-            UpstreamFault: there is none.
-        """
-        ...
-
-    def start(self, connection: ForwardedConnection) -> asyncio.Task[None]:
-        """Run `connection.connect()` in a task of its own."""
-        ...
-
-    def forget(self, connection: ForwardedConnection) -> None:
-        """Be told that a connection is over."""
-        ...
-
-    def answer(self, error: ApiError, *, with_body: bool) -> bytes:
-        """Return an answer in the gateway's own name, after which the connection closes."""
-        ...
-
-
-@define(eq=False)
-class _Exchange:
-    """A request and what has come of its answer."""
-
-    method: bytes
-    request: Body
-    upgrade: bool
-    response: Body | None = field(default=None, init=False)
-    """None until the head of the final answer has been passed on."""
 
 
 class _UpstreamSide(asyncio.Protocol):
@@ -159,9 +80,7 @@ class ForwardedConnection(asyncio.Protocol):
         """From the client, still to be dealt with."""
         self._for_upstream = b""
         """A head that waits for the connection."""
-        self._answer_head = bytearray()
-        """From the upstream, of a head that is not complete."""
-        self._exchange: _Exchange | None = None
+        self._exchange: Exchange | None = None
         self._tunnel = False
         self._closing = False
         """Nothing more is to be done but to let the client have its last bytes."""
@@ -203,11 +122,11 @@ class ForwardedConnection(asyncio.Protocol):
         if self._connecting is not None:
             self._connecting.cancel()
         upstream, self._upstream = self._upstream, None
-        if upstream is not None:
-            if exc is not None or self._exchange is not None:
-                upstream.abort()
-            else:
-                upstream.close()
+        if upstream is not None and (exc is not None or (self._exchange is not None and not self._tunnel)):
+            upstream.abort()
+        elif upstream is not None:
+            upstream.close()
+            self._loop.call_later(_LINGER_SECONDS, upstream.abort)
         self._forwarder.forget(self)
 
     def pause_writing(self) -> None:
@@ -274,7 +193,7 @@ class ForwardedConnection(asyncio.Protocol):
             return False
         try:
             head = RequestHead.parse(bytes(arrived[:end]))
-            self._exchange = _Exchange(head.method, head.body(), head.asks_for_websocket)
+            self._exchange = Exchange.begin(head, self._forwarder.longest_head)
             rewritten = self._forwarder.head_for_upstream(head, client)
         except FramingError as error:
             self.refuse(ApiError(400, f"The request is not valid HTTP: {error}."))
@@ -292,7 +211,7 @@ class ForwardedConnection(asyncio.Protocol):
             self._connecting = self._forwarder.start(self)
         return True
 
-    def _send_on(self, exchange: _Exchange, data: bytes) -> None:
+    def _send_on(self, exchange: Exchange, data: bytes) -> None:
         """Send on what of these bytes belongs to the body of the request."""
         try:
             end = exchange.request.take(data)
@@ -355,74 +274,26 @@ class ForwardedConnection(asyncio.Protocol):
         elif exchange is None:
             # Nobody has asked for anything; the client would take it for the answer to its next request.
             self._close_client()
-        elif exchange.response is None:
-            self._read_answer(client, exchange, data)
         else:
-            self._pass_on(client, exchange, exchange.response, data, 0)
+            self._pass_on(client, exchange, data)
 
-    def _read_answer(self, client: asyncio.Transport, exchange: _Exchange, data: bytes) -> None:
-        """Pass on whole heads, and with the last of them the beginning of the body."""
-        looked = len(self._answer_head)
-        if looked:
-            self._answer_head += data
-            data = bytes(self._answer_head)
-            self._answer_head.clear()
-        at = self._read_heads(exchange, data, looked - 3)
-        if self._closing or self._tunnel:
-            return
-        if exchange.response is not None:
-            self._pass_on(client, exchange, exchange.response, data, at)
-            return
-        client.write(data[:at])
-        self._answer_head += data[at:]
-        if len(self._answer_head) > self._forwarder.longest_head:
-            self._break_off(ApiError(502, "The upstream's response head is too long."))
-
-    def _pass_on(
-        self, client: asyncio.Transport, exchange: _Exchange, body: Body, data: bytes, start: int
-    ) -> None:
-        """Pass on what belongs to the answer, whose body begins or goes on at `start`."""
+    def _pass_on(self, client: asyncio.Transport, exchange: Exchange, data: bytes) -> None:
         try:
-            end = body.take(data, start)
-        except FramingError:
-            # Its receiver may judge it: from here on everything is part of it.
-            exchange.response = UntilClose()
-            end = len(data)
-        client.write(data if end == len(data) else data[:end])
-        if end < len(data):
+            client.write(exchange.take_answer(data))
+        except FramingError as error:
+            self._break_off(ApiError(502, f"The upstream's answer is not valid HTTP: {error}."))
+            return
+        if exchange.switched:
+            self._open_tunnel()
+        elif exchange.excess:
             self._close_client()
         else:
             self._finish(exchange)
 
-    def _read_heads(self, exchange: _Exchange, data: bytes, start: int) -> int:
-        """Read heads up to that of the final answer; return where what may be passed on ends."""
-        at = 0
-        while end := response_head_end(data[at:] if at else data, start):
-            try:
-                head = ResponseHead.parse(data[at : at + end])
-            except FramingError:
-                break
-            at += end
-            start = 0
-            if head.is_interim:
-                continue
-            if head.status == 101:  # noqa: PLR2004 - Switching Protocols
-                self._open_tunnel(exchange, data)
-            else:
-                exchange.response = head.body(exchange.method)
-            return at
-        else:
-            return at
-        self._break_off(ApiError(502, "The upstream's answer is not valid HTTP."))
-        return at
-
-    def _open_tunnel(self, exchange: _Exchange, data: bytes) -> None:
-        if not exchange.upgrade or self._client is None or self._upstream is None:
-            self._break_off(ApiError(502, "The upstream switched to a protocol that nobody asked for."))
-            return
+    def _open_tunnel(self) -> None:
         self._tunnel = True
-        self._client.write(data)
-        self._upstream.write(bytes(self._arrived))
+        if self._upstream is not None:
+            self._upstream.write(bytes(self._arrived))
         self._arrived.clear()
         self.hold_client()
 
@@ -441,8 +312,8 @@ class ForwardedConnection(asyncio.Protocol):
             client.write_eof()
             return True
         self._upstream = None
-        if exchange is not None and self._answer_head:
-            client.write(bytes(self._answer_head))
+        if exchange is not None:
+            client.write(exchange.held)
         self._close_client()
         return False
 
@@ -452,21 +323,21 @@ class ForwardedConnection(asyncio.Protocol):
         client, exchange = self._client, self._exchange
         if lost is None or client is None or self._closing:
             return
-        if exchange is not None and isinstance(exchange.response, UntilClose):
+        if exchange is not None and exchange.ends_with_connection:
             # An ordinary end of the connection would look like the end of such a body.
             self._reset_client()
         elif self._tunnel and exc is not None:
             self._reset_client()
         else:
-            if self._answer_head:
-                client.write(bytes(self._answer_head))
+            if exchange is not None and not self._tunnel:
+                client.write(exchange.held)
             self._close_client()
 
     # Ends
 
-    def _finish(self, exchange: _Exchange) -> None:
+    def _finish(self, exchange: Exchange) -> None:
         """Make room for the next request if this one and its answer are over."""
-        if exchange.response is None or not exchange.response.done or not exchange.request.done:
+        if not exchange.done:
             return
         self._exchange = None
         if self._forwarder.draining or (self._client_ended and not self._arrived):
@@ -538,7 +409,7 @@ class ForwardedConnection(asyncio.Protocol):
             self._connecting.cancel()
         upstream, self._upstream = self._upstream, None
         if upstream is not None:
-            upstream.abort() if self._exchange is not None else upstream.close()
+            upstream.abort()
 
     def _end_upstream(self) -> bool:
         """Pass on the client's end; return whether there may still be an answer to wait for."""
@@ -573,12 +444,3 @@ class ForwardedConnection(asyncio.Protocol):
             self.abort()
         else:
             self._break_off(ApiError(504, "The upstream did not answer in time."))
-
-
-def end_of(name: Any) -> End:
-    """Return one end of a connection from its socket's name; IPv4 is the same through an IPv6 socket."""
-    if not isinstance(name, tuple):
-        return "", 0
-    address = ipaddress.ip_address(name[0].partition("%")[0])
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return str(mapped or address), name[1]

@@ -24,7 +24,8 @@ from multidict import CIMultiDict
 
 from gateway.actors.keys import KEY_PREFIX
 from gateway.config import ClientAuth, OpenAIMode, Settings
-from gateway.dataplane.forwarding import End, ForwardedConnection, GiveBack, Waits, end_of
+from gateway.dataplane.forwarder import End, GiveBack, Joined, Waits, end_of
+from gateway.dataplane.forwarding import ForwardedConnection
 from gateway.dataplane.loopback import check_local
 from gateway.dataplane.upstream import UpstreamFault
 from gateway.telemetry.logs import exception_facts, get_logger
@@ -85,7 +86,7 @@ class OpenAIForward:
     _is_openai: bool = field(init=False)
     _tls: ssl.SSLContext | None = field(default=None, init=False)
     _tasks: asyncio.TaskGroup = field(factory=asyncio.TaskGroup, init=False)
-    _connections: set[ForwardedConnection] = field(factory=set, init=False)
+    _connections: set[Joined] = field(factory=set, init=False)
     _idle: asyncio.Event = field(factory=asyncio.Event, init=False)
     own_ends: set[End] = field(factory=set, init=False)
     """The gateway's ends of its connections to the upstream: what comes from there came through here before."""
@@ -157,11 +158,11 @@ class OpenAIForward:
         transport.set_protocol(connection)
         connection.data_received(data)
 
-    def start(self, connection: ForwardedConnection) -> asyncio.Task[None]:
+    def start(self, connection: Joined) -> asyncio.Task[None]:
         """Run the connecting of a connection in a task."""
         return self._tasks.create_task(self._run(connection), name="forward-connect")
 
-    def forget(self, connection: ForwardedConnection) -> None:
+    def forget(self, connection: Joined) -> None:
         """Let a connection go that is over."""
         self._connections.discard(connection)
         if not self._connections:
@@ -239,7 +240,7 @@ class OpenAIForward:
             connection.abort()
         return len(self._connections)
 
-    async def _run(self, connection: ForwardedConnection) -> None:
+    async def _run(self, connection: Joined) -> None:
         try:
             await connection.connect()
         except Exception as error:  # noqa: BLE001 - one connection's trouble is not that of the others
