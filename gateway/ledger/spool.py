@@ -48,6 +48,11 @@ class SpoolFile:
     """Bytes of whole lines, as far as this process knows."""
     _read: int = 0
 
+    @property
+    def is_there(self) -> bool:
+        """Whether nobody has deleted it."""
+        return os.fstat(self._handle).st_nlink > 0
+
     def append(self, lines: Sequence[bytes]) -> Kept:
         """Append lines and make them durable; on a full disk as many as there is room for, whole.
 
@@ -115,6 +120,8 @@ class Spool:
         fitting, problem = self._fitting(lines)
         if not fitting:
             return Kept(0, problem)
+        if self._current is not None and not self._current.is_there:
+            self._set_down(self._current)
         file = self._current
         try:
             if file is None:
