@@ -28,7 +28,9 @@ __all__ = ["CommandError", "CommandSource", "run_command"]
 _log = get_logger(__name__)
 
 _LONGEST_OUTPUT: Final = 64 * 1024
-_SLICE: Final = 16 * 1024
+_STDOUT: Final = 1
+_STDERR: Final = 2
+_REAP_SECONDS: Final = 5.0
 _KEPT_ENVIRONMENT: Final = ("PATH", "HOME")
 _TOKEN_PREFIX: Final = "sk-ant-oat"  # noqa: S105 - how Anthropic's access tokens begin; protocol facts, no secret
 _LATEST: Final = 366 * 86_400
@@ -54,49 +56,63 @@ async def run_command(argv: Sequence[str], *, seconds: float) -> bytes:
     Raises:
         CommandError: it cannot be started, failed, printed too much, or took too long.
     """
-    environment = {name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ}
+    loop = asyncio.get_running_loop()
     try:
-        process = await asyncio.create_subprocess_exec(
+        transport, output = await loop.subprocess_exec(
+            _Output,
             *argv,
             stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=environment,
+            env={name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ},
             start_new_session=True,
         )
     except (OSError, ValueError) as error:
         raise CommandError(f"the command cannot be started ({type(error).__name__})") from None
     try:
-        async with asyncio.timeout(seconds), asyncio.TaskGroup() as tasks:
-            output = tasks.create_task(_read(process.stdout, keep=True))
-            noise = tasks.create_task(_read(process.stderr, keep=False))
-            await process.wait()
+        async with asyncio.timeout(seconds):
+            await output.ended.wait()
     except TimeoutError:
         raise CommandError(f"the command did not end within {seconds:g} seconds") from None
     finally:
         # Also what it may have left running in the background.
         with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
-    printed, size = output.result()
-    _, complaints = noise.result()
-    if process.returncode != 0:
-        _log.warning("a credential command failed", exit_code=process.returncode, stderr_bytes=complaints)
-        raise CommandError(f"the command ended with exit code {process.returncode}")
-    if size > _LONGEST_OUTPUT:
+            os.killpg(transport.get_pid(), signal.SIGKILL)
+        transport.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_REAP_SECONDS):
+                await output.exited.wait()
+    code = transport.get_returncode()
+    if code != 0:
+        _log.warning("a credential command failed", exit_code=code, stderr_bytes=output.sizes[_STDERR])
+        raise CommandError(f"the command ended with exit code {code}")
+    if output.sizes[_STDOUT] > _LONGEST_OUTPUT:
         raise CommandError(f"the command printed more than {_LONGEST_OUTPUT} bytes")
-    return printed
+    return bytes(output.kept)
 
 
-async def _read(stream: asyncio.StreamReader | None, *, keep: bool) -> tuple[bytes, int]:
-    """Return the beginning of what comes, and the size of all of it."""
-    kept = bytearray()
-    size = 0
-    while stream is not None and (part := await stream.read(_SLICE)):
-        size += len(part)
-        if keep and size <= _LONGEST_OUTPUT:
-            kept += part
-    return bytes(kept), size
+class _Output(asyncio.SubprocessProtocol):
+    """Keeps the beginning of what a command prints, and counts all of it.
+
+    asyncio's own streams would stop reading when nobody takes what they hold, and then never notice the end.
+    """
+
+    def __init__(self) -> None:
+        self.kept = bytearray()
+        self.sizes = {_STDOUT: 0, _STDERR: 0}
+        self.exited = asyncio.Event()
+        self.ended = asyncio.Event()
+        """It has exited, and all it started has closed what it prints to."""
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        self.sizes[fd] += len(data)
+        if fd == _STDOUT and self.sizes[fd] <= _LONGEST_OUTPUT:
+            self.kept += data
+
+    def process_exited(self) -> None:
+        self.exited.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        self.exited.set()
+        self.ended.set()
 
 
 def read_output(output: bytes, now: float) -> tuple[str, bool, float | None]:

@@ -123,6 +123,7 @@ class Entry:
     """Why it cannot be renewed any more, though it is still good."""
     dead: str = ""
     """Why there is nothing to send until a person does something."""
+    dead_since: float = NEVER
     untold: bool = False
     """The store does not know yet that it is dead."""
     haste: float = field(factory=random.random)

@@ -31,7 +31,7 @@ class SecretStore(Protocol):
         ...
 
     async def set_condition(
-        self, account_id: str, condition: Condition, reason: str, /, *, secret_version: int
+        self, account_id: str, condition: Condition, reason: str, /, *, secret_version: int, since: float | None
     ) -> bool:
         """Note what traffic found out about a version of the secret; return whether that is the present one."""
         ...

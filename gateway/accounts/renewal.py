@@ -284,7 +284,7 @@ class Renewer:
         """Take an account out of use until a person does something."""
         if entry.dead:
             return
-        entry.dead, entry.untold = reason, True
+        entry.dead, entry.dead_since, entry.untold = reason, self.clock(), True
         account = entry.account
         _log.error("account needs a person", account=account.name, version=account.secret_version, reason=reason)
         self.on_condition(account.id, Condition.NEEDS_REAUTH, reason, secret_version=account.secret_version)
@@ -345,7 +345,11 @@ class Renewer:
             try:
                 async with asyncio.timeout(self.times.store):
                     await self.store.set_condition(
-                        account.id, Condition.NEEDS_REAUTH, entry.dead, secret_version=account.secret_version
+                        account.id,
+                        Condition.NEEDS_REAUTH,
+                        entry.dead,
+                        secret_version=account.secret_version,
+                        since=entry.dead_since,
                     )
             except Exception as error:  # noqa: BLE001 - told again at the next sweep
                 _log.warning("cannot store an account's condition", account=account.name, **exception_facts(error))

@@ -71,6 +71,8 @@ def apply(faults: Sequence[Fault], answer: Answer, delivery: Delivery) -> None:
     else:
         faults = [fault for fault in faults if not fault.streams_only]
     for fault in faults:
+        if fault.kind == "body":
+            answer.pieces = [(fault.value or "").encode()]
         _change_headers(fault, answer)
     if any(fault.kind == "gzip" for fault in faults):
         answer.headers = [*answer.headers, ("Content-Encoding", "gzip")]

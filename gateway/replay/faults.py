@@ -108,6 +108,7 @@ KINDS: dict[str, Kind] = {
         "byte",
     ),
     "header": Kind("adds or replaces one header: header:NAME=VALUE", ("name", "value"), None, ("name",)),
+    "body": Kind("sends another body, after the request took effect: body:TEXT", ("value",), None, ("value",)),
     "cookies": Kind("adds two Set-Cookie headers"),
     "big-header": Kind("adds a header value of so many bytes (default 9000)", ("size",), "size"),
     "unified": Kind("adds the rate-limit headers of subscription tokens"),
@@ -314,6 +315,8 @@ def _split(text: str) -> tuple[str, dict[str, Any]]:
         # A header's value may hold any of the signs that separate options elsewhere.
         header, _, value = text.strip().partition(":")[2].partition("=")
         return name, {"name": header.strip(), "value": value.strip()}
+    if name == "body":
+        return name, {"value": text.strip().partition(":")[2]}
     kind = KINDS.get(name)
     words = [word.strip() for word in (argument, *tail) if word.strip()]
     options: dict[str, Any] = {}

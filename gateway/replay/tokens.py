@@ -75,9 +75,13 @@ class _Refresh:
 
 @attrs.define(eq=False)
 class TokenAuthority:
-    """Issues, rotates, expires and revokes tokens; ``expires_in`` (seconds) may be changed at any time."""
+    """Issues, rotates, expires and revokes tokens; ``expires_in`` (seconds) may be changed at any time.
+
+    With ``rotates`` off a refresh token stays valid, and answers bring no new one.
+    """
 
     expires_in: int = 3600
+    rotates: bool = True
     clock: Callable[[], float] = monotonic
     records: deque[TokenRecord] = attrs.field(factory=lambda: deque(maxlen=_RECORDS_KEPT), init=False)
     _access: dict[str, _Access] = attrs.field(factory=dict, init=False)
@@ -133,8 +137,8 @@ class TokenAuthority:
         if refresh.used:
             self.revoke_family(refresh.family)
             raise GrantError("invalid_grant", "Refresh token was used before; its family is revoked")
-        refresh.used = True
-        return self.issue(family=refresh.family)
+        refresh.used = self.rotates
+        return self.issue(family=refresh.family, refreshable=self.rotates)
 
     def standing(self, access_token: str) -> Standing:
         """Say whether an access token may be used now; ``unknown`` for one not issued here."""

@@ -161,3 +161,8 @@ async def test_the_request_header_wins_over_the_script_and_leaves_it_alone(upstr
     upstream.faults.push("status:500")
     assert (await ask(upstream, message(), fault="status:529")).status == 529
     assert (await ask(upstream, message())).status == 500
+
+
+def test_a_body_may_hold_any_of_the_signs_that_separate_options() -> None:
+    assert Fault.parse('body:{"a": "b=c;d:e"}') == Fault("body", value='{"a": "b=c;d:e"}')
+    assert Fault.parse("body:") == Fault("body", value="")

@@ -150,3 +150,20 @@ async def test_the_token_endpoint_can_be_made_to_fail(upstream: ReplayUpstream, 
     upstream.faults.push("status:503", path="/v1/oauth/token")
     assert (await refresh(upstream, pair.refresh_token)).status == 503
     assert (await refresh(upstream, pair.refresh_token)).status == 200
+
+
+async def test_a_refresh_token_that_does_not_rotate_stays_valid(upstream: ReplayUpstream, pair: TokenPair) -> None:
+    upstream.tokens.rotates = False
+    for _ in range(2):
+        answer = (await refresh(upstream, pair.refresh_token)).json()
+        assert "refresh_token" not in answer
+        assert (await use(upstream, answer["access_token"])).status == 200
+
+
+async def test_a_grant_may_take_effect_though_its_answer_says_nothing_of_it(
+    upstream: ReplayUpstream, pair: TokenPair
+) -> None:
+    upstream.faults.push("body:{", path="/v1/oauth/token")
+    answer = await refresh(upstream, pair.refresh_token)
+    assert (answer.status, answer.body) == (200, b"{")
+    assert [record.outcome for record in upstream.tokens.records] == ["granted"]
