@@ -233,6 +233,9 @@ class AccountPool:
         untried += [option for option in probes if option.standing.account.id not in tried]
         if untried or ready:
             return untried
+        if len(options) == 1 and options[0].standing.account.paused_at is None:
+            # Without a choice there is nothing to hold back: the upstream says best what it thinks of the account.
+            return [option for option in options if option.standing.account.id not in tried]
         return [
             option
             for option in options

@@ -18,7 +18,7 @@ from multidict import CIMultiDict
 from gateway.accounts.account import Account, AccountState
 from gateway.accounts.backend import Backend
 from gateway.accounts.credentials import CredentialUnavailableError
-from gateway.accounts.health import CONSEQUENCES
+from gateway.accounts.health import CONSEQUENCES, backoff
 from gateway.accounts.pool import Lack, Lease, Need, Observation, PoolBusyError, Switch
 from gateway.config import Limits, Routing, StreamMode, Timeouts
 from gateway.dataplane.answers import OpenBody, OpenStream, Refusal, UpstreamAnswer
@@ -136,7 +136,7 @@ class Attempts:
     async def _back_off(self, lease: Lease, overloads: int) -> None:
         """Give an overloaded provider a moment before it is asked again, through whichever account."""
         try:
-            await asyncio.sleep(_JITTER.uniform(0, min(2.0, 0.25 * 2 ** (overloads - 1))))
+            await asyncio.sleep(backoff(overloads, _JITTER))
         except BaseException:
             lease.release()
             raise
@@ -334,7 +334,9 @@ class Attempts:
         response.release()
         fault = self.backend.provider.classify(response.status, response.headers, body)
         words = error_message(body)
-        if CONSEQUENCES[fault].hide_from_client and not self.backend.passes_through:
+        # A 401 never speaks of the client's key, not even where the account is not to blame.
+        hidden = CONSEQUENCES[fault].hide_from_client or response.status == 401  # noqa: PLR2004 - an HTTP status
+        if hidden and not self.backend.passes_through:
             what = "The upstream does not accept the gateway's credential."
             return Refusal(fault, _no_credential(account, what), words=words)
         return Refusal(fault, UpstreamAnswer(response.status, self._client_headers(response), body), words=words)

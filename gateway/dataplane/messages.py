@@ -13,6 +13,7 @@ from typing import Final
 from aiohttp import web
 from attrs import define, field
 
+from gateway.accounts.affinity import session_key
 from gateway.accounts.backend import Backend
 from gateway.accounts.pool import Need, Observation, Switch
 from gateway.config import ClientAuth, Settings
@@ -54,6 +55,7 @@ _KNOWN_PATHS: Final = frozenset(
     for path in ("/", "/v1", "/v1/messages", "/v1/messages/count_tokens", "/v1/models", "/v1/chat/completions")
 ) | {"/claude-sdk/v1/messages"}
 """Paths that are worth naming in a log: ours, and those of clients with the wrong base URL."""
+_SESSION_HEADER: Final = "x-claude-code-session-id"
 _CLIENT_CLOSED: Final = 499  # nginx's status for it; never sent, only recorded
 
 
@@ -190,7 +192,13 @@ class _Life:
             facts = api.contract.read_facts(plain)
             self._record.model, self._record.stream = facts.model, facts.stream
             stream = facts.stream
-            self._need = Need(api.backend.provider.quota_family(facts.model), None, facts.model)
+            session = session_key(
+                actor.id,
+                header=request.headers.get(_SESSION_HEADER),
+                user_id=facts.user_id,
+                opening=facts.opening() if len(api.backend.pool.accounts) > 1 else None,
+            )
+            self._need = Need(api.backend.provider.quota_family(facts.model), session, facts.model)
         if api.diagnostics.wants("requests"):
             api.diagnostics.write(
                 "requests",
@@ -314,8 +322,10 @@ class _Life:
 
     def _note_switch(self, switch: Switch | None) -> None:
         if switch is not None:
+            names = {account.id: account.name for account in self._api.backend.pool.accounts}
+            left = names.get(switch.from_account, switch.from_account)
             cost = price_of_cache_lost(self._need.model, switch.cached_tokens)
-            self._record.switch = SwitchRecord(switch.from_account, switch.reason, switch.cached_tokens, cost)
+            self._record.switch = SwitchRecord(left, switch.reason, switch.cached_tokens, cost)
 
     async def _pass_body(self, opened: OpenBody) -> web.StreamResponse:
         self._record.status = opened.response.status
