@@ -50,6 +50,8 @@ def _no_blocking_calls(request: pytest.FixtureRequest) -> Iterator[None]:
         for function in blocking.functions.values():
             # Tests look things up in the corpus by themselves; the replay upstream does it in a thread.
             function.can_block_in("gateway/replay/fixtures.py", {"default_corpus", "read"})
+            # asyncpg looks for certificates in the home directory when it connects: a few look-ups, rarely.
+            function.can_block_in("asyncpg/connect_utils.py", {"_parse_connect_dsn_and_args"})
         yield
 
 

@@ -111,10 +111,10 @@ class Postgres:
         return f"postgresql://{USER}:unused@127.0.0.1:{self.port}/{database}"
 
     def create_database(self) -> str:
-        """Make an empty database and return its URL."""
+        """Return the URL of what is an empty database to its users: a schema, which takes a tenth of the time."""
         name = f"test_{next(self._names)}"
-        self.execute(f"CREATE DATABASE {name}")
-        return self.url(name)
+        self.execute(f"CREATE SCHEMA {name}")
+        return f"{self.url()}?search_path={name}"
 
     def execute(self, statement: str, url: str | None = None) -> str:
         """Run SQL and return what it says."""

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import asyncpg
 from attrs import define, field
@@ -27,7 +27,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
 from gateway.config import Settings
-from gateway.store.errors import StoreError, StoreUnavailableError, as_store_error
+from gateway.store.errors import StoreBusyError, StoreError, StoreUnavailableError, as_store_error
 from gateway.store.schema import Schema
 
 __all__ = ["Database", "StoreError", "StoreUnavailableError", "database_path", "database_time"]
@@ -45,8 +45,8 @@ _WRITES: Final = "gateway_writes"
 _POSTGRES_SCHEMES: Final = frozenset({"postgres", "postgresql", "postgres+asyncpg", "postgresql+asyncpg"})
 _SQLITE_SCHEMES: Final = frozenset({"sqlite", "sqlite+aiosqlite"})
 _TROUBLE: Final = (exc.SQLAlchemyError, sqlite3.Error, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+_APPLICATION: Final = "application_name"
 _SETTINGS_OF_SESSION: Final = {
-    "application_name": "claude-stream-gateway",
     # A host that vanishes in the middle of a write must not keep its locks.
     "idle_in_transaction_session_timeout": str(int(_COMMAND_SECONDS * 1000)),
     "lock_timeout": str(int(_BUSY_SECONDS * 1000)),
@@ -223,7 +223,7 @@ class Database:
             self._offset = told - (asked_at + answered_at) / 2
 
     async def migrate(self, revision: str) -> None:
-        """Bring the tables to a revision of the schema, be it older or newer; `base` for no tables at all.
+        """Bring the tables to a revision of the schema, be it older or newer; `base` for what 0.1.0 had.
 
         Raises:
             StoreError: the database cannot be used.
@@ -243,10 +243,10 @@ class Database:
                 async with self.write() as connection:
                     if await connection.run_sync(schema.upgrade):
                         return
-            except StoreUnavailableError:
+            except StoreBusyError:
                 # The first processes of a new SQLite file are in each other's way for a moment, with no waiting
                 # in SQLite itself.
-                if self.is_postgres or time.monotonic() >= deadline:
+                if time.monotonic() >= deadline:
                     raise
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)
 
@@ -311,7 +311,7 @@ def _sqlite_engine(path: Path) -> AsyncEngine:
 
 def _set_up_sqlite(connection: Any, _: Any) -> None:
     cursor = connection.cursor()
-    for setting in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON"):
+    for setting in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
         cursor.execute(f"PRAGMA {setting}")
     cursor.close()
 
@@ -334,6 +334,7 @@ def _postgres_engine(url: str) -> AsyncEngine:
             "GATEWAY_DATABASE_URL cannot be read; it must be postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with "
             "special characters in the user and the password written as %40 and the like"
         )
+    own_name = {} if _APPLICATION in parse_qs(parts.query) else {_APPLICATION: "claude-stream-gateway"}
     return create_async_engine(
         "postgresql+asyncpg://",
         async_creator=partial(
@@ -341,7 +342,7 @@ def _postgres_engine(url: str) -> AsyncEngine:
             dsn,
             timeout=_CONNECT_SECONDS,
             command_timeout=_COMMAND_SECONDS,
-            server_settings=_SETTINGS_OF_SESSION,
+            server_settings=_SETTINGS_OF_SESSION | own_name,
         ),
         pool_size=_POOL_SIZE,
         pool_timeout=_POOL_SECONDS,

@@ -7,7 +7,7 @@ from typing import Final
 
 from sqlalchemy import exc
 
-__all__ = ["StoreError", "StoreUnavailableError", "as_store_error"]
+__all__ = ["StoreBusyError", "StoreError", "StoreUnavailableError", "as_store_error"]
 
 
 class StoreError(Exception):
@@ -18,15 +18,21 @@ class StoreUnavailableError(StoreError):
     """The database cannot be reached, or is busy; the same may work later."""
 
 
-_OF_SQLITE: Final = {
+class StoreBusyError(StoreUnavailableError):
+    """Others are using the database; the same may work at once."""
+
+
+_BUSY: Final = {
     "SQLITE_BUSY": "another process has been writing to it for too long; see what it is, and try again",
     "SQLITE_LOCKED": "another connection holds it; try again",
+    "SQLITE_PROTOCOL": "too many processes open it at once; try again",
+}
+_OF_SQLITE: Final = {
     "SQLITE_CANTOPEN": "it cannot be opened; see that its directory exists and belongs to this user",
     "SQLITE_READONLY": "it cannot be written to; see that it and its directory belong to this user",
     "SQLITE_PERM": "this user may not use it; see that it belongs to this user",
     "SQLITE_FULL": "the disk is full; make room",
     "SQLITE_IOERR": "the disk does not read or write it; see the system's log",
-    "SQLITE_PROTOCOL": "too many processes open it at once; try again",
 }
 _DAMAGED: Final = {
     "SQLITE_NOTADB": "it is no SQLite database; name another file in GATEWAY_DATABASE_URL, or move this one away",
@@ -60,6 +66,7 @@ def as_store_error(error: BaseException, name: str) -> StoreError:
         name: the database's.
     """
     cause = error.orig if isinstance(error, exc.DBAPIError) and error.orig is not None else error
+    cause = getattr(cause, "driver_exception", None) or cause
     if isinstance(cause, sqlite3.Error):
         return _from_sqlite(cause, name)
     state = getattr(cause, "sqlstate", None)
@@ -78,6 +85,8 @@ def _from_sqlite(error: sqlite3.Error, name: str) -> StoreError:
     code = getattr(error, "sqlite_errorname", None) or ""
     # Extended codes go on behind the code: SQLITE_IOERR_WRITE.
     short = "_".join(code.split("_")[:2])
+    if told := _BUSY.get(short):
+        return StoreBusyError(f"cannot use the database {name}: {told}")
     if told := _OF_SQLITE.get(short):
         return StoreUnavailableError(f"cannot use the database {name}: {told}")
     if told := _DAMAGED.get(short):

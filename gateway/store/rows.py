@@ -1,9 +1,10 @@
-"""Rows become objects, strictly: a database may hold what its tables would not let in today."""
+"""Rows become objects and objects rows, strictly: a database may hold what its tables would not let in today."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from enum import StrEnum
 from typing import Any, Final, TypeVar
 
 from cattrs import Converter
@@ -12,9 +13,11 @@ from sqlalchemy import RowMapping
 
 from gateway.store.errors import StoreError
 
-__all__ = ["structure"]
+__all__ = ["storable", "structure", "unstructure"]
 
 _T = TypeVar("_T")
+
+_LONGEST: Final = 1_000
 
 
 def _only(kind: type) -> Any:
@@ -34,8 +37,9 @@ def _to_float(value: Any, _: Any) -> float:
 
 
 _converter: Final = Converter()
-for _kind in (str, int, bytes):
+for _kind in (str, int, bool, bytes):
     _converter.register_structure_hook(_kind, _only(_kind))
+_converter.register_structure_hook(StrEnum, lambda value, choices: choices(value))
 _converter.register_structure_hook(float, _to_float)
 
 
@@ -57,3 +61,13 @@ def structure(cls: type[_T], rows: Iterable[RowMapping], table: str) -> list[_T]
             f"the table {table} of the database holds a row that the gateway cannot have written; "
             "restore the database from a copy, or delete that row"
         ) from None
+
+
+def unstructure(thing: Any) -> dict[str, Any]:
+    """Return an attrs object as values for columns."""
+    return _converter.unstructure(thing)
+
+
+def storable(text: str) -> str:
+    """Return text from outside as any database takes it: bounded, without NUL and lone surrogates."""
+    return text[:_LONGEST].encode(errors="replace").decode().replace("\0", "?")

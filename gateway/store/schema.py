@@ -66,9 +66,9 @@ class Schema:
         return True
 
     def migrate(self, connection: Connection, revision: str) -> None:
-        """Bring the tables to a revision, within the transaction of `connection`."""
+        """Bring the tables to a revision, `head` or `base`, within the transaction of `connection`."""
         current = MigrationContext.configure(connection).get_current_revision()
-        order = ["base", *reversed([script.revision for script in self._scripts.walk_revisions()])]
+        order = ["base", *reversed([script.revision for script in self._scripts.walk_revisions()]), "head"]
         up = order.index(revision) >= order.index(current or "base")
         steps = self._scripts._upgrade_revs if up else self._scripts._downgrade_revs  # noqa: SLF001 - as Alembic's manual does
         self._run(connection, lambda at: steps(revision, at))

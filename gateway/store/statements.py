@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from sqlalchemy import Select, Table
+from sqlalchemy import GenerativeSelect, Table
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.store.tables import revisions
 
 __all__ = ["ACCOUNTS", "KEYS", "bump", "insert", "locking"]
+
+_Query = TypeVar("_Query", bound=GenerativeSelect)
 
 ACCOUNTS: Final = "accounts"
 """Topic of everything that is said about accounts."""
@@ -23,7 +25,7 @@ def insert(connection: AsyncConnection, table: Table) -> Any:
     return (postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert)(table)
 
 
-def locking(query: Select[Any]) -> Select[Any]:
+def locking(query: _Query) -> _Query:
     """Return the query such that the rows it finds stay as they are until the transaction ends.
 
     To be locked in this order, lest two writers wait for each other: an account, what belongs to it, the revision.

@@ -1,0 +1,298 @@
+"""Accounts in the database.
+
+People and traffic write to the same rows. People win: what traffic saw before somebody resumed an account says
+nothing about it any more, and traffic never touches a pause.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any, Final
+
+from attrs import define, evolve
+from sqlalchemy import and_, delete, exists, func, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.accounts.account import Account, AccountKind, Condition, Cooldown
+from gateway.store import statements
+from gateway.store.engine import Database, database_time
+from gateway.store.errors import StoreError
+from gateway.store.rows import storable, structure, unstructure
+from gateway.store.statements import ACCOUNTS, bump, locking
+from gateway.store.tables import account_cooldowns, account_limits, accounts, refresh_leases, session_pins
+
+__all__ = ["ENVIRONMENT", "AccountStore", "new_account_id"]
+
+ENVIRONMENT: Final = "environment"
+"""Id and name of the account whose key is in the environment."""
+
+_SOUND: Final = {"condition": Condition.OK.value, "condition_reason": "", "condition_since": database_time()}
+
+
+def new_account_id() -> str:
+    """Return an id that no account has."""
+    return f"acc_{secrets.token_hex(8)}"
+
+
+@define
+class AccountStore:
+    """Accounts and their cool-downs. Every method raises `StoreError` if the database cannot be used."""
+
+    database: Database
+
+    async def all(self) -> list[Account]:
+        """Return all accounts, the oldest first."""
+        return await self._accounts()
+
+    async def find(self, id_or_name: str) -> Account | None:
+        """Return the account with this id, or else with this name."""
+        found = await self._accounts(or_(accounts.c.id == id_or_name, accounts.c.name == id_or_name))
+        return min(found, key=lambda account: account.id != id_or_name, default=None)
+
+    async def cooldowns(self) -> list[Cooldown]:
+        """Return the cool-downs that are not over."""
+        query = select(account_cooldowns).where(account_cooldowns.c.until > database_time())
+        async with self.database.read() as connection:
+            rows = (await connection.execute(query)).mappings().all()
+        return structure(Cooldown, rows, account_cooldowns.name)
+
+    async def add(self, account: Account) -> Account:
+        """Store a new account and return it as it is stored, with the time of its creation if it had none.
+
+        Raises:
+            StoreError: its name is taken; or the database cannot be used.
+        """
+        if ENVIRONMENT in (account.id, account.name):
+            raise StoreError(f"{ENVIRONMENT!r} is the account of GATEWAY_ANTHROPIC_API_KEY; choose another name")
+        async with self.database.write() as connection:
+            created_at = account.created_at or (await connection.execute(select(database_time()))).scalar_one()
+            account = evolve(account, created_at=created_at)
+            row = statements.insert(connection, accounts).values(unstructure(account)).on_conflict_do_nothing()
+            if not (await connection.execute(row)).rowcount:
+                raise StoreError(
+                    f"there is an account {account.name!r} already; choose another name, or remove that one with "
+                    f"`gateway accounts remove {account.name}`"
+                )
+            await bump(connection, ACCOUNTS)
+        return account
+
+    async def remove(self, account_id: str) -> bool:
+        """Delete an account and everything about it; return whether there was one."""
+        async with self.database.write() as connection:
+            if not await _lock(connection, account_id):
+                return False
+            await connection.execute(delete(accounts).where(accounts.c.id == account_id))
+            for table in (account_cooldowns, account_limits, refresh_leases, session_pins):
+                await connection.execute(delete(table).where(table.c.account_id == account_id))
+            await bump(connection, ACCOUNTS)
+        return True
+
+    async def pause(self, account_id: str) -> bool:
+        """Keep an account out of use until it is resumed; return whether there is one."""
+        paused = {"paused_at": func.coalesce(accounts.c.paused_at, database_time())}
+        return await self._change(account_id, paused)
+
+    async def resume(self, account_id: str) -> bool:
+        """Put an account into use again, whatever kept it out of use; return whether there is one.
+
+        A refresh token of which nobody knows whether it was used up may be sent once more. One that is on its way
+        at this moment keeps its lease until that expires.
+        """
+        lease = refresh_leases.c
+        async with self.database.write() as connection:
+            if not await _lock(connection, account_id):
+                return False
+            changed = {"paused_at": None, "resumed_at": database_time(), **_SOUND}
+            await connection.execute(update(accounts).where(accounts.c.id == account_id).values(changed))
+            await connection.execute(delete(account_cooldowns).where(account_cooldowns.c.account_id == account_id))
+            await connection.execute(
+                delete(refresh_leases).where(lease.account_id == account_id, lease.expires_at <= database_time())
+            )
+            await bump(connection, ACCOUNTS)
+        return True
+
+    async def set_condition(
+        self,
+        account_id: str,
+        condition: Condition,
+        reason: str,
+        *,
+        secret_version: int,
+        since: float | None = None,
+    ) -> bool:
+        """Note what traffic found out about an account.
+
+        Args:
+            account_id: the account.
+            condition: what it found.
+            reason: for people.
+            secret_version: of the secret that was in use; news of another one says nothing.
+            since: when it was found out, on the database's clock; None for now. Older than when the account was
+                resumed, it says nothing.
+
+        Returns:
+            Whether it is what the store now says.
+        """
+        reason = storable(reason)
+        same = and_(accounts.c.condition == condition.value, accounts.c.condition_reason == reason)
+        meant = and_(
+            accounts.c.id == account_id,
+            accounts.c.secret_version == secret_version,
+            _not_before_resumed(since),
+        )
+        values = {
+            "condition": condition.value,
+            "condition_reason": reason,
+            "condition_since": database_time() if since is None else since,
+        }
+        async with self.database.write() as connection:
+            if (await connection.execute(update(accounts).where(meant, ~same).values(values))).rowcount:
+                await bump(connection, ACCOUNTS)
+                return True
+            return (await connection.execute(select(exists().where(meant, same)))).scalar_one()
+
+    async def set_cooldown(self, cooldown: Cooldown) -> bool:
+        """Note that a quota family of an account has a rest; of two, the one that ends later counts.
+
+        Returns:
+            False if the account is gone or was resumed after the cool-down began.
+        """
+        table = account_cooldowns.c
+        cooldown = evolve(cooldown, family=storable(cooldown.family), reason=storable(cooldown.reason))
+        async with self.database.write() as connection:
+            known = select(accounts.c.id).where(
+                accounts.c.id == cooldown.account_id, _not_before_resumed(cooldown.since)
+            )
+            if (await connection.execute(locking(known))).first() is None:
+                return False
+            over = and_(table.account_id == cooldown.account_id, table.until <= database_time())
+            await connection.execute(delete(account_cooldowns).where(over))
+            row = statements.insert(connection, account_cooldowns).values(unstructure(cooldown))
+            changed = await connection.execute(
+                row.on_conflict_do_update(
+                    index_elements=[table.account_id, table.family],
+                    set_={name: row.excluded[name] for name in ("until", "since", "fault", "reason")},
+                    where=row.excluded.until > table.until,
+                )
+            )
+            if changed.rowcount:
+                await bump(connection, ACCOUNTS)
+        return True
+
+    async def clear_cooldown(self, account_id: str, family: str, *, since: float) -> bool:
+        """End a cool-down, unless one that began after `since` has taken its place; return whether it did."""
+        table = account_cooldowns.c
+        meant = and_(table.account_id == account_id, table.family == storable(family), table.since <= since)
+        async with self.database.write() as connection:
+            cleared = (await connection.execute(delete(account_cooldowns).where(meant))).rowcount
+            if cleared:
+                await bump(connection, ACCOUNTS)
+        return bool(cleared)
+
+    async def replace_secret(
+        self, account_id: str, secret: bytes, expires_at: float | None, *, expected_version: int
+    ) -> int | None:
+        """Store a new secret, and with it a clean slate: the condition is ok, and the lease has served.
+
+        Args:
+            account_id: the account.
+            secret: encrypted.
+            expires_at: when the credential expires, in Unix seconds; None for never or unknown.
+            expected_version: of the secret that it replaces.
+
+        Returns:
+            The new version; None if the present one is another, and nothing was stored.
+        """
+        meant = and_(accounts.c.id == account_id, accounts.c.secret_version == expected_version)
+        values = {
+            "secret": secret,
+            "secret_version": accounts.c.secret_version + 1,
+            "expires_at": expires_at,
+            **_SOUND,
+        }
+        async with self.database.write() as connection:
+            if not (await connection.execute(update(accounts).where(meant).values(values))).rowcount:
+                return None
+            await connection.execute(delete(refresh_leases).where(refresh_leases.c.account_id == account_id))
+            await bump(connection, ACCOUNTS)
+        return expected_version + 1
+
+    async def rewrite_secret(self, account_id: str, old: bytes, new: bytes) -> bool:
+        """Store the same secret encrypted anew, if it is still the one that was read; its version stays.
+
+        Args:
+            account_id: the account.
+            old: the secret as it was read, encrypted.
+            new: the same secret, encrypted with another key.
+        """
+        meant = and_(accounts.c.id == account_id, accounts.c.secret == old)
+        async with self.database.write() as connection:
+            written = (await connection.execute(update(accounts).where(meant).values(secret=new))).rowcount
+            if written:
+                await bump(connection, ACCOUNTS)
+        return bool(written)
+
+    async def ensure_environment_account(self, provider: str, fingerprint: str) -> Account:
+        """Return the row of the account whose key is in the environment; make it if need be.
+
+        Args:
+            provider: whose key it is.
+            fingerprint: tells one key from another and gives none away. When it changes, the version rises and
+                what was found out about the old key is forgotten; a person's pause stays.
+        """
+        async with self.database.write() as connection:
+            row = (
+                await connection.execute(
+                    locking(
+                        select(accounts.c.provider, accounts.c.fingerprint).where(accounts.c.id == ENVIRONMENT)
+                    )
+                )
+            ).first()
+            if row is None:
+                made = Account(ENVIRONMENT, ENVIRONMENT, provider, AccountKind.API_KEY, secret_version=1)
+                values = unstructure(made) | {"created_at": database_time(), "fingerprint": fingerprint}
+                statement = statements.insert(connection, accounts).values(values).on_conflict_do_nothing()
+                await connection.execute(statement)
+                await bump(connection, ACCOUNTS)
+            elif tuple(row) != (provider, fingerprint):
+                await _renew_environment_account(connection, provider, fingerprint)
+        (account,) = await self._accounts(accounts.c.id == ENVIRONMENT)
+        return account
+
+    async def _accounts(self, *conditions: Any) -> list[Account]:
+        query = select(accounts).where(*conditions).order_by(accounts.c.created_at, accounts.c.id)
+        async with self.database.read() as connection:
+            rows = (await connection.execute(query)).mappings().all()
+        return structure(Account, rows, accounts.name)
+
+    async def _change(self, account_id: str, values: dict[str, Any]) -> bool:
+        async with self.database.write() as connection:
+            changed = await connection.execute(update(accounts).where(accounts.c.id == account_id).values(values))
+            if changed.rowcount:
+                await bump(connection, ACCOUNTS)
+        return bool(changed.rowcount)
+
+
+def _not_before_resumed(since: float | None) -> Any:
+    return or_(
+        accounts.c.resumed_at.is_(None), accounts.c.resumed_at <= (database_time() if since is None else since)
+    )
+
+
+async def _lock(connection: AsyncConnection, account_id: str) -> bool:
+    query = locking(select(accounts.c.id).where(accounts.c.id == account_id))
+    return (await connection.execute(query)).first() is not None
+
+
+async def _renew_environment_account(connection: AsyncConnection, provider: str, fingerprint: str) -> None:
+    values = {
+        "provider": provider,
+        "fingerprint": fingerprint,
+        "secret_version": accounts.c.secret_version + 1,
+        "resumed_at": database_time(),
+        **_SOUND,
+    }
+    await connection.execute(update(accounts).where(accounts.c.id == ENVIRONMENT).values(values))
+    table = account_cooldowns
+    await connection.execute(delete(table).where(table.c.account_id == ENVIRONMENT))
+    await bump(connection, ACCOUNTS)
