@@ -41,8 +41,12 @@ class LocalRequest(Protocol):
         ...
 
 
-def check_local(request: LocalRequest) -> None:
+def check_local(request: LocalRequest, *, websocket: bool = False) -> None:
     """Refuse what may be a browser's request on behalf of a page from elsewhere.
+
+    Args:
+        request: to judge.
+        websocket: whether it opens a WebSocket, which a page from anywhere may do and read from.
 
     Raises:
         ApiError: 403.
@@ -57,7 +61,7 @@ def check_local(request: LocalRequest) -> None:
             "This gateway asks for no key, so it only answers requests whose Host is localhost or a loopback "
             "address. Use http://127.0.0.1 with its port, or give clients keys with GATEWAY_CLIENT_AUTH=keys.",
         )
-    if request.method in _READING:
+    if request.method in _READING and not websocket:
         return
     sites = {site.strip().lower() for site in request.headers.getall("sec-fetch-site", ())}
     origins = request.headers.getall("origin", ())

@@ -261,7 +261,8 @@ class OpenAIForward:
                 (name.decode("latin-1"), value.strip().decode("latin-1"))
                 for name, _, value in (line.partition(b":") for line in head.lines)
             )
-            check_local(_Local(head.method.decode(), head.target.decode("latin-1"), headers))
+            local = _Local(head.method.decode(), head.target.decode("latin-1"), headers)
+            check_local(local, websocket=head.asks_for_websocket)
         if has_dot_segment(target.partition(b"?")[0]):
             raise ApiError(400, "A path below /v1 must not have dot segments.")
         is_claude = bool(head.values(b"anthropic-version"))
