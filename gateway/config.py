@@ -405,6 +405,11 @@ def _check(settings: Settings, environ: Mapping[str, str]) -> None:
             f"client_auth = off would let anyone who can reach {settings.address} use your account; "
             "listen on 127.0.0.1 or set GATEWAY_CLIENT_AUTH=keys"
         )
+    if settings.openai_mode is OpenAIMode.POOL and settings.client_auth is ClientAuth.PASSTHROUGH:
+        raise SettingsError(
+            "openai_mode = pool knows its clients by keys of the gateway; set GATEWAY_CLIENT_AUTH=keys, or "
+            "GATEWAY_OPENAI_MODE=forward to pass their own credentials on"
+        )
     try:
         _ = settings.data_path
     except RuntimeError:

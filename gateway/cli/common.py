@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from gateway.config import ClientAuth, Settings, SettingsError, load_settings
+from gateway.config import Settings, SettingsError, load_settings
 from gateway.dataplane.sdk_process import SdkUnavailableError
 from gateway.store.errors import StoreError
 from gateway.store.secret import SecretKeyError
@@ -46,12 +46,8 @@ def settings_from(args: argparse.Namespace) -> Settings:
         raise CommandError(str(error)) from None
 
 
-def check(settings: Settings, *, brings_upstream: bool = False) -> None:
+def check(settings: Settings) -> None:
     """Refuse settings that could not serve anybody.
-
-    Args:
-        settings: as loaded.
-        brings_upstream: the command has an upstream of its own for want of an account.
 
     Raises:
         CommandError: says what to set.
@@ -60,15 +56,6 @@ def check(settings: Settings, *, brings_upstream: bool = False) -> None:
         Diagnostics(settings.diagnostics)
     except ValueError as error:
         raise CommandError(f"GATEWAY_DIAGNOSTICS: {error}") from None
-    if (
-        not brings_upstream
-        and settings.client_auth is not ClientAuth.PASSTHROUGH
-        and not settings.anthropic_api_key
-    ):
-        raise CommandError(
-            "there is no upstream account; set GATEWAY_ANTHROPIC_API_KEY, "
-            "or try `gateway demo`, which brings its own upstream"
-        )
 
 
 def add_command(subparsers: Subparsers, name: str, *, summary: str, about: str, examples: str) -> Any:

@@ -58,7 +58,7 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the subcommand."""
     settings = settings_from(args)
-    check(settings, brings_upstream=True)
+    check(settings)
     if settings.client_auth is not ClientAuth.KEYS:
         raise CommandError("gateway demo makes a key of its own; unset GATEWAY_CLIENT_AUTH")
     with serving(settings, log_to=sys.stderr):
