@@ -208,9 +208,9 @@ class SdkGate:
                 await response.write(chunk)
             await response.write_eof()
         except (TimeoutError, *NETWORK_ERRORS):
-            # What was cut must look cut.
+            # What was cut must look cut: everything that came, and then a close without the last chunk.
             if request.transport is not None:
-                request.transport.abort()
+                request.transport.close()
         return response
 
 

@@ -130,12 +130,13 @@ class RuntimePool:
         """Let a new runtime start only if there are not too many; the longest idle one makes room."""
         if self._closed:
             raise ApiError(503, "The gateway is restarting. Send the request again.", retry_after=_RETRY_SOON)
-        if len(self.running) >= self.most and self._idle:
-            runtime, _ = next(iter(self._idle.values()))
-            self._drop(next(iter(self._idle)))
-            await runtime.ended.wait()
-        if len(self.running) >= self.most:
-            raise ApiError(529, "All local runtimes are busy. Try again in a moment.", retry_after=_RETRY_SOON)
+        while len(self.running) >= self.most:
+            if self._idle:
+                self._drop(next(iter(self._idle)))
+            ending = next((runtime for runtime in self.running if runtime.stopping), None)
+            if ending is None:
+                raise ApiError(529, "All local runtimes are busy. Try again in a moment.", retry_after=_RETRY_SOON)
+            await ending.ended.wait()
 
     async def _run(self, runtime: Runtime) -> None:
         try:

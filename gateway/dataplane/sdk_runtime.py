@@ -157,6 +157,11 @@ class Runtime:
         # What goes onto a command line is the process's to say; of these the client itself reads one.
         self._client = ClaudeSDKClient(ClaudeAgentOptions(verbatim_prompts=True), transport=self._pipe)
 
+    @property
+    def stopping(self) -> bool:
+        """Whether it will soon be gone."""
+        return self._stopping.is_set()
+
     async def run(self) -> None:
         """Start the process, read from it, and end it once `stop` was called; never raises."""
         try:
@@ -176,7 +181,8 @@ class Runtime:
             self.ended.set()
 
     def stop(self) -> None:
-        """Have it ended by the task that runs it; what it still says is lost."""
+        """Have it ended by the task that runs it; what it still says is lost, and `read` is at its end."""
+        self._over = True
         self._mark_gone()
         self.process.terminate()
         self._stopping.set()
@@ -205,7 +211,8 @@ class Runtime:
         What goes wrong is an error event. May be cancelled without losing anything.
         """
         while not self._over:
-            event = self._event(await self._next())
+            message = await self._next()
+            event = b"" if self._over else self._event(message)
             if event:
                 return event
         return b""
