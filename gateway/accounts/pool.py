@@ -233,7 +233,7 @@ class AccountPool:
         untried += [option for option in probes if option.standing.account.id not in tried]
         if untried or ready:
             return untried
-        if len(options) == 1 and options[0].standing.account.paused_at is None:
+        if len(options) == 1 and not options[0].standing.is_withheld(need.family, now):
             # Without a choice there is nothing to hold back: the upstream says best what it thinks of the account.
             return [option for option in options if option.standing.account.id not in tried]
         return [
@@ -306,8 +306,9 @@ class AccountPool:
     def _grant(self, option: _Option, need: Need, switch: Switch | None, now: float) -> Lease:
         standing = option.standing
         account = standing.account
-        lease = Lease(account, need, now, self._give_back, switch, probe=option.outlook.access is not Access.READY)
-        if lease.probe:
+        probe = option.outlook.access is not Access.READY and standing.probing is None
+        lease = Lease(account, need, now, self._give_back, switch, probe)
+        if probe:
             standing.probing = lease
         self._slots.take(account.id)
         self._leases[account.id, id(need)] = lease

@@ -156,6 +156,12 @@ class Standing:
             return Outlook(Access.READY)
         return self._next_probe(now)
 
+    def is_withheld(self, family: str, now: float) -> bool:
+        """Whether nothing may be sent to it, whoever else there is: for a person's sake, or for the bill's."""
+        return self.account.paused_at is not None or any(
+            rest.fault == OVERAGE and rest.until > now for rest in self._rests_of(family)
+        )
+
     def _rests_of(self, family: str) -> list[Cooldown]:
         """Return the cool-downs that a request of this family has to do with."""
         return [rest for of in (ACCOUNT_WIDE, family) if (rest := self._rests.get(of)) is not None]

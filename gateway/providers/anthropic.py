@@ -11,8 +11,10 @@ from typing import Final
 from attrs import define, field
 from multidict import CIMultiDict
 
+from gateway.providers.anthropic_limits import quota_family, read_limits
 from gateway.providers.base import Credential, FaultClass, WrongProviderError
 from gateway.providers.limits import RateLimits
+from gateway.wire.errors import read_error
 
 __all__ = ["AnthropicProvider"]
 
@@ -35,14 +37,53 @@ _BY_ERROR_TYPE: Final[Mapping[str, FaultClass]] = {
     "billing_error": FaultClass.BILLING,
 }
 _OAUTH_BETA: Final = "oauth-2025-04-20"
-_REVOKED_TOKEN: Final = (b"OAuth token has been revoked", b"OAuth token has expired")
-_BILLING: Final = (
-    b"enforced_spend_limit_reached",
-    b"contract_spend_limit_reached",
-    b"You have reached your API usage limits",
-    b"Extra usage",
+
+
+@define(frozen=True)
+class _Text:
+    """A refusal that its status alone does not tell: a message that begins so, or an error code."""
+
+    statuses: frozenset[int]
+    fault: FaultClass
+    begins: str = ""
+    """In lower case."""
+    code: str = ""
+    """`error.details.error_code`."""
+
+    def matches(self, status: int, message: str, code: str) -> bool:
+        if status not in self.statuses:
+            return False
+        return code == self.code if self.code else message.startswith(self.begins)
+
+
+def _says(begins: str, fault: FaultClass, *statuses: int) -> _Text:
+    return _Text(frozenset(statuses), fault, begins=begins.lower())
+
+
+def _has_code(code: str, fault: FaultClass, *statuses: int) -> _Text:
+    return _Text(frozenset(statuses), fault, code=code)
+
+
+_TEXTS: Final = (
+    _says("OAuth token has been revoked", FaultClass.CREDENTIAL, 403),
+    _says("OAuth token has expired", FaultClass.CREDENTIAL, 403),
+    # The request lacks a beta, or the route takes no tokens; no new token would help.
+    _says("OAuth authentication is currently not supported", FaultClass.REQUEST, 401),
+    _says("This credential is only authorized for use with Claude Code", FaultClass.BILLING, 400, 401, 403),
+    _says("Your credit balance is too low", FaultClass.BILLING, 400, 403),
+    _says("You have reached your specified API usage limits", FaultClass.BILLING, 400),
+    _has_code("organization_on_hold", FaultClass.BILLING, 400, 403),
+    _has_code("enforced_spend_limit_reached", FaultClass.BILLING, 429),
+    _has_code("contract_spend_limit_reached", FaultClass.BILLING, 429),
+    # Usage that rises too fast; it passes.
+    _has_code("ramp_limit_exceeded", FaultClass.QUOTA, 429),
+    _says("You have reached your API usage limits", FaultClass.BILLING, 429),
+    _says("spend limit reached", FaultClass.BILLING, 429),
+    _says("You're out of extra usage", FaultClass.BILLING, 429),
+    # A request of this size, or of a model with a long context, is not part of the plan; all others are.
+    _says("Extra usage is required for", FaultClass.REQUEST, 429),
 )
-_CREDIT: Final = (b"Your credit balance is too low", b"You have reached your specified API usage limits")
+"""Source: Anthropic docs, "Errors"; texts as real answers carry them. The first that matches counts."""
 
 
 @define
@@ -74,13 +115,17 @@ class AnthropicProvider:
             headers.add("anthropic-beta", line)
 
     def classify(self, status: int, headers: Mapping[str, str], body: bytes) -> FaultClass:  # noqa: ARG002 - other providers tell by headers
-        """Say what kind of trouble an answer with an error status is."""
-        if status == 403 and any(text in body for text in _REVOKED_TOKEN):  # noqa: PLR2004 - an HTTP status
-            return FaultClass.CREDENTIAL
-        if status == 429 and any(text in body for text in _BILLING):  # noqa: PLR2004 - an HTTP status
-            return FaultClass.BILLING
-        if status == 400 and any(text in body for text in _CREDIT):  # noqa: PLR2004 - an HTTP status
-            return FaultClass.BILLING
+        """Say what kind of trouble an answer with an error status is.
+
+        Only the error's own message and code are looked at: other parts of a body may quote what a user wrote.
+        """
+        error = read_error(body) or {}
+        message, details = error.get("message"), error.get("details")
+        code = details.get("error_code") if isinstance(details, dict) else None
+        begins = message.strip().lower() if isinstance(message, str) else ""
+        for text in _TEXTS:
+            if text.matches(status, begins, code if isinstance(code, str) else ""):
+                return text.fault
         known = _BY_STATUS.get(status)
         if known is not None:
             return known
@@ -90,10 +135,10 @@ class AnthropicProvider:
         """Say what kind of trouble an error event inside a 200 stream is."""
         return _BY_ERROR_TYPE.get(error_type, FaultClass.REQUEST)
 
-    def read_limits(self, headers: Mapping[str, str], now: float) -> RateLimits:  # noqa: ARG002 - read in full below
-        """Read what an answer says about the account's limits."""
-        return RateLimits()
+    def read_limits(self, headers: Mapping[str, str], now: float) -> RateLimits:
+        """Read what an answer, a refusal or not, says about the account's limits."""
+        return read_limits(headers, now)
 
     def quota_family(self, model: str) -> str:
-        """Return the class of models that shares limits with this one."""
-        return model
+        """Return the class of models that shares limits with this one, such as `opus`."""
+        return quota_family(model)

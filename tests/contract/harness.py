@@ -63,12 +63,6 @@ class Served:
             ("content-type", "application/json"),
         ]
 
-    def resume_accounts(self) -> None:
-        """Put every account to use again, as a person does who has seen to its trouble."""
-        backend = self.gateway.data_plane.messages.backend
-        now = backend.clock()
-        backend.pool.replace([evolve(account, resumed_at=now) for account in backend.pool.accounts], ())
-
     @asynccontextmanager
     async def connect(self) -> AsyncGenerator[RawConnection]:
         """Open a connection to the gateway."""

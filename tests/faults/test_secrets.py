@@ -161,11 +161,11 @@ async def test_neither_does_what_is_no_http_nor_a_wrong_key_nor_an_unknown_path(
 async def test_a_fault_of_the_gateway_is_a_500_that_says_nothing_and_a_log_line_that_says_where(
     monkeypatch: pytest.MonkeyPatch, *, stream: bool
 ) -> None:
-    def choose(*_: object) -> None:
+    async def acquire(*_: object) -> None:
         raise RuntimeError(SECRET_ERROR)
 
     async with serving(diagnostics=["all"]) as served:
-        monkeypatch.setattr(AccountPool, "choose", choose)
+        monkeypatch.setattr(AccountPool, "acquire", acquire)
         answer = await served.ask(prompt(stream=stream))
         error = envelope(answer, 500, "api_error")
         assert MARKER not in error["message"]
@@ -173,7 +173,7 @@ async def test_a_fault_of_the_gateway_is_a_500_that_says_nothing_and_a_log_line_
         assert (record.outcome, record.status) == ("failed", 500)
         (logged,) = [found for found in recent_events() if found["event"] == "request handler failed"]
         assert logged["exception"] == "RuntimeError"
-        assert logged["trace"][-1].endswith(" choose")
+        assert logged["trace"][-1].endswith(" acquire")
         monkeypatch.undo()
         await served.assert_serves()
         assert not served.gateway.data_plane.messages.waiting
