@@ -24,7 +24,8 @@ from gateway.dataplane.passthrough import open_forward
 from gateway.dataplane.sdk_transport import open_sdk_transport
 from gateway.dataplane.server import DataPlane
 from gateway.dataplane.upstream import Upstream
-from gateway.ledger.record import Ledger, LogLedger
+from gateway.ledger.record import Ledger
+from gateway.ledger.writer import open_ledger
 from gateway.providers.anthropic import AnthropicProvider
 from gateway.store.client_keys import ClientKeyStore
 from gateway.store.engine import Database
@@ -67,7 +68,7 @@ async def run_gateway(
     Args:
         settings: as loaded.
         reuse_port: let several processes listen on the same port.
-        ledger: where the records of requests go; default the log.
+        ledger: where the records of requests go; default the database.
 
     Raises:
         SecretKeyError: the secret key cannot be used.
@@ -87,9 +88,8 @@ async def run_gateway(
         store = ClientKeyStore(database)
         keys = KeyRing(pepper, await store.all() if settings.client_auth is ClientAuth.KEYS else ())
         admission = Admission(settings.client_auth, keys, pepper, settings.limits, settings.timeouts)
-        messages = PooledApi(
-            settings, admission, backend, upstream, ledger or LogLedger(), Diagnostics(settings.diagnostics)
-        )
+        records = ledger or await stack.enter_async_context(open_ledger(database, settings, tasks))
+        messages = PooledApi(settings, admission, backend, upstream, records, Diagnostics(settings.diagnostics))
         sdk = await stack.enter_async_context(open_sdk_transport(settings, messages, upstream, tasks))
         data_plane = DataPlane(settings, messages, openai, sdk.create if sdk is not None else None)
         runner = web.ServerRunner(data_plane.make_server(), shutdown_timeout=_SHUTDOWN_SECONDS)
