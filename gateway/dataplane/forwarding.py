@@ -12,6 +12,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 from gateway.dataplane.forwarder import End, Forwarder, GiveBack, end_of
@@ -147,7 +148,8 @@ class ForwardedConnection(asyncio.Protocol):
         """Read from the client only what can go on, and a little more to notice it when it leaves."""
         if full is not None:
             self._upstream_full = full
-        hold = self._upstream_full or len(self._arrived) > _HELD
+        enough = self._forwarder.longest_head if self._exchange is None else _HELD
+        hold = self._upstream_full or len(self._arrived) > enough
         if hold is self._client_held or self._client is None or self._client.is_closing():
             return
         self._client_held = hold
@@ -309,7 +311,7 @@ class ForwardedConnection(asyncio.Protocol):
             and self._upstream.can_write_eof()
             and not self._client_ended
         ):
-            client.write_eof()
+            _write_eof(client)
             return True
         self._upstream = None
         if exchange is not None:
@@ -397,7 +399,7 @@ class ForwardedConnection(asyncio.Protocol):
         linger = linger or (exchange is not None and not exchange.request.done)
         self._arrived.clear()
         if linger and not self._client_ended:
-            client.write_eof()
+            _write_eof(client)
             self.hold_client(full=False)
             self._start_timer(_LINGER_SECONDS, self.abort)
         else:
@@ -418,7 +420,7 @@ class ForwardedConnection(asyncio.Protocol):
             # TLS has no half of a connection to close; a client that has gone must not be worked for.
             return False
         if not self._arrived:
-            upstream.write_eof()
+            _write_eof(upstream)
         return True
 
     # Time
@@ -444,3 +446,9 @@ class ForwardedConnection(asyncio.Protocol):
             self.abort()
         else:
             self._break_off(ApiError(504, "The upstream did not answer in time."))
+
+
+def _write_eof(transport: asyncio.Transport) -> None:
+    """Say that no more will come, unless the other side has gone, which its reader will be told."""
+    with suppress(OSError):
+        transport.write_eof()
