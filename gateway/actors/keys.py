@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from attrs import define, field
@@ -69,9 +69,9 @@ def hash_key(key: str, pepper: bytes) -> str:
 class KeyRing:
     """The keys that are valid now, in memory."""
 
-    def __init__(self, pepper: bytes, keys: Iterable[StoredKey] = ()) -> None:
-        """Hold `keys`, hashed with `pepper`."""
-        self._pepper = pepper
+    def __init__(self, pepper: bytes, keys: Iterable[StoredKey] = (), older: Sequence[bytes] = ()) -> None:
+        """Hold `keys`, hashed with `pepper`, or before that was exchanged with one of the `older` ones."""
+        self._peppers = (pepper, *older)
         self._known: Mapping[str, tuple[str, Actor]] = {}
         self.replace(keys)
 
@@ -83,9 +83,12 @@ class KeyRing:
 
     def find(self, key: str) -> Actor | None:
         """Return whose key this is, or None."""
-        presented = hash_key(key, self._pepper)
-        digest, actor = self._known.get(presented[:_LOOKUP], ("", ANONYMOUS))
-        return actor if hmac.compare_digest(digest, presented) else None
+        for pepper in self._peppers:
+            presented = hash_key(key, pepper)
+            digest, actor = self._known.get(presented[:_LOOKUP], ("", ANONYMOUS))
+            if hmac.compare_digest(digest, presented):
+                return actor
+        return None
 
 
 def presented_credential(headers: CIMultiDictProxy[str]) -> str | None:

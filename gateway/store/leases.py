@@ -111,8 +111,11 @@ class LeaseStore:
 
     async def is_uncertain(self, account_id: str) -> bool:
         """Return whether a refresh token was sent of which nobody knows whether it was used up."""
+        resumed_at = select(func.coalesce(accounts.c.resumed_at, 0)).where(accounts.c.id == account_id)
         sent = exists().where(
-            _lease.account_id == account_id, _lease.sent_at.is_not(None), _lease.expires_at <= database_time()
+            _lease.account_id == account_id,
+            _lease.sent_at > resumed_at.scalar_subquery(),
+            _lease.expires_at <= database_time(),
         )
         async with self.database.read() as connection:
             return (await connection.execute(select(sent))).scalar_one()

@@ -1,4 +1,7 @@
-"""The gateway's secret key: from the settings, or from a file that only its owner can read."""
+"""The gateway's secret keys: from the settings, or from a file that only its owner can read.
+
+There may be several: the first one is used, the others are still understood. So keys can be exchanged one by one.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-__all__ = ["SecretKeyError", "load_secret_key"]
+__all__ = ["SecretKeyError", "load_secret_key", "load_secret_keys"]
 
 _FILE: Final = "secret.key"
 _OWN_WRITER_SECONDS: Final = 1.0
@@ -23,18 +26,27 @@ class SecretKeyError(Exception):
 
 
 def load_secret_key(configured: str, data_dir: Path) -> bytes:
-    """Return 32 bytes that stay the same as long as the key does.
+    """Return the first of `load_secret_keys`, with which new things are made.
+
+    Raises:
+        SecretKeyError: as there.
+    """
+    return load_secret_keys(configured, data_dir)[0]
+
+
+def load_secret_keys(configured: str, data_dir: Path) -> tuple[bytes, ...]:
+    """Return 32 bytes for each key, which stay the same as long as the key does.
 
     Args:
-        configured: GATEWAY_SECRET_KEY; empty to use the key file, which is made if it is not there. Bytes that
-            are not UTF-8 count as they are.
+        configured: GATEWAY_SECRET_KEY, with commas between several keys; empty to use the key file, which is made
+            if it is not there and may hold several lines. Bytes that are not UTF-8 count as they are.
         data_dir: where the key file lives.
 
     Raises:
         SecretKeyError: the file cannot be made or read, is empty or no text, or can be read by others.
     """
     if configured:
-        return hashlib.sha256(configured.encode("utf-8", "surrogateescape")).digest()
+        return _digests(configured, configured.split(","))
     path = data_dir / _FILE
     try:
         _create(path)
@@ -52,7 +64,18 @@ def load_secret_key(configured: str, data_dir: Path) -> bytes:
         raise SecretKeyError(f"others can read the key file {path}; run: chmod 600 {path}")
     if not text:
         raise SecretKeyError(f"the key file {path} is empty; restore it, or delete it and make new client keys")
-    return hashlib.sha256(text.encode()).digest()
+    return _digests(text, text.splitlines())
+
+
+def _digests(text: str, parts: list[str]) -> tuple[bytes, ...]:
+    """Hash each key; one alone is taken to the letter, spaces included."""
+    keys = [key for part in parts if (key := part.strip())]
+    if len(keys) <= 1:
+        keys = [text]
+    else:
+        # Before there could be several keys, this was a single one with a comma or a line break in it.
+        keys.append(text)
+    return tuple(hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest() for key in dict.fromkeys(keys))
 
 
 def _read(path: Path) -> str:
