@@ -15,6 +15,8 @@ from typing import Final
 import attrs
 
 from gateway import config
+from gateway.accounts import health
+from gateway.providers.base import FaultClass
 from sse_fsm.diagram import render
 
 _HERE: Final = Path(__file__).parent
@@ -83,7 +85,55 @@ def _field_docs(cls: type) -> dict[str, str]:
     return docs
 
 
+_FAULTS: Final = """\
+# What trouble means
+
+Before the first content of an answer every failure is put into one of these classes. The class says what becomes
+of the request and what of the account; after the first content nothing is tried again. Generated from
+`gateway/accounts/health.py` by `make docs`; each class is tested with the recorded answers that are named.
+
+| class | upstream says | account | request | recorded |
+|---|---|---|---|---|
+"""
+
+
+_FAULTS_END: Final = """\
+| (none) | nothing: the client has gone | untouched | ended upstream at once, and recorded as `cancelled` | |
+
+A success closes the breaker. It ends a rest or a `needs_reauth` only if the request was sent to find out. One whose
+headers say that it was billed beyond the plan lets the account rest until the plan starts anew, unless
+`use_extra_usage` is set.
+
+A paused account is never touched by traffic. An account that is alone is asked whatever its state, so that a
+gateway before one key is no worse than the key ([why](decisions/0012-a-gateway-with-one-account-always-asks.md)).
+"""
+
+
+def faults() -> str:
+    """Return the page about fault classes."""
+    parts = [_FAULTS]
+    for fault, row in health.CONSEQUENCES.items():
+        recorded = ", ".join(f"`{name}`" for name in row.fixtures)
+        cells = (fault.value, row.upstream_says, health.EFFECTS[row.account], _request_words(fault, row), recorded)
+        parts.append(f"| {' | '.join(cells)} |\n")
+    parts.append(_FAULTS_END)
+    return "".join(parts)
+
+
+def _request_words(fault: FaultClass, row: health.Consequence) -> str:
+    if not row.try_next_account:
+        return "returned as it came, but a 401 becomes a 503"
+    words = "next account"
+    if row.most_attempts is not None:
+        words = f"{row.most_attempts} attempts at the most, each on an account of its own"
+    if row.backs_off:
+        words += ", after a moment that doubles"
+    at_last = "a 503 that blames the account" if row.hide_from_client else "as it came"
+    return f"{words}; then {'a 502 or 504' if fault is FaultClass.TRANSPORT else at_last}"
+
+
 PAGES: Final = {
+    "fault-table.md": faults,
     "configuration.md": configuration,
     "state-machine.md": lambda: render("markdown"),
 }

@@ -16,7 +16,7 @@ from attrs import define
 
 from gateway.providers.base import FaultClass
 
-__all__ = ["CONSEQUENCES", "Consequence", "Effect", "Health", "backoff"]
+__all__ = ["CONSEQUENCES", "EFFECTS", "Consequence", "Effect", "Health", "backoff"]
 
 
 class Effect(StrEnum):
@@ -60,7 +60,7 @@ CONSEQUENCES: Final[Mapping[FaultClass, Consequence]] = {
         try_next_account=True,
         account=Effect.BREAKER,
         upstream_says="connect error, TLS, timeout or cut before any content",
-        fixtures=("broken-truncated-empty-body.sse", "broken-truncated-after-message-start.sse"),
+        fixtures=("broken-truncated-after-message-start.sse", "broken-truncated-pings-only.sse"),
     ),
     FaultClass.CREDENTIAL: Consequence(
         try_next_account=True,
@@ -159,6 +159,20 @@ _RUN_SECONDS: Final = 120.0  # failures further apart are no run
 _FIRST_OPEN: Final = 5.0  # seconds
 _LONGEST_OPEN: Final = 60.0
 _JITTER: Final = 0.2
+
+EFFECTS: Final[Mapping[Effect, str]] = {
+    Effect.NONE: "untouched",
+    Effect.SCORE: "less preferred for a while; "
+    f"after {_UPSTREAM_RUN} in a row left out as for the network, unless no other account is well",
+    Effect.BREAKER: f"after {_TRANSPORT_RUN} in a row left out for {_FIRST_OPEN:.0f} s, "
+    f"doubling to {_LONGEST_OPEN:.0f} s, then tried by one request; never the last account that is well",
+    Effect.COOL: "its quota family rests for `retry-after`, else until the limit starts anew, else 30 s; "
+    "an hour at the most, then one request finds out",
+    Effect.PARK: "parked, with the upstream's own words, until a person resumes it",
+    Effect.REAUTH: "renewed once where that can be; otherwise `needs_reauth` until it has a new credential",
+}
+"""For each effect what people have to know."""
+
 _WEIGHT: Final = 0.15  # of the newest attempt in the share of failures
 _HALF_LIFE: Final = 60.0  # seconds in which the share of failures is half forgotten
 _UNWELL: Final = 0.25  # share of failures
