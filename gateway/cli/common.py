@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from gateway.config import Settings, SettingsError, load_settings
-from gateway.dataplane.sdk_process import SdkUnavailableError
+from gateway.dataplane.sdk_transport import SdkUnavailableError, check_sdk
 from gateway.store.errors import StoreError
 from gateway.store.secret import SecretKeyError
 from gateway.telemetry.diagnostics import Diagnostics
@@ -56,6 +56,11 @@ def check(settings: Settings) -> None:
         Diagnostics(settings.diagnostics)
     except ValueError as error:
         raise CommandError(f"GATEWAY_DIAGNOSTICS: {error}") from None
+    if settings.sdk_enabled:
+        try:
+            check_sdk(settings)
+        except SdkUnavailableError as error:
+            raise CommandError(str(error)) from None
 
 
 def add_command(subparsers: Subparsers, name: str, *, summary: str, about: str, examples: str) -> Any:

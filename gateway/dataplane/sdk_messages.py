@@ -95,7 +95,7 @@ class _Life:
         self._request = request
         self._clock: Callable[[], float] = asyncio.get_running_loop().time
         self._started = self._clock()
-        self._record = RequestRecord(id=new_request_id(), route=_ROUTE, actor="unknown")
+        self._record = RequestRecord(id=new_request_id(), route=_ROUTE, actor="unknown", provider="anthropic")
         self._actor_id = ""
         self._turn: Turn | None = None
         self._guard: StreamGuard | None = None
@@ -150,7 +150,8 @@ class _Life:
     async def _admit(self) -> SdkRequest:
         api, request = self._api, self._request
         actor = api.admission.authenticate(request)
-        self._record.actor, self._actor_id = actor.name, actor.id
+        self._record.actor, self._record.actor_id = actor.name, actor.id
+        self._actor_id = actor.id
         body: bytes | bytearray = await api.admission.read_body(request)
         if encoding := request.headers.get("content-encoding"):
             body = await asyncio.to_thread(decode_body, body, encoding, api.settings.limits.request_body_bytes)

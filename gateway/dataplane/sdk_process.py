@@ -29,6 +29,7 @@ _log = get_logger(__name__)
 _LEAST_VERSION: Final = (2, 1, 248)
 """The first that leaves a prompt alone: older ones expand `@path` and run `/command` out of it."""
 _VERSION_SECONDS: Final = 20.0
+_PIECE: Final = 64 * 1024
 _NOWHERE: Final = "http://127.0.0.1:9"
 """A proxy where nobody listens: what is not on loopback cannot be reached."""
 _OPTIONS: Final = (
@@ -157,6 +158,11 @@ class RuntimeProcess:
     process: asyncio.subprocess.Process | None = field(default=None, init=False)
     _directory: Path | None = field(default=None, init=False)
 
+    @property
+    def exit_code(self) -> int | None:
+        """With which it ended; None while it runs, and if it never did."""
+        return self.process.returncode if self.process is not None else None
+
     async def start(self, system: str | None) -> asyncio.subprocess.Process:
         """Start it; `end` has to be called whatever happens.
 
@@ -199,11 +205,11 @@ class RuntimeProcess:
             self._signal(signal.SIGTERM)
             try:
                 async with asyncio.timeout(self.stop_seconds):
-                    await process.wait()
+                    await _gone(process)
             except TimeoutError:
-                _log.warning("the local runtime did not end by itself and is killed", pid=process.pid)
+                _log.warning("a local runtime did not end by itself and is killed", pid=process.pid)
                 self._signal(signal.SIGKILL)
-                await process.wait()
+                await _gone(process)
         if self._directory is not None:
             await asyncio.to_thread(_remove, self._directory)
             self._directory = None
@@ -213,6 +219,16 @@ class RuntimeProcess:
         if self.process is not None and self.process.returncode is None:
             with suppress(ProcessLookupError):
                 os.killpg(self.process.pid, number)
+
+
+async def _gone(process: asyncio.subprocess.Process) -> None:
+    """Wait for the end of a process; some versions of asyncio see it only behind the end of its output."""
+    if process.stdout is not None:
+        # It may be broken, or somebody may be reading it still.
+        with suppress(OSError, RuntimeError):
+            while await process.stdout.read(_PIECE):
+                pass
+    await process.wait()
 
 
 def _make_directory(system: str | None) -> Path:

@@ -14,10 +14,8 @@ import logging
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Final
 
-import claude_agent_sdk
 from attrs import define, field
 from claude_agent_sdk import (
     AssistantMessage,
@@ -36,15 +34,12 @@ from gateway.telemetry.logs import exception_facts, get_logger
 from gateway.wire.errors import TYPE_BY_STATUS
 from sse_fsm import encode_error, encode_event
 
-__all__ = ["PACKAGE", "Runtime"]
+__all__ = ["Runtime"]
 
 _log = get_logger(__name__)
 # It quotes what it could not read.
 logging.getLogger("claude_agent_sdk").addHandler(logging.NullHandler())
 logging.getLogger("claude_agent_sdk").propagate = False
-
-PACKAGE: Final = Path(claude_agent_sdk.__file__).parent
-"""Where the SDK is installed; it may bring the program along."""
 
 _MOST_WAITING: Final = 64  # messages that are read ahead of a slow client
 _BROKE_OFF: Final = "The local runtime ended the message before it was complete. Send the request again."
@@ -86,6 +81,8 @@ class _Pipe(Transport):
                         reply.set_result(response.get("subtype") == "success")
                     continue
             yield message
+        # Said aloud, because whoever waits for a reply would otherwise wait for as long as the SDK does.
+        raise ConnectionError("the local runtime has ended")
 
     async def apply_settings(self, settings: dict[str, Any]) -> None:
         """Change settings of the running process.
@@ -171,7 +168,7 @@ class Runtime:
                 reading.cancel()
         except* Exception as group:  # noqa: BLE001 - a runtime's trouble must not become the gateway's
             for error in group.exceptions:
-                _log.warning("the local runtime failed", **exception_facts(error))
+                _log.warning("a local runtime failed", exit_code=self.process.exit_code, **exception_facts(error))
         finally:
             self._mark_gone()
             with suppress(Exception):

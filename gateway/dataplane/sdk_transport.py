@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -29,9 +30,34 @@ if TYPE_CHECKING:
     from gateway.dataplane.sdk_pool import RuntimePool
     from gateway.dataplane.sdk_runtime import Runtime
 
-__all__ = ["SdkUnavailableError", "open_sdk_transport"]
+__all__ = ["SdkUnavailableError", "check_sdk", "open_sdk_transport"]
 
 _ACCOUNT = "environment"
+
+
+def check_sdk(settings: Settings) -> str:
+    """Return the program of the local runtimes.
+
+    Raises:
+        SdkUnavailableError: the transport cannot be used with these settings, or not on this machine.
+    """
+    if settings.client_auth is ClientAuth.PASSTHROUGH:
+        raise SdkUnavailableError(
+            "sdk_enabled needs a credential of the gateway's own and cannot be used with client_auth = passthrough"
+        )
+    if not settings.anthropic_api_key:
+        raise SdkUnavailableError("sdk_enabled needs an account: set GATEWAY_ANTHROPIC_API_KEY")
+    if settings.sdk_pool_size and settings.workers > 1:
+        raise SdkUnavailableError(
+            "sdk_pool_size needs GATEWAY_WORKERS=1: a session's runtime is in one process, and requests reach any"
+        )
+    package = importlib.util.find_spec("claude_agent_sdk")
+    if package is None or package.origin is None:
+        raise SdkUnavailableError(
+            "sdk_enabled needs claude-agent-sdk: pip install 'claude-stream-gateway[sdk]', "
+            "or set GATEWAY_SDK_ENABLED=false"
+        )
+    return find_program(Path(package.origin).parent, settings.sdk_program)
 
 
 @asynccontextmanager
@@ -46,16 +72,10 @@ async def open_sdk_transport(
     if not settings.sdk_enabled:
         yield None
         return
-    if settings.client_auth is ClientAuth.PASSTHROUGH:
-        raise SdkUnavailableError(
-            "sdk_enabled needs a credential of the gateway's own and cannot be used with client_auth = passthrough"
-        )
-    if not settings.anthropic_api_key:
-        raise SdkUnavailableError("sdk_enabled needs an account: set GATEWAY_ANTHROPIC_API_KEY")
-    # In a thread, because it takes its time.
-    pool_class, api_class, runtime_class, package = await asyncio.to_thread(_import_sdk)
-    program = await asyncio.to_thread(find_program, package, settings.sdk_program)
+    program = await asyncio.to_thread(check_sdk, settings)
     await check_program(program)
+    # In a thread, because it takes its time.
+    pool_class, api_class, runtime_class = await asyncio.to_thread(_import_sdk)
     gate = SdkGate(partial(_send, settings, upstream), settings.timeouts, settings.limits)
     await gate.open()
     pool = pool_class(
@@ -72,19 +92,12 @@ async def open_sdk_transport(
         await gate.close()
 
 
-def _import_sdk() -> tuple[type[RuntimePool], type[SdkMessagesApi], type[Runtime], Path]:
-    try:
-        from gateway.dataplane.sdk_messages import SdkMessagesApi  # noqa: PLC0415 - an extra, and slow to import
-        from gateway.dataplane.sdk_pool import RuntimePool  # noqa: PLC0415 - same
-        from gateway.dataplane.sdk_runtime import PACKAGE, Runtime  # noqa: PLC0415 - same
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith("gateway"):
-            raise
-        raise SdkUnavailableError(
-            "sdk_enabled needs claude-agent-sdk: pip install 'claude-stream-gateway[sdk]', "
-            "or set GATEWAY_SDK_ENABLED=false"
-        ) from None
-    return RuntimePool, SdkMessagesApi, Runtime, PACKAGE
+def _import_sdk() -> tuple[type[RuntimePool], type[SdkMessagesApi], type[Runtime]]:
+    from gateway.dataplane.sdk_messages import SdkMessagesApi  # noqa: PLC0415 - an extra, and slow to import
+    from gateway.dataplane.sdk_pool import RuntimePool  # noqa: PLC0415 - same
+    from gateway.dataplane.sdk_runtime import Runtime  # noqa: PLC0415 - same
+
+    return RuntimePool, SdkMessagesApi, Runtime
 
 
 def _make(

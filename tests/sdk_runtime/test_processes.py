@@ -175,22 +175,60 @@ async def test_a_gateway_that_is_killed_takes_its_runtimes_with_it() -> None:
     [
         ({"anthropic_api_key": ""}, "GATEWAY_ANTHROPIC_API_KEY"),
         ({"client_auth": ClientAuth.PASSTHROUGH}, "passthrough"),
+        ({"sdk_pool_size": 1, "workers": 2}, "GATEWAY_WORKERS=1"),
         ({"sdk_program": "/nowhere/claude"}, "GATEWAY_SDK_PROGRAM"),
         ({"sdk_program": sys.executable}, "does not say its version"),
         ({"sdk_program": "OLD"}, "2.1.248"),
     ],
 )
 async def test_a_gateway_that_cannot_run_it_says_why_and_does_not_start(
-    settings: dict[str, Any], says: str, tmp_path: Path
+    settings: dict[str, Any], says: str, scripts: Path
 ) -> None:
     if settings.get("sdk_program") == "OLD":
-        old = tmp_path / "claude"
-        await asyncio.to_thread(old.write_text, "#!/bin/sh\necho '2.1.200 (Claude Code)'\n")
-        old.chmod(0o700)
-        settings = {"sdk_program": str(old)}
-    try:
-        with pytest.raises(SdkUnavailableError, match=says):
-            async with sdk_serving(**settings):
-                pass
-    finally:
-        await asyncio.to_thread((tmp_path / "claude").unlink, missing_ok=True)
+        settings = {"sdk_program": write_script(scripts, "echo '2.1.200 (Claude Code)'")}
+    with pytest.raises(SdkUnavailableError, match=says):
+        async with sdk_serving(**settings):
+            pass
+
+
+async def test_a_runtime_that_does_not_start_is_a_503_at_once(scripts: Path) -> None:
+    program = write_script(scripts, "[ \"$1\" = --version ] && echo '2.1.330 (Claude Code)' || exit 3")
+    async with sdk_serving(sdk_program=program) as served:
+        error = envelope(await ask(served, question()), 503, "api_error")
+        assert "did not start" in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "says"),
+    [
+        ("import gateway.cli, gateway.app; sys.exit('claude_agent_sdk' in sys.modules)", 0, ""),
+        (
+            "sys.modules['claude_agent_sdk'] = None; import gateway.cli; sys.exit(gateway.cli.main(['serve']))",
+            1,
+            "pip install 'claude-stream-gateway[sdk]'",
+        ),
+    ],
+    ids=["imported only where enabled", "missing"],
+)
+async def test_the_sdk_is_an_extra(code: str, status: int, says: str) -> None:
+    environment = {"PATH": os.defpath, "GATEWAY_SDK_ENABLED": "true", "GATEWAY_ANTHROPIC_API_KEY": ACCOUNT_KEY}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", f"import sys; {code}", env=environment, stderr=asyncio.subprocess.PIPE
+    )
+    _, errors = await process.communicate()
+    assert process.returncode == status, errors
+    assert says in errors.decode()
+
+
+@pytest.fixture
+def scripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory for programs."""
+    return tmp_path_factory.mktemp("scripts")
+
+
+def write_script(directory: Path, text: str) -> str:
+    """Write a program that is not the runtime, and return its path."""
+    path = directory / "claude"
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o700)
+    return str(path)
