@@ -265,7 +265,7 @@ class Settings:
     `anthropic_api_key`. docs/sdk-transport.md says what they can carry."""
     sdk_pool_size: int = 0
     """Most idle local runtimes that are kept for the next turn of their session, each for one actor and session.
-    0: each request gets a fresh one."""
+    0: each request gets a fresh one. Above 0 it takes workers = 1."""
     sdk_program: str = ""
     """Claude Code for the local runtimes; default the one that claude-agent-sdk brings, or `claude` on PATH."""
     diagnostics: list[str] = field(factory=list)
