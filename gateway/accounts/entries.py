@@ -92,6 +92,9 @@ class Flight:
 
     adopt: Callable[[Account, Present], None]
     """Puts a newer credential into use and lets those who wait for it go on."""
+    conclude: Callable[[Result], None]
+    """Says what came of it, once, and lets those who wait go on though something is left to be cleared up."""
+    concluded: bool = False
     ready: asyncio.Event = field(factory=asyncio.Event)
     """Set when there is no point in waiting any longer."""
     critical: bool = False

@@ -215,7 +215,7 @@ class _Refresh:
             case Refused(reason) | NotSent(reason) | Unknown(reason):
                 # An assertion may be sent again, and the next one may be better.
                 result = Postponed(reason)
-        self.flight.ready.set()
+        self.flight.conclude(result)
         await self._insist(lambda: self.source.leases.release(self.account.id, self.owner))
         self.flight.critical = False
         return result
@@ -259,20 +259,23 @@ class _Refresh:
         if row is None or row.secret_version != self.account.secret_version:
             self.flight.critical = False
             return self._adopt_row(row)
-        # The mark stays: a token that is no good is not sent again, by nobody.
-        self.flight.ready.set()
-        await self._try_to_abandon()
-        self.flight.critical = False
-        return Impossible(f"The account's token cannot be renewed: {reason}. Add the account again.")
+        result = Impossible(f"The account's token cannot be renewed: {reason}. Add the account again.")
+        return await self._give_up(result)
 
     async def _lost(self, reason: str) -> Result:
-        self.flight.ready.set()
+        return await self._give_up(
+            Lost(
+                f"The account's refresh token was sent, but {reason}. "
+                f"It may be used up, so it is not sent again. {_WHAT_TO_DO}"
+            )
+        )
+
+    async def _give_up(self, result: Result) -> Result:
+        """End the lease and leave the mark, so that nobody sends the refresh token again."""
+        self.flight.conclude(result)
         await self._try_to_abandon()
         self.flight.critical = False
-        return Lost(
-            f"The account's refresh token was sent, but {reason}. "
-            f"It may be used up, so it is not sent again. {_WHAT_TO_DO}"
-        )
+        return result
 
     async def _find_uncertain(self) -> Result:
         row = await self._bounded(self.source.store.find(self.account.id))

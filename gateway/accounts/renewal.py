@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 from attrs import define, evolve, field
@@ -108,16 +109,16 @@ class Renewer:
             CredentialUnavailableError: there is nothing now.
         """
         entry = self._entry(account, source)
+        if entry.dead:
+            raise CredentialUnavailableError(entry.dead, terminal=True)
         now = self.clock()
         present = entry.usable(now)
         if present is not None and entry.left(now) > self._margin(entry, self.times.mandatory):
             return present
-        if entry.dead:
-            raise CredentialUnavailableError(entry.dead, terminal=True)
         if now >= entry.withheld_until:
             await self._wait_for(self._begin(entry), entry.left(now) if present is not None else None)
         present = entry.usable(self.clock())
-        if present is not None:
+        if present is not None and not entry.dead:
             return present
         if entry.lost and entry.left(self.clock()) <= 0:
             self._declare(entry, entry.lost)
@@ -229,7 +230,7 @@ class Renewer:
             return None
         if self.clock() < entry.next_try:
             return None
-        flight = Flight(lambda account, present: self._adopt(entry, account, present))
+        flight = Flight(partial(self._adopt, entry), partial(self._conclude, entry))
         entry.flight = flight
         self._flights[flight] = entry.account.name
         flight.task = self._tasks.create_task(self._fly(entry, flight), name=f"renew-{entry.account.id}")
@@ -238,15 +239,22 @@ class Renewer:
     async def _fly(self, entry: Entry, flight: Flight) -> None:
         try:
             result = await entry.source.renew(entry, flight)
-            self._settle(entry, result)
+            self._conclude(entry, result)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with the database, requests go on
             _log.warning("a renewal failed", account=entry.account.name, **exception_facts(error))
-            self._settle(entry, Postponed("the gateway's database does not answer"))
+            self._conclude(entry, Postponed("the gateway's database does not answer"))
         finally:
             entry.flight = None
             self._flights.pop(flight, None)
             flight.ready.set()
             self._wake.set()
+
+    def _conclude(self, entry: Entry, result: Result) -> None:
+        if entry.flight is None or entry.flight.concluded:
+            return
+        entry.flight.concluded = True
+        self._settle(entry, result)
+        entry.flight.ready.set()
 
     def _settle(self, entry: Entry, result: Result) -> None:
         now = self.clock()
