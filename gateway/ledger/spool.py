@@ -11,6 +11,7 @@ import os
 import secrets
 import stat
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -138,6 +139,9 @@ class Spool:
         """Return the oldest file with lines that no living process but this one has; None for no more.
 
         It stays this process's own, and is returned again, until `discard` is called with it.
+
+        Raises:
+            OSError: the directory cannot be read.
         """
         paths = {*self._held, *self._paths()}
         if self._current is not None and self._current.size:
@@ -152,7 +156,11 @@ class Spool:
         return None
 
     def discard(self, file: SpoolFile) -> None:
-        """Delete a file whose lines are where they belong."""
+        """Delete a file whose lines are where they belong.
+
+        Raises:
+            OSError: it cannot be deleted.
+        """
         self._held.pop(file.path, None)
         try:
             # While it is still locked: the next process must not find it.
@@ -191,14 +199,20 @@ class Spool:
     def _paths(self) -> Iterator[Path]:
         return self.directory.glob(f"{_PREFIX}*{_SUFFIX}")
 
-    def _fitting(self, lines: Sequence[bytes]) -> tuple[Sequence[bytes], str | None]:
-        """Return the first lines for which there is room within the limit."""
+    def _used(self) -> int:
         used = 0
         for path in (*self._paths(), self.directory / _REFUSED):
-            try:
+            with suppress(FileNotFoundError):  # its process has just deleted it
                 used += path.stat().st_size
-            except OSError:
-                continue  # its process has just deleted it
+        return used
+
+    def _fitting(self, lines: Sequence[bytes]) -> tuple[Sequence[bytes], str | None]:
+        """Return the first lines for which there is room within the limit."""
+        try:
+            used = self._used()
+        except OSError:  # such as no file handle to list the directory with
+            held = (*self._held.values(), *([self._current] if self._current is not None else ()))
+            used = sum(file.size for file in held)
         for count, line in enumerate(lines):
             used += len(line) + 1
             if used > self.limit_bytes:

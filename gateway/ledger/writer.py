@@ -28,13 +28,10 @@ __all__ = ["LedgerCounts", "LedgerWriter", "open_ledger"]
 _log = get_logger(__name__)
 _T = TypeVar("_T")
 
-_PATIENCE_SECONDS: Final = 2.0
-"""For the database to take records, before they go into the spool."""
 _SPOOL_SECONDS: Final = 5.0
 """For the disk to take records into the spool, before they are given up."""
 _HOLD_SECONDS: Final = 8.0
 """For all of it, before a client gets the end of its answer whatever becomes of the record."""
-_AGAIN_SECONDS: Final = 0.5
 _AGAIN_AT_MOST_SECONDS: Final = 5.0
 _LOOK_SECONDS: Final = 30.0
 """Between two looks for files of processes that died."""
@@ -75,6 +72,10 @@ class LedgerWriter:
 
     store: RequestStore
     spool: Spool
+    patience_seconds: float = 2.0
+    """For the database to take records, before they go into the spool."""
+    again_seconds: float = 0.5
+    """Before the first look whether a database that was away is back; the next ones take longer."""
     counts: LedgerCounts = field(factory=LedgerCounts, init=False)
     is_away: bool = field(default=False, init=False)
     """Whether the database did not take records when it was last asked."""
@@ -154,11 +155,11 @@ class LedgerWriter:
         # Not cancelled when it takes long: what it writes late is there twice for no more than a moment, and
         # nothing has to be cleared up behind a statement that was cut off.
         insert = tasks.create_task(self._insert(rows), name="ledger-insert")
-        await asyncio.wait({insert}, timeout=_PATIENCE_SECONDS)
+        await asyncio.wait({insert}, timeout=self.patience_seconds)
         if not insert.done():
             self._late.add(insert)
             insert.add_done_callback(self._late.discard)
-            self._note_away(f"it has not taken a record within {_PATIENCE_SECONDS:g} s")
+            self._note_away(f"it has not taken a record within {self.patience_seconds:g} s")
             return False
         if insert.result():
             self.counts.written += len(rows)
@@ -208,14 +209,14 @@ class LedgerWriter:
 
     async def _recover(self) -> None:
         """Look for what the spool holds: at the start, when the database has been away, and now and then."""
-        pause = _AGAIN_SECONDS
+        pause = self.again_seconds
         while not self._closing.is_set():
             try:
                 # Before its files are read: what was spooled until here is found below.
                 self._trouble.clear()
                 await self._look_whether_back()
                 await self._replay()
-                pause = _AGAIN_SECONDS
+                pause = self.again_seconds
             except StoreError as error:
                 self._note_away(str(error))
             except Exception as error:  # noqa: BLE001 - such as a disk that does not read; it must not end the ledger
