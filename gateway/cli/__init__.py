@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from gateway.cli import demo, keys, replay, serve
-from gateway.cli.common import CommandError
+from gateway.cli import accounts, demo, keys, replay, serve
+from gateway.cli.account_input import RedactingParser
+from gateway.cli.common import CommandError, Subparsers
 
 __all__ = ["main"]
 
-_COMMANDS = (serve, demo, replay, keys)
+_COMMANDS = (serve, demo, replay, accounts, keys)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status: 0 well, 1 failed, 2 used wrongly."""
-    parser = argparse.ArgumentParser(
+    parser = RedactingParser(
         prog="gateway",
         description="A self-hosted streaming gateway for Claude.",
         epilog="Start with `gateway demo`: it needs no account and prints lines to paste.",
     )
     parser.add_argument("--version", action="version", version=f"gateway {version('claude-stream-gateway')}")
-    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    subparsers: Subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in _COMMANDS:
         command.add_parser(subparsers)
     args = parser.parse_args(argv if argv is not None else sys.argv[1:] or ["--help"])

@@ -51,7 +51,7 @@ def test_settings_that_a_page_names_exist(page: Path) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    [["gateway"], *(["gateway", name] for name in ("serve", "demo", "replay", "keys")), ["sse-fsm"]],
+    [["gateway"], *(["gateway", name] for name in ("serve", "demo", "replay", "accounts", "keys")), ["sse-fsm"]],
     ids=" ".join,
 )
 def test_help_shows_what_a_command_does_with_examples(command: list[str]) -> None:

@@ -1,0 +1,153 @@
+"""What every `gateway accounts` command works with: the settings, the database, and what it says of accounts."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Final, TypeVar
+
+from attrs import define
+
+from gateway.accounts.account import Account, AccountKind
+from gateway.accounts.pool import AccountPool
+from gateway.accounts.vault import Vault, VaultError
+from gateway.cli.account_output import Shown
+from gateway.cli.common import CommandError
+from gateway.config import Settings
+from gateway.providers.anthropic import AnthropicProvider
+from gateway.providers.base import Provider
+from gateway.providers.openai import OpenAIProvider
+from gateway.setting_values import suggest
+from gateway.store.accounts import ENVIRONMENT, AccountStore
+from gateway.store.canary import check_vault
+from gateway.store.engine import Database
+from gateway.store.errors import StoreError
+from gateway.store.leases import LeaseStore
+from gateway.store.secret import SecretKeyError, load_secret_keys
+from gateway.telemetry.logs import close_logs, configure_logs
+
+__all__ = ["Office", "open_vault", "run_with_office", "warn"]
+
+_ENVIRONMENT_PROVIDER: Final = "anthropic"
+
+_T = TypeVar("_T")
+
+
+def warn(text: str) -> None:
+    """Tell whoever runs the command of something that need not be as it is."""
+    print(f"gateway: warning: {text}", file=sys.stderr)
+
+
+@define
+class Office:
+    """The accounts of one gateway, for as long as the database is open."""
+
+    settings: Settings
+    database: Database
+    store: AccountStore
+    providers: dict[str, Provider]
+
+    async def accounts(self) -> list[Account]:
+        """Return all accounts, that of the environment first if no gateway has written it down yet."""
+        found = await self.store.all()
+        if self.settings.anthropic_api_key and all(account.id != ENVIRONMENT for account in found):
+            found.insert(0, Account(ENVIRONMENT, ENVIRONMENT, _ENVIRONMENT_PROVIDER, AccountKind.API_KEY))
+        return found
+
+    async def find(self, id_or_name: str) -> Account:
+        """Return an account.
+
+        Raises:
+            CommandError: there is none of that name; names those that are near.
+        """
+        known = await self.accounts()
+        for account in known:
+            if id_or_name == account.id:
+                return account
+        for account in known:
+            if id_or_name == account.name:
+                return account
+        near = suggest(id_or_name, [account.name for account in known]) or "; see `gateway accounts list`"
+        raise CommandError(f"there is no account {id_or_name!r}{near}")
+
+    async def find_stored(self, name: str) -> Account:
+        """Return an account that can be changed.
+
+        Raises:
+            CommandError: there is none of that name, or no gateway has started with it yet.
+        """
+        account = await self.find(name)
+        if account.id == ENVIRONMENT and await self.store.find(ENVIRONMENT) is None:
+            raise CommandError(
+                "the account of GATEWAY_ANTHROPIC_API_KEY is not in the database yet; start the gateway once"
+            )
+        return account
+
+    async def show(self, accounts: list[Account]) -> list[Shown]:
+        """Return accounts as they are to be shown: with their state, as a gateway that starts now would see it."""
+        now = await self.database.now()
+        pool = AccountPool(self.settings.routing, clock=lambda: now, random=random.Random(0))  # noqa: S311 - unused
+        pool.replace(accounts, await self.store.cooldowns())
+        return [Shown(account, *pool.state(account.id), self.base_url(account), now) for account in accounts]
+
+    async def check_vault(self, vault: Vault) -> None:
+        """See that the secrets in the database are this vault's.
+
+        Raises:
+            VaultError: they are not; says what to do.
+        """
+        await check_vault(self.database, vault)
+
+    async def has_unfinished_refresh(self, account: Account) -> bool:
+        """Return whether a refresh token was sent of which nobody knows whether it was used up."""
+        return await LeaseStore(self.database).is_uncertain(account.id)
+
+    def base_url(self, account: Account) -> str:
+        """Return where an account's requests go."""
+        return account.base_url or self.providers[account.provider].base_url
+
+
+@asynccontextmanager
+async def _open(settings: Settings) -> AsyncGenerator[Office]:
+    async with Database.of(settings) as database:
+        providers: dict[str, Provider] = {
+            "anthropic": AnthropicProvider(settings.anthropic_base_url),
+            "openai": OpenAIProvider(settings.openai_base_url),
+        }
+        yield Office(settings, database, AccountStore(database), providers)
+
+
+def open_vault(settings: Settings) -> Vault:
+    """Return what encrypts the secrets of accounts.
+
+    Raises:
+        CommandError: the secret key cannot be used.
+    """
+    try:
+        return Vault(load_secret_keys(settings.secret_key, settings.data_path))
+    except SecretKeyError as error:
+        raise CommandError(str(error)) from None
+
+
+def run_with_office(settings: Settings, work: Callable[[Office], Awaitable[_T]]) -> _T:
+    """Open the database, do something, and close it.
+
+    Raises:
+        CommandError: says in a sentence what is wrong with the database, the keys, or what was asked for.
+    """
+
+    async def run() -> _T:
+        async with _open(settings) as office:
+            return await work(office)
+
+    # What happens is told as the command's own result; what goes wrong beyond that must not get lost.
+    configure_logs(level="error", fmt="auto", stream=sys.stderr)
+    try:
+        return asyncio.run(run())
+    except (StoreError, VaultError) as error:
+        raise CommandError(str(error)) from None
+    finally:
+        close_logs()

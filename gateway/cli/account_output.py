@@ -1,0 +1,165 @@
+"""Accounts as people and scripts are shown them. Nothing here has ever seen a secret in clear."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from attrs import define
+
+from gateway.accounts.account import ACCOUNT_WIDE, Account, AccountState, Cooldown
+from gateway.accounts.checking import Verdict
+from gateway.telemetry.logs import printable
+
+__all__ = ["Shown", "as_json", "print_json", "print_table", "verdict_as_json", "verdict_as_text"]
+
+_COLUMNS: Final = (
+    "NAME",
+    "PROVIDER",
+    "KIND",
+    "OWNER",
+    "WEIGHT",
+    "PRIORITY",
+    "AT A TIME",
+    "EXPIRES",
+    "GOES TO",
+    "STATE",
+)
+_NOTHING: Final = "-"
+_GAP: Final = "  "
+
+
+@define(frozen=True)
+class Shown:
+    """An account with what is known of it."""
+
+    account: Account
+    state: AccountState
+    cooling: Sequence[Cooldown]
+    reason: str
+    base_url: str
+    """Where its requests go."""
+    now: float
+    """Unix seconds."""
+
+
+def as_json(shown: Shown) -> dict[str, Any]:
+    """Return what `--json` prints of an account; docs/accounts.md describes it."""
+    account = shown.account
+    return {
+        "id": account.id,
+        "name": account.name,
+        "provider": account.provider,
+        "kind": account.kind.value,
+        "state": shown.state.value,
+        "reason": shown.reason,
+        "cooling": [
+            {
+                "family": rest.family,
+                "until": _iso(rest.until),
+                "since": _iso(rest.since),
+                "fault": rest.fault,
+                "reason": rest.reason,
+            }
+            for rest in shown.cooling
+        ],
+        "base_url": shown.base_url,
+        "owner": account.owner,
+        "weight": account.weight,
+        "priority": account.priority,
+        "max_concurrency": account.max_concurrency,
+        "created_at": _iso(account.created_at or None),
+        "paused_at": _iso(account.paused_at),
+        "expires_at": _iso(account.expires_at),
+    }
+
+
+def verdict_as_json(name: str, verdict: Verdict) -> dict[str, Any]:
+    """Return what `--json` prints of a check."""
+    return {
+        "name": name,
+        "good": verdict.is_good,
+        "finding": verdict.finding.value,
+        "message": verdict.message,
+        "status": verdict.status,
+        "request_id": verdict.request_id,
+        "milliseconds": verdict.milliseconds,
+    }
+
+
+def verdict_as_text(name: str, verdict: Verdict) -> str:
+    """Return a check on one line."""
+    facts = [f"{verdict.milliseconds} ms"] if verdict.milliseconds is not None else []
+    facts += [verdict.request_id] if verdict.request_id else []
+    return printable(f"{name}: {verdict.finding.value}: {verdict.message}", 1000) + (
+        f" ({', '.join(facts)})" if facts else ""
+    )
+
+
+def print_json(value: Any) -> None:
+    """Print a value for scripts."""
+    print(json.dumps(value, indent=2))
+
+
+def print_table(rows: Iterable[Shown]) -> None:
+    """Print accounts as a table; the state comes last, for it may be long."""
+    lines = [_COLUMNS, *(_cells(shown) for shown in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        print(_GAP.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _cells(shown: Shown) -> tuple[str, ...]:
+    account = shown.account
+    bound = {None: _NOTHING, 0: "any"}.get(account.max_concurrency, str(account.max_concurrency))
+    return (
+        printable(account.name),
+        account.provider,
+        account.kind.value,
+        printable(account.owner) or _NOTHING,
+        str(account.weight),
+        str(account.priority),
+        bound,
+        _NOTHING if account.expires_at is None else _moment(account.expires_at, shown.now, past="expired"),
+        printable(shown.base_url),
+        _state(shown),
+    )
+
+
+def _state(shown: Shown) -> str:
+    if shown.state is AccountState.COOLING:
+        return "cooling " + ", ".join(
+            f"until {_moment(rest.until, shown.now)} ({_cause(rest)})"
+            for rest in sorted(shown.cooling, key=lambda rest: -rest.until)
+        )
+    if shown.state is AccountState.PARKED:
+        return f'parked "{printable(shown.reason)}"'
+    if shown.state is AccountState.NEEDS_REAUTH and shown.reason:
+        return f"needs_reauth: {printable(shown.reason)}"
+    return shown.state.value
+
+
+def _cause(rest: Cooldown) -> str:
+    return printable(rest.fault if rest.family == ACCOUNT_WIDE else f"{rest.fault}, {rest.family}")
+
+
+def _moment(at: float, now: float, past: str = "") -> str:
+    """Return a time as the clock on the wall shows it, with the date if that is another."""
+    if past and at <= now:
+        return past
+    try:
+        moment, today = (datetime.fromtimestamp(time, UTC).astimezone() for time in (at, now))
+    except (ValueError, OverflowError, OSError):
+        return "?"
+    return moment.strftime("%H:%M:%S" if moment.date() == today.date() else "%Y-%m-%d %H:%M:%S")
+
+
+def _iso(at: float | None) -> str | None:
+    if at is None:
+        return None
+    try:
+        return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+    except (ValueError, OverflowError, OSError):
+        return None

@@ -1,0 +1,276 @@
+"""`gateway accounts`: the accounts that requests are sent with."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from gateway.accounts.account import AccountKind, Condition
+from gateway.accounts.drafts import PROVIDERS
+from gateway.cli import account_adding, account_checking
+from gateway.cli.account_input import CarefulParser, ask_yes
+from gateway.cli.account_office import Office, run_with_office, warn
+from gateway.cli.account_output import as_json, print_json, print_table
+from gateway.cli.common import CommandError, Subparsers, add_command, add_config_option, settings_from
+from gateway.config import ClientAuth
+from gateway.store.accounts import ENVIRONMENT
+
+__all__ = ["add_parser"]
+
+_EXAMPLES = """\
+examples:
+  printenv ANTHROPIC_API_KEY | gateway accounts add --name work --provider anthropic --secret-stdin
+  gateway accounts list
+  gateway accounts check
+  gateway accounts pause work
+
+A running gateway sees every change within a second. Secrets are read from standard input and kept encrypted.
+docs/accounts.md has the kinds of accounts, their states, and what --json prints.
+"""
+_ADD_EXAMPLES = """\
+examples:
+  printenv ANTHROPIC_API_KEY | gateway accounts add --name work --provider anthropic --secret-stdin --check
+  gateway accounts add --name work --provider anthropic --secret-stdin        asks for the key on a terminal
+  gateway accounts add --name vaulted --provider anthropic --kind command --command work --config gateway.toml
+  gateway accounts add --name profile --provider anthropic --kind oauth --client-id ID --secret-stdin <token.txt
+  gateway accounts add --name workload --provider anthropic --kind oauth --assertion-file /run/secrets/token \\
+      --federation-rule-id fdrl_… --organization-id …
+"""
+_IMPORT_EXAMPLES = """\
+examples:
+  gateway accounts import ~/.config/anthropic/configs/default.json --owner "Ada"
+  gateway accounts import keys.json        [{"name": "work", "provider": "anthropic", "api_key": "…"}, …]
+
+Credentials of a Claude subscription are taken only with allow_subscription_oauth = true, --owner, and --client-id
+and --token-url of your own; the provider's terms restrict their use. API keys are the supported way.
+"""
+_LIST_EXAMPLES = """\
+examples:
+  gateway accounts list
+  gateway accounts list --json | jq -r '.[] | select(.state != "active") | .name'
+"""
+_CHECK_EXAMPLES = """\
+examples:
+  gateway accounts check
+  gateway accounts check work play --json
+
+Asks the provider for its list of models, which is free. The exit status is 1 if an account does not work.
+An account that needed a new credential and works is active again; one that is paused or parked stays so.
+"""
+_PAUSE_EXAMPLES = """\
+examples:
+  gateway accounts pause work
+
+Requests under way finish. Traffic never ends a pause: only `gateway accounts resume` does.
+"""
+_RESUME_EXAMPLES = """\
+examples:
+  gateway accounts resume work
+
+Ends a pause, parking, a credential's refusal and all cool-downs; a refresh token of which nobody knows whether it
+was used up may be sent once more.
+"""
+_REMOVE_EXAMPLES = """\
+examples:
+  gateway accounts remove work
+  gateway accounts remove work --yes
+
+Deletes its secret too. Requests under way finish.
+"""
+_REKEY_EXAMPLES = """\
+examples:
+  GATEWAY_SECRET_KEY=NEW,OLD gateway accounts rekey
+
+To change the secret key: put the new one before the old one, separated by a comma, restart every gateway, run
+this, and take the old one away once no client key needs it. docs/security.md has the steps.
+"""
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Add the subcommand."""
+    parser = add_command(
+        subparsers,
+        "accounts",
+        summary="add, import, list, check, pause, resume and remove upstream accounts",
+        about="Upstream accounts: whose credentials requests are sent with.",
+        examples=_EXAMPLES,
+    )
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True, parser_class=CarefulParser)
+    _add_adding(actions)
+    _add_importing(actions)
+    listing = _action(actions, "list", "list accounts, their states and where their requests go", _LIST_EXAMPLES)
+    listing.set_defaults(run=_list)
+    checking = _action(actions, "check", "find out whether accounts work, with a free request", _CHECK_EXAMPLES)
+    checking.add_argument("names", metavar="NAME", nargs="*", help="default: all")
+    checking.set_defaults(run=account_checking.run)
+    for name, summary, examples, run in (
+        ("pause", "keep an account out of use until it is resumed", _PAUSE_EXAMPLES, _pause),
+        ("resume", "put an account into use again, whatever kept it out", _RESUME_EXAMPLES, _resume),
+        ("remove", "delete an account and its secret", _REMOVE_EXAMPLES, _remove),
+    ):
+        action = _action(actions, name, summary, examples)
+        action.add_argument("name", metavar="NAME", help="name or id")
+        action.set_defaults(run=run)
+        if name == "remove":
+            action.add_argument("--yes", action="store_true", help="do not ask")
+    rekey = _action(actions, "rekey", "encrypt all secrets anew with the first secret key", _REKEY_EXAMPLES)
+    rekey.set_defaults(run=account_adding.run_rekey)
+
+
+def _action(actions: Any, name: str, summary: str, examples: str) -> argparse.ArgumentParser:
+    parser = add_command(
+        actions, name, summary=summary, about=f"{summary[0].upper()}{summary[1:]}.", examples=examples
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON for scripts; keys stay, more may come")
+    add_config_option(parser)
+    return parser
+
+
+def _add_adding(actions: Any) -> None:
+    parser = _action(actions, "add", "add an account; its secret comes from standard input", _ADD_EXAMPLES)
+    parser.add_argument("--name", required=True, help="for lists, logs and commands")
+    parser.add_argument("--provider", required=True, choices=PROVIDERS)
+    kinds = [kind.value for kind in AccountKind if kind is not AccountKind.PASSTHROUGH]
+    parser.add_argument("--kind", choices=kinds, default=AccountKind.API_KEY.value, help="default: api_key")
+    parser.add_argument(
+        "--secret-stdin",
+        action="store_true",
+        help="read the API key or refresh token from standard input; on a terminal it is asked for, unseen",
+    )
+    parser.add_argument(
+        "--base-url", metavar="URL", help="where its requests go, if not to the provider's base URL"
+    )
+    parser.add_argument("--owner", default="", metavar="TEXT", help="whose account it is")
+    parser.add_argument("--weight", type=int, default=1, metavar="N", help="share under the strategy weighted")
+    parser.add_argument(
+        "--priority", type=int, default=0, metavar="N", help="order under the strategy fill_first, 0 first"
+    )
+    parser.add_argument("--max-concurrency", type=int, metavar="N", help="requests at a time; 0 for no bound")
+    parser.add_argument("--check", action="store_true", help="find out right away whether it works")
+    command = parser.add_argument_group("kind command")
+    command.add_argument("--command", metavar="NAME", help="of [credential_commands] in the settings file")
+    oauth = parser.add_argument_group("kind oauth")
+    oauth.add_argument(
+        "--token-url", metavar="URL", help="token endpoint; anthropic: by default that of the base URL"
+    )
+    oauth.add_argument("--client-id", metavar="ID", help="that the refresh token was issued to")
+    oauth.add_argument(
+        "--client-secret-stdin", action="store_true", help="a second line of standard input is the client's secret"
+    )
+    oauth.add_argument("--scope", metavar="TEXT", help="to ask for")
+    oauth.add_argument(
+        "--token-request",
+        choices=("json", "form"),
+        help="how the endpoint is asked; openai: form, anthropic: json",
+    )
+    oauth.add_argument(
+        "--assertion-file", metavar="PATH", help="in place of a refresh token: a signed assertion, read each time"
+    )
+    oauth.add_argument("--federation-rule-id", metavar="ID", help="with an assertion")
+    oauth.add_argument("--organization-id", metavar="ID", help="with an assertion")
+    oauth.add_argument("--service-account-id", metavar="ID", help="with an assertion")
+    oauth.add_argument("--workspace-id", metavar="ID", help="with an assertion")
+    parser.set_defaults(run=account_adding.run_add, parser=parser)
+
+
+def _add_importing(actions: Any) -> None:
+    parser = _action(actions, "import", "add the accounts that are in another program's file", _IMPORT_EXAMPLES)
+    parser.add_argument(
+        "file", metavar="FILE", help="a profile, a JSON list of API keys, or a login's credentials"
+    )
+    parser.add_argument("--name", help="of the account; default: the profile's, or the owner")
+    parser.add_argument("--owner", default="", metavar="TEXT", help="whose account it is")
+    parser.add_argument("--client-id", metavar="ID", help="your own OAuth client")
+    parser.add_argument("--token-url", metavar="URL", help="where your client renews tokens")
+    parser.set_defaults(run=account_adding.run_import)
+
+
+def _list(args: argparse.Namespace) -> int:
+    settings = settings_from(args)
+
+    async def work(office: Office) -> list[Any]:
+        return await office.show(await office.accounts())
+
+    shown = run_with_office(settings, work)
+    if args.json:
+        print_json([as_json(one) for one in shown])
+        return 0
+    if settings.client_auth is ClientAuth.PASSTHROUGH:
+        warn("client_auth = passthrough: below /claude clients bring their own credentials, and no account serves")
+    if shown:
+        print_table(shown)
+    else:
+        print("There are no accounts yet. Add one:")
+        print("  gateway accounts add --name NAME --provider anthropic --secret-stdin")
+    return 0
+
+
+def _pause(args: argparse.Namespace) -> int:
+    async def work(office: Office) -> dict[str, Any]:
+        account = await office.find_stored(args.name)
+        await office.store.pause(account.id)
+        (shown,) = await office.show([await office.find(account.id)])
+        return as_json(shown)
+
+    paused = run_with_office(settings_from(args), work)
+    if args.json:
+        print_json(paused)
+    else:
+        print(f"{paused['name']} is paused. Requests under way finish; `gateway accounts resume` ends the pause.")
+    return 0
+
+
+def _resume(args: argparse.Namespace) -> int:
+    async def work(office: Office) -> tuple[dict[str, Any], list[str]]:
+        account = await office.find_stored(args.name)
+        (before,) = await office.show([account])
+        cleared = ["a pause"] if account.paused_at is not None else []
+        if account.condition is not Condition.OK:
+            cleared.append(f"{account.condition.value} ({account.condition_reason or 'no reason given'})")
+        cleared += [f"a cool-down of {rest.family} ({rest.fault})" for rest in before.cooling]
+        if await office.has_unfinished_refresh(account):
+            cleared.append("an unfinished refresh: its token may be sent once more")
+        await office.store.resume(account.id)
+        (shown,) = await office.show([await office.find(account.id)])
+        return as_json(shown), cleared
+
+    resumed, cleared = run_with_office(settings_from(args), work)
+    if args.json:
+        print_json({**resumed, "cleared": cleared})
+    else:
+        print(
+            f"{resumed['name']} is in use.",
+            f"Cleared: {'; '.join(cleared)}." if cleared else "Nothing was in its way.",
+        )
+    return 0
+
+
+def _remove(args: argparse.Namespace) -> int:
+    settings = settings_from(args)
+
+    async def find(office: Office) -> tuple[str, str]:
+        account = await office.find(args.name)
+        if account.id == ENVIRONMENT and settings.anthropic_api_key:
+            raise CommandError(
+                "this account is GATEWAY_ANTHROPIC_API_KEY; unset that and restart the gateway, or run "
+                f"`gateway accounts pause {ENVIRONMENT}`"
+            )
+        return account.id, account.name
+
+    account_id, name = run_with_office(settings, find)
+    if not args.yes:
+        if not sys.stdin.isatty():
+            raise CommandError(f"removing {name!r} deletes its secret; confirm with --yes")
+        if not ask_yes(f"Remove the account {name!r} and its secret?"):
+            raise CommandError("nothing was removed")
+
+    async def remove(office: Office) -> bool:
+        return await office.store.remove(account_id)
+
+    removed = run_with_office(settings, remove)
+    if args.json:
+        print_json({"id": account_id, "name": name, "removed": removed})
+    else:
+        print(f"{name} is removed.")
+    return 0
