@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
-from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from datetime import UTC, datetime
-from typing import Any, Final
+import secrets
+import socket
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final
 
 from aiohttp import web
 from attrs import define
@@ -16,10 +18,13 @@ from gateway.accounts.account import Account, AccountKind
 from gateway.accounts.backend import Backend
 from gateway.accounts.credentials import CredentialManager
 from gateway.accounts.pool import AccountPool
-from gateway.actors.keys import KeyRing
-from gateway.config import ClientAuth, Settings
+from gateway.accounts.vault import Vault
+from gateway.actors.keys import KeyRing, hash_key
+from gateway.config import ClientAuth, OpenAIMode, Settings
 from gateway.dataplane.admission import Admission
+from gateway.dataplane.contract import OPENAI
 from gateway.dataplane.messages import PooledApi
+from gateway.dataplane.openai_pool import OpenAIPool
 from gateway.dataplane.passthrough import open_forward
 from gateway.dataplane.sdk_transport import open_sdk_transport
 from gateway.dataplane.server import DataPlane
@@ -27,10 +32,17 @@ from gateway.dataplane.upstream import Upstream
 from gateway.ledger.record import Ledger
 from gateway.ledger.writer import open_ledger
 from gateway.providers.anthropic import AnthropicProvider
+from gateway.providers.base import Provider
+from gateway.providers.openai import OpenAIProvider
+from gateway.shared_state import SharedState
+from gateway.store.accounts import ENVIRONMENT, AccountStore
+from gateway.store.canary import check_vault
 from gateway.store.client_keys import ClientKeyStore
 from gateway.store.engine import Database
-from gateway.store.errors import StoreError
-from gateway.store.secret import load_secret_key
+from gateway.store.leases import LeaseStore
+from gateway.store.secret import load_secret_keys
+from gateway.store.watch import Watcher
+from gateway.store.write_behind import WriteBehind
 from gateway.telemetry.diagnostics import Diagnostics
 from gateway.telemetry.logs import get_logger
 
@@ -38,7 +50,7 @@ __all__ = ["Gateway", "run_gateway"]
 
 _log = get_logger(__name__)
 
-_KEY_REFRESH_SECONDS: Final = 1.0
+_FINGERPRINT: Final = 32  # hexadecimal digits that tell one key of the environment from another
 _BACKLOG: Final = 1024
 # For clients to take their last bytes after the drain; aiohttp waits for as long again. Who takes none has less.
 _SHUTDOWN_SECONDS: Final = 2.0
@@ -73,33 +85,52 @@ async def run_gateway(
     Raises:
         SecretKeyError: the secret key cannot be used.
         StoreError: the database cannot be used.
+        VaultError: its secrets were encrypted with another key.
         SdkUnavailableError: the local SDK transport is enabled and cannot be used.
         OSError: the address cannot be listened on.
     """
-    pepper = await asyncio.to_thread(load_secret_key, settings.secret_key, settings.data_path)
-    backend = _backend(settings)
+    peppers = await asyncio.to_thread(load_secret_keys, settings.secret_key, settings.data_path)
+    vault = Vault(peppers)
     async with (
         Database.of(settings) as database,
         Upstream(settings.timeouts, settings.limits) as upstream,
-        open_forward(settings) as openai,
+        open_forward(settings) as forward,
         _task_group() as tasks,
         AsyncExitStack() as stack,
     ):
-        store = ClientKeyStore(database)
-        keys = KeyRing(pepper, await store.all() if settings.client_auth is ClientAuth.KEYS else ())
-        admission = Admission(settings.client_auth, keys, pepper, settings.limits, settings.timeouts)
+        await check_vault(database, vault)
+        stopping, stopped = asyncio.Event(), asyncio.Event()
+        stack.callback(stopped.set)
+        state = await _shared_state(settings, database, peppers)
+        tasks.create_task(state.writes.run(stopped), name="write-behind")
         records = ledger or await stack.enter_async_context(open_ledger(database, settings, tasks))
-        messages = PooledApi(settings, admission, backend, upstream, records, Diagnostics(settings.diagnostics))
+        admission = Admission(settings.client_auth, state.keys, peppers[0], settings.limits, settings.timeouts)
+        diagnostics = Diagnostics(settings.diagnostics)
+        backends = _Backends(settings, database, vault, state)
+        anthropic = await stack.enter_async_context(backends.anthropic())
+        messages = PooledApi(settings, admission, anthropic, upstream, records, diagnostics)
+        openai_pool = None
+        if settings.openai_mode is OpenAIMode.POOL:
+            openai = await stack.enter_async_context(backends.openai())
+            openai_pool = OpenAIPool(
+                PooledApi(settings, admission, openai, upstream, records, diagnostics, contract=OPENAI)
+            )
+        await state.load_accounts()
+        if not any(backend.pool.accounts for backend in state.backends or [anthropic]):
+            _log.warning(
+                "there is no upstream account yet; add one with `gateway accounts add`, or set "
+                "GATEWAY_ANTHROPIC_API_KEY and start again"
+            )
         sdk = await stack.enter_async_context(open_sdk_transport(settings, messages, upstream, tasks))
-        data_plane = DataPlane(settings, messages, openai, sdk.create if sdk is not None else None)
+        data_plane = DataPlane(settings, messages, forward, sdk.create if sdk is not None else None, openai_pool)
         runner = web.ServerRunner(data_plane.make_server(), shutdown_timeout=_SHUTDOWN_SECONDS)
         await runner.setup()
         try:
             address = settings.address
             site = web.TCPSite(runner, address.host, address.port, backlog=_BACKLOG, reuse_port=reuse_port or None)
             await site.start()
-            stopping = asyncio.Event()
-            tasks.create_task(_refresh_keys(keys, store, settings, stopping), name="refresh-keys")
+            watcher = Watcher(database, {"accounts": state.load_accounts, "keys": state.load_keys})
+            tasks.create_task(watcher.run(stopping), name="watch-database")
             try:
                 yield Gateway(data_plane, address.host, site.port)
             finally:
@@ -124,48 +155,62 @@ async def _task_group() -> AsyncGenerator[asyncio.TaskGroup, None]:
         raise
 
 
-def _backend(settings: Settings) -> Backend:
-    provider = AnthropicProvider(settings.anthropic_base_url)
-    clock = _unix_seconds
-    pool = AccountPool(settings.routing, clock=clock, random=random.SystemRandom())
-    if settings.client_auth is ClientAuth.PASSTHROUGH:
-        pool.replace([Account("passthrough", "passthrough", provider.name, AccountKind.PASSTHROUGH)], ())
-        return Backend(provider, pool, None, clock)
+async def _shared_state(settings: Settings, database: Database, peppers: Sequence[bytes]) -> SharedState:
+    store, client_keys = AccountStore(database), ClientKeyStore(database)
+    known = await client_keys.all() if settings.client_auth is ClientAuth.KEYS else ()
+    keys = KeyRing(peppers[0], known, peppers[1:])
     key = settings.anthropic_api_key
     if key:
-        pool.replace([Account("environment", "environment", provider.name, AccountKind.API_KEY)], ())
-    nothing: Any = None
-    credentials = CredentialManager(
-        nothing,
-        nothing,
-        nothing,
-        clock=clock,
-        owner="",
-        on_condition=pool.set_condition,
-        environment={"environment": key},
-    )
-    return Backend(provider, pool, credentials, clock)
+        await store.ensure_environment_account("anthropic", hash_key(key, peppers[0])[:_FINGERPRINT])
+    return SharedState(store, client_keys, keys, WriteBehind(), has_environment_account=bool(key))
 
 
-def _unix_seconds() -> float:
-    return datetime.now(UTC).timestamp()
+@define
+class _Backends:
+    """Puts together what serves each provider; nothing of one is shared with another."""
 
+    settings: Settings
+    database: Database
+    vault: Vault
+    state: SharedState
 
-async def _refresh_keys(keys: KeyRing, store: ClientKeyStore, settings: Settings, stopping: asyncio.Event) -> None:
-    """Take over keys that are made or revoked while the gateway runs.
-
-    Told to stop rather than cancelled: a cancelled query would go on in its thread.
-    """
-    if settings.client_auth is not ClientAuth.KEYS:
-        return
-    while True:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_KEY_REFRESH_SECONDS):
-                await stopping.wait()
+    @asynccontextmanager
+    async def anthropic(self) -> AsyncGenerator[Backend]:
+        """Serve with the accounts of provider `anthropic`, or with the clients' own credentials."""
+        provider = AnthropicProvider(self.settings.anthropic_base_url)
+        if self.settings.client_auth is ClientAuth.PASSTHROUGH:
+            pool = self._pool()
+            pool.replace([Account("passthrough", "passthrough", provider.name, AccountKind.PASSTHROUGH)], ())
+            yield Backend(provider, pool, None, self.database.clock)
             return
-        try:
-            keys.replace(await store.all())
-        except StoreError as error:
-            _log.warning("cannot read the client keys; the known ones stay valid", problem=str(error))
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with the database, running streams go on
-            _log.warning("cannot read the client keys; the known ones stay valid", problem=type(error).__name__)
+        async with self._of(provider, {ENVIRONMENT: self.settings.anthropic_api_key}) as backend:
+            yield backend
+
+    @asynccontextmanager
+    async def openai(self) -> AsyncGenerator[Backend]:
+        """Serve with the accounts of provider `openai`."""
+        async with self._of(OpenAIProvider(self.settings.openai_base_url), {}) as backend:
+            yield backend
+
+    @asynccontextmanager
+    async def _of(self, provider: Provider, environment: Mapping[str, str]) -> AsyncGenerator[Backend]:
+        pool = self._pool()
+        manager = CredentialManager(
+            self.state.accounts,
+            LeaseStore(self.database),
+            self.vault,
+            clock=self.database.clock,
+            owner=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}",
+            on_condition=pool.set_condition,
+            environment=environment,
+            commands=self.settings.credential_commands,
+        )
+        async with manager as credentials:
+            backend = Backend(provider, pool, credentials, self.database.clock)
+            self.state.backends.append(backend)
+            yield backend
+
+    def _pool(self) -> AccountPool:
+        return AccountPool(
+            self.settings.routing, clock=self.database.clock, random=random.SystemRandom(), tell=self.state.tell
+        )

@@ -1,0 +1,72 @@
+"""Keeps what this process knows of accounts and keys in step with the database, in both directions.
+
+Requests read from memory. What people change in the database, on whatever host, gets here within a second; what
+traffic finds out here is written there behind the requests' backs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+
+from attrs import define, field
+
+from gateway.accounts.backend import Backend
+from gateway.accounts.changes import Change, ConditionSet, CooldownCleared, CooldownSet
+from gateway.actors.keys import KeyRing
+from gateway.store.accounts import ENVIRONMENT, AccountStore
+from gateway.store.client_keys import ClientKeyStore
+from gateway.store.write_behind import WriteBehind
+
+__all__ = ["SharedState"]
+
+
+@define(eq=False)
+class SharedState:
+    """The accounts and keys that all processes share."""
+
+    accounts: AccountStore
+    client_keys: ClientKeyStore
+    keys: KeyRing
+    writes: WriteBehind
+    has_environment_account: bool
+    """Whether this process has the key of the account `environment`, which others may have left in the store."""
+    backends: list[Backend] = field(factory=list)
+    """Those whose accounts are in the store."""
+
+    async def load_accounts(self) -> None:
+        """Take over what the database says of accounts."""
+        known = await self.accounts.all()
+        cooldowns = await self.accounts.cooldowns()
+        for backend in self.backends:
+            own = [
+                account
+                for account in known
+                # An account of one provider never gets near what belongs to another.
+                if account.provider == backend.provider.name
+                and (account.id != ENVIRONMENT or self.has_environment_account)
+            ]
+            if backend.credentials is not None:
+                backend.credentials.replace(own)
+            backend.pool.replace(own, cooldowns)
+
+    async def load_keys(self) -> None:
+        """Take over what the database says of client keys."""
+        self.keys.replace(await self.client_keys.all())
+
+    def tell(self, change: Change) -> None:
+        """Write down what traffic found out, when the database takes it."""
+        write: Callable[[], Awaitable[object]]
+        match change:
+            case CooldownSet(cooldown):
+                key: Sequence[str] = ("cooldown", cooldown.account_id, cooldown.family)
+                write = partial(self.accounts.set_cooldown, cooldown)
+            case CooldownCleared(account_id, family, since):
+                key = ("cooldown", account_id, family)
+                write = partial(self.accounts.clear_cooldown, account_id, family, since=since)
+            case ConditionSet(account_id, condition, reason, since, version):
+                key = ("condition", account_id)
+                write = partial(
+                    self.accounts.set_condition, account_id, condition, reason, secret_version=version, since=since
+                )
+        self.writes.put(tuple(key), write)
