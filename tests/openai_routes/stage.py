@@ -51,9 +51,11 @@ async def staged(openai: OpenAIReplay | None = None, **settings: Any) -> AsyncGe
 
 
 @asynccontextmanager
-async def connected(place: tuple[str, int]) -> AsyncGenerator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """Connect to a place, for bytes as they are."""
-    reader, writer = await asyncio.open_connection(*place, limit=2**24)
+async def connected(
+    place: tuple[str, int], *, limit: int = 2**24
+) -> AsyncGenerator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Connect to a place, for bytes as they are; `limit` bounds what is read ahead."""
+    reader, writer = await asyncio.open_connection(*place, limit=limit)
     try:
         yield reader, writer
     finally:
