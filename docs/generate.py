@@ -100,8 +100,8 @@ of the request and what of the account; after the first content nothing is tried
 _FAULTS_END: Final = """\
 | (none) | nothing: the client has gone | untouched | ended upstream at once, and recorded as `cancelled` | |
 
-A success closes the breaker. It ends a rest or a `needs_reauth` only if the request was sent to find out. One whose
-headers say that it was billed beyond the plan lets the account rest until the plan starts anew, unless
+A success closes the breaker. It ends a rest or a `needs_reauth` only if the request was sent to find out. One
+whose headers say that it was billed beyond the plan lets the account rest until the plan starts anew, unless
 `use_extra_usage` is set.
 
 A paused account is never touched by traffic. An account that is alone is asked whatever its state, so that a
