@@ -136,7 +136,8 @@ def read_file(path: Path) -> CredentialFile:
         companion = _read(secret) if _exists(secret) else None
     elif _is_token(content):
         configuration = path.absolute().parent.parent / "configs" / path.name
-        companion = _read(configuration) if _exists(configuration) else None
+        if configuration != path.absolute() and _exists(configuration):
+            companion = _read(configuration)
     return CredentialFile(content, path.stem.lstrip("."), companion, _warn_of_readers(secret))
 
 

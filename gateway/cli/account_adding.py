@@ -30,6 +30,7 @@ from gateway.store.errors import StoreError
 __all__ = ["run_add", "run_import", "run_rekey"]
 
 _TOKEN_PATH = "/v1/oauth/token"  # noqa: S105 - where tokens come from
+_TICK = 1e-5  # seconds
 _FEDERATION = ("federation_rule_id", "organization_id", "service_account_id", "workspace_id")
 
 
@@ -140,8 +141,10 @@ async def _store_all(office: Office, drafts: Sequence[tuple[Draft, bytes]]) -> l
     stored: list[Account] = []
     created_at = await office.database.now()
     try:
-        for draft, encrypted in drafts:
-            stored.append(await office.store.add(draft.as_account(new_account_id(), encrypted, created_at)))
+        for index, (draft, encrypted) in enumerate(drafts):
+            # Lists are in the order in which accounts were made.
+            account = draft.as_account(new_account_id(), encrypted, created_at + index * _TICK)
+            stored.append(await office.store.add(account))
     except StoreError:
         # All of a file or nothing of it.
         for account in stored:
