@@ -19,6 +19,7 @@ from gateway.replay.server import ReplayUpstream
 from gateway.store.client_keys import ClientKeyStore
 from gateway.store.engine import Database
 from gateway.store.secret import load_secret_key
+from tests import fresh_database
 from tests.replay.raw_client import LIMIT, RawConnection, RawResponse, dechunk, message
 
 ACCOUNT_KEY: Final = "sk-ant-api03-the-gateways-own-account"
@@ -189,6 +190,7 @@ async def serving(
                 timeouts=evolve(Timeouts(drain_seconds=0.2), **(timeouts or {})),
                 limits=evolve(Limits(), **(limits or {})),
             )
+            await fresh_database.lay(Path(directory))
             async with Database.of(evolve(usual, **settings)) as database:
                 pepper = load_secret_key(SECRET, Path(directory))
                 _, key = await ClientKeyStore(database).create("contract", pepper)

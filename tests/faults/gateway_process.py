@@ -20,7 +20,7 @@ from attrs import define, field
 from gateway.store.client_keys import ClientKeyStore
 from gateway.store.engine import Database
 from gateway.store.secret import load_secret_key
-from tests import log_watch
+from tests import fresh_database, log_watch
 from tests.contract.harness import ACCOUNT_KEY, MESSAGES, SECRET
 from tests.faults.waiting import until
 from tests.replay.raw_client import LIMIT, RawConnection, RawResponse, message
@@ -113,6 +113,7 @@ async def started(
     """Start a gateway before this upstream; `environ` are settings without their prefix."""
     with tempfile.TemporaryDirectory() as directory:
         pepper = await asyncio.to_thread(load_secret_key, SECRET, Path(directory))
+        await fresh_database.lay(Path(directory))
         async with Database("", Path(directory)) as database:
             _, key = await ClientKeyStore(database).create("process", pepper)
         settings = {

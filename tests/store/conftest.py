@@ -10,10 +10,13 @@ import pytest
 from gateway.accounts.account import Account, AccountKind
 from gateway.store.accounts import AccountStore
 from gateway.store.engine import Database
+from tests import fresh_database
 
 
 @pytest.fixture
 async def database(database_url: str, tmp_path: Path) -> AsyncIterator[Database]:
+    if not database_url:
+        await fresh_database.lay(tmp_path)
     async with Database(database_url, tmp_path) as opened:
         yield opened
 
