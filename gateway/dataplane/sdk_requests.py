@@ -52,10 +52,12 @@ REFUSED: Final[Mapping[str, str]] = {
     "top_p": "the runtime samples with its own",
 }
 """Known fields that are refused, and why. So is every field that is in neither table, every content block that is
-no text, the query of the URL, the header `anthropic-beta`, and an `anthropic-version` that is not 2023-06-01."""
+no text, the query of the URL, the header `anthropic-beta`, and an `anthropic-version` that is not known."""
 
 _ADVICE: Final = "Leave it out, or use /claude/v1/messages, which passes everything on."
-_VERSION: Final = "2023-06-01"
+_VERSIONS: Final = ("2023-06-01", "2026-10-21")
+"""The runtime speaks the first. The second takes some fields away, none of which is carried, so that for all the
+rest they are one (`anthropic` Python SDK 2.12.0, MIGRATION.md)."""
 # It becomes a setting of the runtime: no alias, no option, no path, no suffix with a meaning of its own.
 _MODEL: Final = re.compile(r"claude-[a-z0-9]+(?:[-.][a-z0-9]+){0,8}", re.ASCII)
 _LONGEST_MODEL: Final = 80
@@ -108,8 +110,8 @@ def read_sdk_request(body: bytes | bytearray, headers: Mapping[str, str], query:
         raise _refused("query", "the runtime makes its own requests")
     if "anthropic-beta" in headers:
         raise _refused("anthropic-beta", "the runtime chooses its own betas")
-    if headers.get("anthropic-version", _VERSION) != _VERSION:
-        raise _refused("anthropic-version", f"the runtime speaks {_VERSION}")
+    if headers.get("anthropic-version", _VERSIONS[0]) not in _VERSIONS:
+        raise _refused("anthropic-version", f"it is made for {' and '.join(_VERSIONS)}")
     facts = read_facts(body)
     try:
         fields: dict[str, Any] = msgspec.json.decode(body)

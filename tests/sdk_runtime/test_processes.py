@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
@@ -68,15 +69,29 @@ async def test_a_client_that_leaves_takes_its_runtime_and_the_upstream_request_w
         await until(lambda: not runtimes())
 
 
-async def test_a_client_that_leaves_before_any_content_does_so_too() -> None:
+async def test_a_client_that_leaves_while_its_runtime_starts_leaves_none() -> None:
     async with sdk_serving() as served:
-        served.upstream.faults.push("hang:head")
         async with served.connect() as connection:
             await connection.send(SDK, question(), usual=served.usual)
-            await served.upstream.wait_for(lambda: served.upstream.open_streams == 1)
+            await until(runtimes)
         await until(lambda: served.ledger.records)
         assert served.ledger.records[0].outcome == "cancelled"
         await until(lambda: not runtimes())
+        assert not served.upstream.requests
+
+
+async def test_a_runtime_may_send_one_request_for_each_turn_and_nobody_else_any() -> None:
+    async with sdk_serving() as served, under_way(served) as (_, runtime):
+        given = runtime.environ()
+        gate = urlsplit(given["ANTHROPIC_BASE_URL"])
+        for key in (given["ANTHROPIC_API_KEY"], served.key, ACCOUNT_KEY, ""):
+            reader, writer = await asyncio.open_connection(gate.hostname, gate.port)
+            connection = RawConnection(reader, writer)
+            await connection.send("/v1/messages", question(), usual=[("x-api-key", key)])
+            answer = await connection.receive()
+            assert (answer.status, answer.header("x-should-retry")) == (403, "false")
+            await connection.close()
+        assert len(served.upstream.requests) == 1
 
 
 async def test_a_runtime_that_does_not_end_when_asked_is_killed() -> None:
@@ -143,12 +158,9 @@ async def test_an_upstream_that_never_answers_is_a_504() -> None:
 
 
 async def test_more_runtimes_than_there_may_be_are_refused_for_the_moment() -> None:
-    async with sdk_serving(limits={"sdk_runtimes": 1}) as served:
-        async with under_way(served):
-            envelope(await ask(served, question()), 529, "overloaded_error")
-            assert len(runtimes()) == 1
-        await until(lambda: not runtimes())
-        assert (await ask(served, question())).status == 200
+    async with sdk_serving(limits={"sdk_runtimes": 1}) as served, under_way(served):
+        envelope(await ask(served, question()), 529, "overloaded_error")
+        assert len(runtimes()) == 1
 
 
 async def test_a_gateway_that_is_killed_takes_its_runtimes_with_it() -> None:

@@ -88,30 +88,21 @@ async def test_another_session_or_another_history_opens_no_conversation() -> Non
             assert_refused(await ask(served, changed))
         assert len(served.upstream.requests) == 1
         assert (await ask(served, follow)).status == 200
-
-
-async def test_a_request_without_a_session_never_leaves_or_finds_a_runtime() -> None:
-    async with sdk_serving(sdk_pool_size=2) as served:
+        # One without a session leaves no runtime behind either.
         answer = await ask(served, question())
-        await until(lambda: not runtimes())
+        await until(lambda: len(runtimes()) == 1)
         assert_refused(await ask(served, follow_up(question(), answer, "Go on.")))
-
-
-async def test_without_a_pool_no_runtime_outlives_its_request() -> None:
-    async with sdk_serving() as served:
-        first = session("one")
-        answer = await ask(served, first)
-        await until(lambda: not runtimes())
-        assert_refused(await ask(served, follow_up(first, answer, "Go on.")))
 
 
 async def test_the_longest_idle_session_makes_room() -> None:
     async with sdk_serving(sdk_pool_size=2, limits={"sdk_runtimes": 2}) as served:
-        answers = {name: await ask(served, session(name)) for name in ("one", "two", "three")}
-        await until(lambda: len(runtimes()) == 2)
-        assert_refused(await ask(served, follow_up(session("one"), answers["one"], "Go on.")))
-        for name in ("two", "three"):
-            assert (await ask(served, follow_up(session(name), answers[name], "Go on."))).status == 200
+        answers = {name: await ask(served, session(name)) for name in ("one", "two")}
+        went_on = await ask(served, follow_up(session("one"), answers["one"], "Go on."))
+        assert went_on.status == 200
+        assert (await ask(served, session("three"))).status == 200
+        assert_refused(await ask(served, follow_up(session("two"), answers["two"], "Go on.")))
+        again = follow_up(follow_up(session("one"), answers["one"], "Go on."), went_on, "And on.")
+        assert (await ask(served, again)).status == 200
 
 
 async def test_an_idle_session_ends_in_time() -> None:
