@@ -22,6 +22,7 @@ from gateway.cli.common import (
     settings_from,
 )
 from gateway.config import ClientAuth, Settings
+from gateway.replay.openai import OpenAIReplay
 from gateway.replay.server import ReplayUpstream
 from gateway.store.client_keys import ClientKeyStore
 from gateway.store.engine import Database
@@ -74,6 +75,9 @@ async def _demo(settings: Settings) -> int:
             replay = await stack.enter_async_context(ReplayUpstream(tokens_per_second=_TOKENS_PER_SECOND))
             settings.anthropic_base_url = replay.url
             settings.anthropic_api_key = f"sk-ant-replay-{secrets.token_hex(8)}"
+            if settings.openai_base_url == Settings().openai_base_url:
+                # Without an account nothing leaves this machine, below /v1 neither.
+                settings.openai_base_url = (await stack.enter_async_context(OpenAIReplay())).url
             upstream = f"the built-in replay upstream at {replay.url}"
         pepper = load_secret_key(settings.secret_key, settings.data_path)
         store = ClientKeyStore(await stack.enter_async_context(Database.of(settings)))

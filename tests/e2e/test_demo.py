@@ -96,6 +96,13 @@ async def test_the_python_snippet_prints_the_answer(demo: Demo, tmp_path: Path) 
     assert (status, output.strip()) == (0, ANSWER), errors
 
 
+async def test_without_an_account_the_openai_routes_are_played_too(demo: Demo, tmp_path: Path) -> None:
+    base = re.search(r"listens at (http://\S+)", demo.printed)
+    assert base is not None
+    status, output, errors = await paste(f"curl -sS --noproxy '*' {base[1]}/v1/models", bare(), tmp_path)
+    assert (status, '"text-embedding-3-small"' in output) == (0, True), errors
+
+
 async def test_it_prints_everything_once_and_stops_on_ctrl_c(demo: Demo) -> None:
     assert list(demo.commands) == ["curl", "Claude", "Python"]
     assert len(set(re.findall(r"csg_\w+", demo.printed))) == 1
