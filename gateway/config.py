@@ -188,7 +188,7 @@ class Limits:
     """A non-streaming answer up to this size is held until it is whole, so that a cut can still be answered
     with an honest status."""
     sdk_runtimes: int = 8
-    """Local runtimes at a time in one process, idle ones included. One is a process of some 300 MB."""
+    """Local runtimes at a time in one process, idle ones included. One is a process of some 200 MB."""
     header_bytes: int = 64 * 1024
     """Longest header line."""
     spool_bytes: int = 64 * 1024 * 1024
@@ -237,8 +237,9 @@ class Settings:
     """Processes that share the data plane's port."""
     data_dir: str = ""
     """Where the database lives; default `$XDG_DATA_HOME/claude-stream-gateway`."""
-    database_url: str = ""
-    """Default: a SQLite file in the data directory."""
+    database_url: str = _secret()
+    """`postgresql://USER:PASSWORD@HOST/DATABASE`, for several hosts, with options such as `?sslmode=require` as for
+    libpq; or `sqlite:///FILE`, on a local disk. Default: `gateway.db` in the data directory."""
     anthropic_base_url: str = "https://api.anthropic.com"
     """Upstream of `/claude/v1/*`; may have a path."""
     openai_base_url: str = "https://api.openai.com"
@@ -259,7 +260,9 @@ class Settings:
     control_token: str = _secret(str.strip)
     """Reserved; it has no effect in this version."""
     secret_key: str = _secret()
-    """Secret with which client keys are hashed. Default: `secret.key` (mode 0600) in the data directory."""
+    """Secret with which the secrets of accounts are encrypted and client keys are hashed; the same on all hosts.
+    Several, with commas between them: the first is used, the others are still understood. Default: `secret.key`
+    (mode 0600) in the data directory, one per line."""
     sdk_enabled: bool = False
     """Serve `/claude-sdk/v1/messages` by local runtimes of claude-agent-sdk (extra `sdk`), with the credential of
     `anthropic_api_key`. docs/sdk-transport.md says what they can carry."""
