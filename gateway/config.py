@@ -238,8 +238,8 @@ class Settings:
     data_dir: str = ""
     """Where the database lives; default `$XDG_DATA_HOME/claude-stream-gateway`."""
     database_url: str = _secret()
-    """`postgresql://USER:PASSWORD@HOST/DATABASE`, for several hosts, with options such as `?sslmode=require` as for
-    libpq; or `sqlite:///FILE`, on a local disk. Default: `gateway.db` in the data directory."""
+    """`postgresql://USER:PASSWORD@HOST/DATABASE`, for several hosts, with libpq's options such as
+    `?sslmode=require`; or `sqlite:///FILE`, on a local disk. Default: `gateway.db` in the data directory."""
     anthropic_base_url: str = "https://api.anthropic.com"
     """Upstream of `/claude/v1/*`; may have a path."""
     openai_base_url: str = "https://api.openai.com"
