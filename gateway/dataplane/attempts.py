@@ -337,8 +337,7 @@ class Attempts:
         # A 401 never speaks of the client's key, not even where the account is not to blame.
         hidden = CONSEQUENCES[fault].hide_from_client or response.status == 401  # noqa: PLR2004 - an HTTP status
         if hidden and not self.backend.passes_through:
-            what = "The upstream does not accept the gateway's credential."
-            return Refusal(fault, _no_credential(account, what), words=words)
+            return Refusal(fault, _no_credential(account, _not_accepted(words)), words=words)
         return Refusal(fault, UpstreamAnswer(response.status, self._client_headers(response), body), words=words)
 
     async def _open_body(self, account: Account, response: aiohttp.ClientResponse) -> OpenBody | Refusal:
@@ -492,6 +491,11 @@ def _busy() -> ApiError:
         "All accounts of this gateway are busy, and too many requests wait for one. Try again in a moment.",
         retry_after=_BUSY,
     )
+
+
+def _not_accepted(words: str) -> str:
+    what = "The upstream does not accept the gateway's credential"
+    return f"{what}; it says: {words}" if words else f"{what}."
 
 
 def _no_credential(account: Account, what: str) -> ApiError:

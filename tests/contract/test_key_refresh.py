@@ -17,7 +17,7 @@ from tests.contract.harness import ACCOUNT_KEY, SECRET, RecordingLedger, Served
 from tests.log_watch import recent_events
 
 LIMIT = 30
-TROUBLE = "cannot read the client keys; the known ones stay valid"
+TROUBLE = "cannot read the database; what is known stays valid"
 
 
 async def test_a_database_that_holds_nonsense_ends_neither_the_gateway_nor_its_known_keys(tmp_path: Path) -> None:
@@ -41,6 +41,7 @@ async def test_a_database_that_holds_nonsense_ends_neither_the_gateway_nor_its_k
                     "ALTER TABLE client_keys RENAME TO old;"
                     "CREATE TABLE client_keys (id, name, digest, prefix, created_at, revoked_at);"
                     "INSERT INTO client_keys VALUES ('key_0', 'nonsense', 5, 'csg_', '2026-01-01', NULL);"
+                    "UPDATE revisions SET version = version + 1 WHERE topic = 'keys';"
                 )
             async with asyncio.timeout(LIMIT):
                 while not (found := [event for event in recent_events() if event["event"] == TROUBLE]):
