@@ -89,6 +89,8 @@ class Checker:
     providers: Mapping[str, Provider]
     """By name; each with the base URL of the accounts that have none of their own."""
     credentials: CredentialManager
+    answer_seconds: float = _ANSWER_SECONDS
+    """For one answer, from the first attempt to connect to its last byte."""
     _session: aiohttp.ClientSession = field(init=False)
     _turns: asyncio.Semaphore = field(factory=lambda: asyncio.Semaphore(_AT_A_TIME), init=False)
 
@@ -132,7 +134,7 @@ class Checker:
         started = clock()
         try:
             async with (
-                asyncio.timeout(_ANSWER_SECONDS),
+                asyncio.timeout(self.answer_seconds),
                 self._session.get(url, headers=headers, allow_redirects=False) as response,
             ):
                 body = await _read(response)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from gateway.cli.account_input import read_secrets
 from gateway.cli.account_office import Office, open_vault, run_with_office, warn
 from gateway.cli.account_output import as_json, print_json, verdict_as_json, verdict_as_text
 from gateway.cli.common import CommandError, settings_from
-from gateway.config import Settings
+from gateway.config import ClientAuth, OpenAIMode, Settings
 from gateway.store.accounts import new_account_id
 from gateway.store.errors import StoreError
 
@@ -124,7 +124,8 @@ def _add(settings: Settings, drafts: Sequence[Draft], *, check: bool) -> _Added:
         await office.check_vault(vault)
         known = await office.accounts()
         _refuse_known_names(drafts, known)
-        warnings = _warn_of_known_keys(drafts, known, vault, settings.anthropic_api_key)
+        warnings = [*_warn_of_idle_accounts(drafts, settings)]
+        warnings += _warn_of_known_keys(drafts, known, vault, settings.anthropic_api_key)
         stored = await _store_all(
             office, [(draft, vault.encrypt(encode_secret(draft.secret))) for draft in drafts]
         )
@@ -162,6 +163,14 @@ def _refuse_known_names(drafts: Sequence[Draft], known: Sequence[Account]) -> No
             + (f", and {len(taken) - 1} more of these" if len(taken) > 1 else "")
             + "; choose another name, or remove that one first"
         )
+
+
+def _warn_of_idle_accounts(drafts: Sequence[Draft], settings: Settings) -> Iterator[str]:
+    providers = {draft.provider for draft in drafts}
+    if "openai" in providers and settings.openai_mode is not OpenAIMode.POOL:
+        yield "accounts of openai serve only with openai_mode = pool"
+    if "anthropic" in providers and settings.client_auth is ClientAuth.PASSTHROUGH:
+        yield "client_auth = passthrough: clients bring their own credentials, and no account of anthropic serves"
 
 
 def _warn_of_known_keys(

@@ -234,6 +234,19 @@ def test_a_base_url_that_is_likely_wrong_is_warned_of(accounts: Command, url: st
     assert (words in done.err) if words else not done.err
 
 
+def test_an_account_that_the_settings_leave_idle_is_warned_of(accounts: Command) -> None:
+    accounts.secrets.add("sk-proj-of-the-openai-account")
+    accounts.setenv("GATEWAY_CLIENT_AUTH", "passthrough")
+
+    idle = accounts.run(
+        "add", "--name", "gpt", "--provider", "openai", "--secret-stdin", stdin="sk-proj-of-the-openai-account"
+    )
+
+    assert "only with openai_mode = pool" in idle.err
+    assert "no account of anthropic serves" in accounts.run(*ADD, stdin=KEY).err
+    assert "no account serves" in accounts.run("list").err
+
+
 def test_an_unknown_command_is_refused_with_those_there_are(accounts: Command) -> None:
     config = accounts.settings('[credential_commands]\nwork = ["true"]\nplay = ["true"]\n')
     args = ("add", "--name", "x", "--provider", "anthropic", "--kind", "command", "--config", config)

@@ -8,14 +8,17 @@ import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from gateway.accounts.account import Condition
-from gateway.accounts.checking import Finding
+from gateway.accounts.account import Account, AccountKind, Condition
+from gateway.accounts.checking import Checker, Finding
+from gateway.accounts.credentials import CredentialManager
+from gateway.providers.anthropic import AnthropicProvider
 from gateway.replay.openai import OpenAIReplay
 from gateway.replay.server import ReplayUpstream
-from gateway.store.accounts import AccountStore
+from gateway.store.accounts import ENVIRONMENT, AccountStore
 from gateway.store.leases import LeaseStore
 from tests.cli_accounts.command import KEY, OTHER_KEY, Command
 
@@ -111,6 +114,38 @@ async def test_why_nothing_answers_is_told(accounts: Command, base_url: str, wor
     assert done.status == 1
     assert done.json[0]["finding"] == "unreachable"
     assert words in done.json[0]["message"]
+
+
+async def test_an_answer_that_does_not_come_is_waited_for_no_longer_than_is_said() -> None:
+    account = Account(ENVIRONMENT, ENVIRONMENT, "anthropic", AccountKind.API_KEY)
+    nothing: Any = None
+    credentials = CredentialManager(
+        *(nothing, nothing, nothing),
+        clock=lambda: 0.0,
+        owner="test",
+        on_condition=lambda *_, **__: None,
+        environment={ENVIRONMENT: KEY},
+    )
+    async with ReplayUpstream() as upstream:
+        upstream.faults.push("hang:head", path="*", times="forever")
+        providers = {"anthropic": AnthropicProvider(upstream.url)}
+        async with credentials, Checker(providers, credentials, answer_seconds=0.05) as checker:
+            verdict = await checker.check(account)
+
+    assert verdict.finding is Finding.UNREACHABLE
+    assert "No answer came in time" in verdict.message
+
+
+async def test_many_accounts_are_checked_a_few_at_a_time(accounts: Command, upstream: ReplayUpstream) -> None:
+    entries = [{"name": f"account {i}", "provider": "anthropic", "api_key": KEY} for i in range(30)]
+    await accounts.go("import", accounts.file("keys.json", entries))
+
+    done = await accounts.go("check")
+
+    assert done.status == 0
+    assert len(done.out.splitlines()) == 30
+    assert len(upstream.requests) == 30
+    assert len({request.connection_id for request in upstream.requests}) <= 8
 
 
 async def test_what_a_provider_says_of_a_key_is_told_without_the_key(accounts: Command) -> None:

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import AsyncIterator
 
 import pytest
+from sqlalchemy import select
 
 from gateway.accounts.account import Condition, Cooldown
 from gateway.replay.server import ReplayUpstream
+from gateway.store import tables
 from gateway.store.accounts import AccountStore
 from tests.cli_accounts.command import KEY, OTHER_KEY, SECRET_KEY, Command
 
 
 @pytest.fixture
-def on_both(accounts: Command, database_url: str) -> Command:
+async def on_both(accounts: Command, database_url: str) -> AsyncIterator[Command]:
     accounts.database_url = database_url
     accounts.setenv("GATEWAY_DATABASE_URL", database_url)
-    return accounts
+    yield accounts
+    async with accounts.database() as database, database.read() as connection:
+        stored = repr((await connection.execute(select(tables.accounts))).all())
+    assert "acc_" in stored
+    for secret in accounts.secrets:
+        assert secret not in stored
 
 
 async def test_an_account_goes_through_its_life(on_both: Command, upstream: ReplayUpstream) -> None:
