@@ -38,7 +38,7 @@ _INVALID_KEY: Final = (
 
 @define(eq=False)
 class OpenAIArrival:
-    """A request as it arrived."""
+    """A request as it arrived, from a client that waits for one answer before it asks again."""
 
     connection: int
     """Number of its connection, from 1 on."""
