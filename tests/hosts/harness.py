@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from attrs import define
+from sqlalchemy import select
 
 from gateway.accounts.vault import Vault
 from gateway.replay.server import ReplayUpstream
@@ -17,6 +18,7 @@ from gateway.store.accounts import AccountStore
 from gateway.store.client_keys import ClientKeyStore
 from gateway.store.engine import Database
 from gateway.store.secret import load_secret_keys
+from gateway.store.tables import refresh_leases
 from tests.account_path.harness import NewAccount, add_account
 from tests.contract.harness import SECRET
 from tests.faults.gateway_process import GatewayProcess, serving_process
@@ -50,9 +52,8 @@ class Hosts:
 
     async def owner_of_lease(self) -> GatewayProcess:
         """Return the gateway that is refreshing a token."""
-        (owner,) = (
-            await asyncio.to_thread(self.postgres.execute, "SELECT owner FROM refresh_leases", self.url)
-        ).split()
+        async with self.database.read() as connection:
+            owner = (await connection.execute(select(refresh_leases.c.owner))).scalar_one()
         pid = int(owner.split(":")[1])
         return next(gateway for gateway in self.gateways if gateway.pid == pid)
 
