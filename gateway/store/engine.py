@@ -44,7 +44,14 @@ _SLOW_ANSWER_SECONDS: Final = 1.0
 _WRITES: Final = "gateway_writes"
 _POSTGRES_SCHEMES: Final = frozenset({"postgres", "postgresql", "postgres+asyncpg", "postgresql+asyncpg"})
 _SQLITE_SCHEMES: Final = frozenset({"sqlite", "sqlite+aiosqlite"})
-_TROUBLE: Final = (exc.SQLAlchemyError, sqlite3.Error, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+_TROUBLE: Final = (
+    exc.SQLAlchemyError,
+    sqlite3.Error,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    OSError,
+    UnicodeError,
+)
 _APPLICATION: Final = "application_name"
 _SETTINGS_OF_SESSION: Final = {
     # A host that vanishes in the middle of a write must not keep its locks.

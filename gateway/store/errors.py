@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from typing import Final
 
+import asyncpg
 from sqlalchemy import exc
 
 __all__ = ["StoreBusyError", "StoreError", "StoreUnavailableError", "as_store_error"]
@@ -56,6 +58,13 @@ _FOR_PEOPLE: Final = {
     "42": _WRONG_TABLES,
     "3F": _WRONG_TABLES,
 }
+_OTHERS: Final[Sequence[tuple[tuple[type[BaseException], ...], type[StoreError], str]]] = (
+    ((TimeoutError, exc.TimeoutError), StoreUnavailableError, "it does not answer in time"),
+    ((asyncpg.ClientConfigurationError,), StoreError, "an option of GATEWAY_DATABASE_URL is wrong"),
+    ((UnicodeError,), StoreError, "text that is not valid Unicode cannot be stored or looked for"),
+    ((asyncpg.InterfaceError,), StoreUnavailableError, "the connection was lost; try again"),
+)
+"""What drivers and Python raise, the more special first."""
 
 
 def as_store_error(error: BaseException, name: str) -> StoreError:
@@ -72,13 +81,12 @@ def as_store_error(error: BaseException, name: str) -> StoreError:
     state = getattr(cause, "sqlstate", None)
     if isinstance(state, str):
         return _from_postgres(state, name)
-    if isinstance(cause, TimeoutError | exc.TimeoutError):
-        return StoreUnavailableError(f"the database {name} does not answer in time")
+    for types, kind, told in _OTHERS:
+        if isinstance(cause, types):
+            return kind(f"cannot use the database {name}: {told}")
     if isinstance(cause, OSError):
         return StoreUnavailableError(f"cannot reach the database {name}: {cause.strerror or type(cause).__name__}")
-    if isinstance(cause, ValueError):
-        return StoreError(f"cannot use the database {name}: an option of GATEWAY_DATABASE_URL is wrong")
-    return StoreUnavailableError(f"cannot use the database {name} ({type(cause).__name__}); see whether it is up")
+    return StoreError(f"cannot use the database {name} ({type(cause).__name__})")
 
 
 def _from_sqlite(error: sqlite3.Error, name: str) -> StoreError:

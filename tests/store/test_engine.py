@@ -11,7 +11,9 @@ import pytest
 from sqlalchemy import func, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gateway.store.client_keys import ClientKeyStore
 from gateway.store.engine import Database, StoreError, StoreUnavailableError, database_path
+from gateway.store.errors import StoreBusyError, as_store_error
 from gateway.store.tables import meta
 from tests.postgres import Postgres
 
@@ -130,6 +132,28 @@ async def test_a_writer_waits_for_one_of_another_process(database: Database, oth
             for _ in range(50):
                 await asyncio.sleep(0)
     assert await names(database) == ["early", "late"]
+
+
+async def test_a_writer_that_is_cancelled_while_it_waits_its_turn_holds_up_nobody(
+    database: Database, other: Database
+) -> None:
+    async def write() -> None:
+        async with database.write() as connection:
+            await put(connection, "never")
+
+    async with asyncio.TaskGroup() as group:
+        async with other.write() as connection:
+            await put(connection, "a")
+            # The first waits for the other process, the second for the first.
+            tasks = [group.create_task(write()) for _ in range(2)]
+            for _ in range(50):
+                await asyncio.sleep(0)
+            for task in tasks:
+                task.cancel()
+        async with database.write() as connection:
+            await put(connection, "b")
+    assert [task.cancelled() for task in tasks] == [True, True]
+    assert await names(other) == ["a", "b"]
 
 
 async def test_the_clock_is_the_databases(database: Database) -> None:
@@ -260,6 +284,22 @@ async def test_a_file_in_the_directorys_place_is_named(tmp_path: Path) -> None:
     (tmp_path / "data").touch()
     with pytest.raises(StoreError, match=r"gateway\.db"):
         await Database("", tmp_path / "data").open()
+
+
+def test_a_database_that_others_keep_busy_is_said_to_be_so(tmp_path: Path) -> None:
+    path = tmp_path / "gateway.db"
+    with closing(sqlite3.connect(path)) as holder, closing(sqlite3.connect(path, timeout=0)) as waiter:
+        holder.execute("BEGIN IMMEDIATE")
+        with pytest.raises(sqlite3.OperationalError) as caught:
+            waiter.execute("BEGIN IMMEDIATE")
+    told = as_store_error(caught.value, "NAME")
+    assert isinstance(told, StoreBusyError)
+    assert str(told).startswith("cannot use the database NAME: another process has been writing")
+
+
+async def test_text_that_is_no_text_is_refused_in_words(database: Database) -> None:
+    with pytest.raises(StoreError, match=r"not valid Unicode|SQLSTATE"):
+        await ClientKeyStore(database).revoke("\ud800")
 
 
 async def test_tables_of_another_program_are_refused(tmp_path: Path) -> None:
