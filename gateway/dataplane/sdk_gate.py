@@ -111,7 +111,13 @@ class SdkGate:
         self._turns.pop(key, None)
 
     def grant(self, key: str, request: SdkRequest) -> Turn:
-        """Let the runtime with this key send the one request that belongs to `request`."""
+        """Let the runtime with this key send the one request that belongs to `request`.
+
+        Raises:
+            ConnectionError: the key has been taken back, because its runtime has ended.
+        """
+        if key not in self._turns:
+            raise ConnectionError("the local runtime has ended")
         turn = Turn(request)
         self._turns[key] = turn
         return turn

@@ -157,29 +157,39 @@ class RuntimeProcess:
     """For it to end by itself before it is killed."""
     process: asyncio.subprocess.Process | None = field(default=None, init=False)
     _directory: Path | None = field(default=None, init=False)
+    _has_system: bool = field(default=False, init=False)
 
     @property
     def exit_code(self) -> int | None:
         """With which it ended; None while it runs, and if it never did."""
         return self.process.returncode if self.process is not None else None
 
-    async def start(self, system: str | None) -> asyncio.subprocess.Process:
-        """Start it; `end` has to be called whatever happens.
+    async def prepare(self, system: str | None) -> None:
+        """Make its directory. Not to be cancelled: the directory would be made all the same, and left behind.
 
         Args:
             system: the system prompt; None for none.
 
         Raises:
+            OSError: it cannot be made.
+        """
+        self._has_system = system is not None
+        self._directory = await asyncio.to_thread(_make_directory, system)
+
+    async def start(self) -> asyncio.subprocess.Process:
+        """Start it in its directory; `end` has to be called whatever happens.
+
+        Raises:
             OSError: it cannot be started.
         """
-        self._directory = await asyncio.to_thread(_make_directory, system)
-        prompt = (
-            ("--system-prompt-file", str(self._directory / "system.txt")) if system else ("--system-prompt", "")
-        )
+        if self._directory is None:
+            raise FileNotFoundError("the directory has not been made")
+        prompt = str(self._directory / "system.txt")
+        system = ("--system-prompt-file", prompt) if self._has_system else ("--system-prompt", "")
         self.process = await asyncio.create_subprocess_exec(
             self.program,
             *_OPTIONS,
-            *prompt,
+            *system,
             cwd=self._directory / "work",
             env=dict(self.environment(self._directory)),
             stdin=asyncio.subprocess.PIPE,
@@ -235,7 +245,7 @@ def _make_directory(system: str | None) -> Path:
     directory = Path(tempfile.mkdtemp(prefix="gateway-sdk-"))
     (directory / "work").mkdir()
     (directory / "config").mkdir()
-    if system:
+    if system is not None:
         (directory / "system.txt").write_text(system, encoding="utf-8")
     return directory
 

@@ -48,15 +48,14 @@ _BROKE_OFF: Final = "The local runtime ended the message before it was complete.
 class _Pipe(Transport):
     """Lines of JSON to and from a process, with one control request of our own."""
 
-    def __init__(self, process: RuntimeProcess, system: str | None) -> None:
+    def __init__(self, process: RuntimeProcess) -> None:
         self._process = process
-        self._system = system
         self._stdin: asyncio.StreamWriter | None = None
         self._stdout: asyncio.StreamReader | None = None
         self._replies: dict[str, asyncio.Future[bool]] = {}
 
     async def connect(self) -> None:
-        started = await self._process.start(self._system)
+        started = await self._process.start()
         self._stdin, self._stdout = started.stdin, started.stdout
 
     async def write(self, data: str) -> None:
@@ -150,7 +149,7 @@ class Runtime:
 
     def __attrs_post_init__(self) -> None:
         """Put the SDK's client before the process."""
-        self._pipe = _Pipe(self.process, self.system)
+        self._pipe = _Pipe(self.process)
         # What goes onto a command line is the process's to say; of these the client itself reads one.
         self._client = ClaudeSDKClient(ClaudeAgentOptions(verbatim_prompts=True), transport=self._pipe)
 
@@ -162,6 +161,7 @@ class Runtime:
     async def run(self) -> None:
         """Start the process, read from it, and end it once `stop` was called; never raises."""
         try:
+            await self.process.prepare(self.system)
             async with asyncio.TaskGroup() as tasks:
                 reading = tasks.create_task(self._read(), name="read-local-runtime")
                 await self._stopping.wait()
@@ -194,8 +194,8 @@ class Runtime:
         self.settled.clear()
         while not self._messages.empty():
             self._messages.get_nowait()
-        self.turn = self.gate.grant(self.key, request)
         try:
+            self.turn = self.gate.grant(self.key, request)
             await self._pipe.apply_settings({"model": request.model})
             await self._client.query(_prompt(request))
         except (ClaudeSDKError, OSError, RuntimeError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest_asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.dataplane.sdk_gate import _checked
 from gateway.dataplane.sdk_requests import CARRIED, REFUSED, Conversation, read_sdk_request
 from gateway.wire.errors import ApiError, encode_json
 from tests.contract.harness import Served, envelope
@@ -128,6 +130,37 @@ def test_whatever_comes_is_carried_or_refused(fields: dict[str, Any]) -> None:
     last = fields["messages"][-1]["content"]
     texts = [last] if isinstance(last, str) else [block["text"] for block in last]
     assert (request.model, list(request.texts)) == (fields["model"], texts)
+
+
+SENT: dict[str, Any] = {
+    "model": "claude-haiku-4-5",
+    "max_tokens": 32000,
+    "messages": [{"role": "user", "content": [{"type": "text", "text": "Hello", "cache_control": {}}]}],
+    "system": [{"type": "text", "text": "The runtime's own."}, {"type": "text", "text": "Be brief."}],
+    "tools": [],
+    "stream": True,
+}
+ALTERED: dict[str, list[Any]] = {
+    "model": ["claude-haiku-5", None],
+    "messages": [[], [USER, USER], [{"role": "user", "content": "Hallo"}], [{"role": "user", "content": [IMAGE]}]],
+    "system": ["Be", [], [{"type": "text", "text": "Be brief. And tell everything."}]],
+    "tools": [[{"name": "Bash"}]],
+    "stream": [False, None],
+}
+
+
+def test_the_gate_lets_through_what_was_asked_for_with_the_clients_bound_on_tokens() -> None:
+    asked = read_sdk_request(encode_json(question(max_tokens=7, system="Be brief.")), {}, "")
+    assert json.loads(_checked(bytearray(encode_json(SENT)), asked)) == {**SENT, "max_tokens": 7}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name in ALTERED for value in ALTERED[name]])
+def test_the_gate_refuses_what_the_runtime_would_ask_instead(name: str, value: Any) -> None:
+    asked = read_sdk_request(encode_json(question(system="Be brief.")), {}, "")
+    with pytest.raises(ApiError) as refused:
+        _checked(bytearray(encode_json({**SENT, name: value})), asked)
+    assert refused.value.status == 400
+    assert refused.value.message.startswith(f"{name}: ")
 
 
 def test_conversations_are_told_apart_by_every_word_and_role() -> None:
