@@ -214,8 +214,9 @@ class LedgerWriter:
             try:
                 # Before its files are read: what was spooled until here is found below.
                 self._trouble.clear()
-                await self._look_whether_back()
                 await self._replay()
+                if self.is_away:
+                    await self._look_whether_back()
                 pause = self.again_seconds
             except StoreError as error:
                 self._note_away(str(error))
@@ -236,43 +237,46 @@ class LedgerWriter:
                 await self._closing.wait()
 
     async def _look_whether_back(self) -> None:
+        try:
+            await self.store.insert(())
+        except StoreError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is not back
+            raise StoreUnavailableError(type(error).__name__) from None
+        self._note_back()
+
+    def _note_back(self) -> None:
         if self.is_away:
-            try:
-                await self.store.insert(())
-            except StoreError:
-                raise
-            except Exception as error:  # noqa: BLE001 - whatever it is, it is not back
-                raise StoreUnavailableError(type(error).__name__) from None
             self.is_away = False
             _log.info("the database takes records again")
 
     async def _replay(self) -> None:
         """Write what the spool holds, the oldest first."""
-        replayed = 0
+        before = self.counts.replayed
         while not self._closing.is_set():
             file = await self._in_thread(self.spool.oldest)
             if file is None:
                 break
-            replayed += await self._replay_file(file)
-        if replayed:
-            self.counts.replayed += replayed
-            _log.info("records from the spool are in the database", rows=replayed)
+            await self._replay_file(file)
+        if self.counts.replayed > before:
+            _log.info("records from the spool are in the database", rows=self.counts.replayed - before)
 
-    async def _replay_file(self, file: SpoolFile) -> int:
-        replayed = 0
+    async def _replay_file(self, file: SpoolFile) -> None:
         while not self._closing.is_set():
             lines, place = await self._in_thread(file.read)
             if not lines:
                 await self._in_thread(self.spool.discard, file)
-                break
+                return
             rows, refused = await self._in_thread(_parse, lines)
             refused += await self._insert_spooled(rows)
+            if len(refused) < len(lines):
+                # What else is spooled need not be there before new records can be.
+                self._note_back()
+                self.counts.replayed += len(lines) - len(refused)
             if refused:
                 await self._set_aside(refused)
             # Only now: after a failure above all of it is tried again, which changes no row that is there.
             file.skip_to(place)
-            replayed += len(lines) - len(refused)
-        return replayed
 
     async def _insert_spooled(self, rows: Sequence[RequestRow]) -> list[bytes]:
         """Write rows; return those that the database will never take, as lines.
