@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from gateway.config import ClientAuth, OpenAIMode
 from tests.contract.harness import Served, serving
@@ -20,10 +21,19 @@ GET = b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n"
 END = b"\r\n"
 
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def running() -> AsyncGenerator[Stage]:
+    async with staged() as stage:
+        yield stage
+
+
 @pytest.fixture
-async def stage() -> AsyncGenerator[Stage]:
-    async with staged() as running:
-        yield running
+def stage(running: Stage) -> Stage:
+    running.openai.arrivals.clear()
+    return running
 
 
 def explained(answers: list[RawResponse], status: int) -> dict[str, Any]:
