@@ -36,6 +36,9 @@ class NewAccount:
     name: str
     api_key: str = ""
     tokens: TokenPair | None = None
+    provider: str = "anthropic"
+    token_url: str = ""
+    """Default: that of the replay upstream."""
     expires_in: float | None = None
     """Seconds from now; None for what the tokens say."""
     more: dict[str, Any] = field(factory=dict)
@@ -51,7 +54,7 @@ class NewAccount:
             return ApiKeySecret(self.key)
         lifetime = self.tokens.expires_in if self.expires_in is None else self.expires_in
         return OAuthSecret(
-            token_url,
+            self.token_url or token_url,
             client_id=CLIENT_ID,
             refresh_token=self.tokens.refresh_token,
             access_token=self.tokens.access_token,
@@ -73,6 +76,10 @@ class Pooled(Served):
             while {a.name for a in await self.store.all() if a.condition is condition} != set(names):  # noqa: ASYNC110 - what is asked is a database
                 await asyncio.sleep(0.02)
 
+    async def until_condition_of(self, name: str) -> None:
+        """Wait until the store knows that this account needs a new credential."""
+        await self.until_condition(Condition.NEEDS_REAUTH, name)
+
     def credentials_used(self) -> Counter[str]:
         """Count the credentials that arrived upstream for messages."""
         return Counter(
@@ -92,7 +99,7 @@ async def add_account(store: AccountStore, vault: Vault, new: NewAccount, token_
     account = Account(
         f"acc_{new.name}",
         new.name,
-        "anthropic",
+        new.provider,
         AccountKind.API_KEY if new.tokens is None else AccountKind.OAUTH,
         created_at=now,
         secret=vault.encrypt(encode_secret(secret)),
