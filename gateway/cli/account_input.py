@@ -75,7 +75,8 @@ def read_secrets(labels: Iterable[str]) -> list[str]:
     labels = list(labels)
     try:
         if sys.stdin.isatty():
-            return [read_secret(getpass.getpass(f"{label}: ").encode("utf-8", "replace")) for label in labels]
+            typed = [getpass.getpass(f"{label}: ") for label in labels]
+            return [read_secret(text.encode("utf-8", "surrogateescape")) for text in typed]
         return [read_secret(part) for part in _read_parts(labels)]
     except DraftError as error:
         raise CommandError(str(error)) from None

@@ -6,12 +6,14 @@ import os
 import pty
 import sqlite3
 import stat
+import subprocess
 import sys
 
 import pytest
 
 from tests.cli_accounts.command import KEY, OTHER_KEY, Command
 
+LIMIT = 60
 ADD = ("add", "--name", "work", "--provider", "anthropic", "--secret-stdin")
 OAUTH = (*ADD, "--kind", "oauth")
 REFRESH = "sk-ant-ort01-a-refresh-token"
@@ -260,16 +262,17 @@ def test_an_unknown_command_is_refused_with_those_there_are(accounts: Command) -
 
 
 def test_a_terminal_is_asked_without_showing_what_is_typed(accounts: Command) -> None:
-    process, terminal = pty.fork()
-    if not process:
-        os.execv(sys.executable, [sys.executable, "-m", "gateway", "accounts", *ADD])  # noqa: S606 - no shell wanted
+    terminal, end = pty.openpty()
+    command = [sys.executable, "-m", "gateway", "accounts", *ADD]
+    process = subprocess.Popen(command, stdin=end, stdout=end, stderr=end, start_new_session=True)
+    os.close(end)
     seen = b""
     while b"API key: " not in seen:
         seen += os.read(terminal, 1024)
     os.write(terminal, f"{KEY}\n".encode())
     while b"is added" not in seen:
         seen += os.read(terminal, 1024)
-    _, status = os.waitpid(process, 0)
+    status = process.wait(LIMIT)
     os.close(terminal)
 
     assert status == 0
