@@ -71,6 +71,20 @@ async def test_what_traffic_found_out_is_shown_and_cleared_by_resuming(on_both: 
     assert {row["state"] for row in (await on_both.go("list", "--json")).json} == {"active"}
 
 
+async def test_what_an_upstream_said_cannot_command_the_terminal(on_both: Command) -> None:
+    await on_both.add("work")
+    async with on_both.database() as database:
+        store = AccountStore(database)
+        (account,) = await store.all()
+        await store.set_condition(account.id, Condition.PARKED, "\x1b[2J\nwork  active", secret_version=1)
+
+    done = await on_both.go("list")
+
+    assert "\x1b" not in done.out
+    assert len(done.out.splitlines()) == 2
+    assert 'parked "\\x1b[2J\\nwork  active"' in done.out
+
+
 async def test_after_a_change_of_the_secret_key_the_old_one_may_go(
     on_both: Command, upstream: ReplayUpstream
 ) -> None:
