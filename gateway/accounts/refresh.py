@@ -31,12 +31,8 @@ __all__ = ["STEPS", "OAuthSource", "RefreshTimes"]
 _log = get_logger(__name__)
 _T = TypeVar("_T")
 
-STEPS: Final = ("begun", "leased", "read", "connected", "marked", "answered", "written", "done")
+STEPS: Final = ("begun", "leased", "read", "connected", "marked", "answered", "written")
 """What `OAuthSource.step` is told, in order."""
-
-_WHAT_TO_DO: Final = (
-    "Run `gateway accounts resume NAME` to try it once more all the same, or add the account again."
-)
 
 
 @define(frozen=True)
@@ -114,19 +110,17 @@ class _Refresh:
         except CredentialUnavailableError as error:
             return Impossible(error.message)
         if not self.secret.is_renewable:
-            return Lost(f"The account's token cannot be renewed: there is no refresh token. {_WHAT_TO_DO}")
+            return Lost("The account's token cannot be renewed: there is no refresh token. Add it again.")
         await self._step("begun")
         result = await self._get_lease()
         if result is not None:
             return result
         try:
-            result = await self._renew_under_lease()
+            return await self._renew_under_lease()
         except BaseException:
             if not self.flight.critical:
                 await self._try_to_release()
             raise
-        await self._step("done")
-        return result
 
     async def _get_lease(self) -> Result | None:
         """Return None with the lease in hand; otherwise what has come of waiting for whoever has it."""
@@ -266,7 +260,7 @@ class _Refresh:
         return await self._give_up(
             Lost(
                 f"The account's refresh token was sent, but {reason}. "
-                f"It may be used up, so it is not sent again. {_WHAT_TO_DO}"
+                f"It may be used up, so it is not sent again. {self._what_to_do()}"
             )
         )
 
@@ -285,8 +279,11 @@ class _Refresh:
             return Impossible(row.condition_reason)
         return Lost(
             "A process of the gateway sent the account's refresh token and ended before it had the answer. "
-            f"The token may be used up, so it is not sent again. {_WHAT_TO_DO}"
+            f"The token may be used up, so it is not sent again. {self._what_to_do()}"
         )
+
+    def _what_to_do(self) -> str:
+        return f"Run `gateway accounts resume {self.account.name}` to try it once more, or add the account again."
 
     async def _adopt_stored(self) -> Result:
         return self._adopt_row(await self._bounded(self.source.store.find(self.account.id)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -109,7 +110,7 @@ class Bench:
 
     async def add(self, secret: Secret | None, kind: AccountKind = AccountKind.OAUTH, **fields: Any) -> Account:
         """Store an account."""
-        number = next(self._numbers)
+        number = secrets.token_hex(4)
         sealed = None if secret is None else self.vault.encrypt(encode_secret(secret))
         expires_at = secret.expires_at if isinstance(secret, OAuthSecret) else None
         made = Account(
