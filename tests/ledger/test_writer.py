@@ -174,12 +174,16 @@ async def test_while_another_process_locks_the_database_records_are_in_the_spool
 async def test_a_ledger_that_ends_while_the_database_is_locked_leaves_its_records_to_the_next(
     tmp_path: Path,
 ) -> None:
-    async with Database("", tmp_path) as database, writing(database) as writer, locked(database):
-        async with asyncio.TaskGroup() as tasks:
-            for number in range(20):
-                tasks.create_task(writer.settle(make_record(number)))
-            await asyncio.sleep(0)
-            writer.close()
+    async with (
+        Database("", tmp_path) as database,
+        writing(database) as writer,
+        locked(database),
+        asyncio.TaskGroup() as tasks,
+    ):
+        for number in range(20):
+            tasks.create_task(writer.settle(make_record(number)))
+        await asyncio.sleep(0)
+        writer.close()
     assert len(spooled(tmp_path / "spool")) == 20
     async with Database("", tmp_path) as database, writing(database) as writer:
         await until(lambda: writer.counts.replayed == 20)
