@@ -35,6 +35,7 @@ BINARIES: Final = _binaries()
 USER: Final = "gateway"
 LIMIT: Final = 60
 LOOK_AGAIN: Final = 0.02
+_PLACE: Final = "name_of_the_copy"
 
 
 class Postgres:
@@ -115,13 +116,23 @@ class Postgres:
         self.execute(f"CREATE SCHEMA {name}")
         return f"{self.url()}?search_path={name}"
 
-    def execute(self, statement: str, url: str | None = None) -> str:
-        """Run SQL and return what it says."""
-        command = [BINARIES / "psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", statement]
-        done = subprocess.run(
-            [*command, url or self.url()], capture_output=True, text=True, check=True, timeout=LIMIT
+    def dump(self, database_url: str) -> str:
+        """Return what makes a copy of a database of `create_database`, for `restore`."""
+        schema = database_url.rpartition("=")[2]
+        return _output([BINARIES / "pg_dump", "--no-owner", f"--schema={schema}", self.url()]).replace(
+            schema, _PLACE
         )
-        return done.stdout.strip()
+
+    def restore(self, dump: str) -> str:
+        """Make a copy and return its URL."""
+        name = f"test_{next(self._names)}"
+        self.execute(dump.replace(_PLACE, name))
+        return f"{self.url()}?search_path={name}"
+
+    def execute(self, statements: str, url: str | None = None) -> str:
+        """Run SQL and return what it says."""
+        command = [BINARIES / "psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", url or self.url()]
+        return _output(command, statements).strip()
 
     def _is_ready(self) -> bool:
         command = [BINARIES / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port), "-U", USER]
@@ -138,6 +149,12 @@ class Postgres:
             timeout=LIMIT,
             **_unprivileged(),
         )
+
+
+def _output(command: list[Any], given: str = "") -> str:
+    done = subprocess.run(command, input=given, capture_output=True, text=True, check=False, timeout=LIMIT)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def _unprivileged() -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,18 @@ CREATE TABLE IF NOT EXISTS client_keys (
 pytestmark = pytest.mark.filterwarnings("ignore::BytesWarning")
 
 PEPPER = b"p" * 32
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """Give databases without any tables."""
+    return "" if request.param == "sqlite" else request.getfixturevalue("postgres").create_database()
+
+
+@pytest.fixture
+async def database(database_url: str, tmp_path: Path) -> AsyncIterator[Database]:
+    async with Database(database_url, tmp_path) as opened:
+        yield opened
 
 
 async def tables(database: Database) -> set[str]:
