@@ -9,10 +9,10 @@ All times are the database's own, so clocks that disagree do no harm.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from attrs import define
-from sqlalchemy import and_, delete, exists, func, select, update
+from sqlalchemy import and_, case, delete, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.accounts.persistence import LeaseState
@@ -23,6 +23,7 @@ from gateway.store.tables import accounts, refresh_leases
 __all__ = ["LeaseState", "LeaseStore"]
 
 _lease = refresh_leases.c
+_TICK_SECONDS: Final = 0.001
 
 
 @define
@@ -91,11 +92,11 @@ class LeaseStore:
             _lease.sent_at.is_(None),
             _lease.expires_at > database_time(),
         )
-        values = {"sent_at": database_time(), "expires_at": database_time() + ttl_seconds}
         async with self.database.write() as connection:
             account = await _lock_account(connection, account_id)
             if account is None or account["secret_version"] != version:
                 return False
+            values = {"sent_at": _later_than(account["resumed_at"]), "expires_at": database_time() + ttl_seconds}
             return bool((await connection.execute(update(refresh_leases).where(meant).values(values))).rowcount)
 
     async def release(self, account_id: str, owner: str) -> None:
@@ -105,8 +106,10 @@ class LeaseStore:
 
     async def abandon(self, account_id: str, owner: str) -> None:
         """End the lease, if it is this owner's, and keep the mark: whether the token was used up is unknown."""
-        values = {"expires_at": database_time(), "sent_at": func.coalesce(_lease.sent_at, database_time())}
         async with self.database.write() as connection:
+            account = await _lock_account(connection, account_id)
+            sent_at = _later_than(account["resumed_at"] if account is not None else None)
+            values = {"expires_at": database_time(), "sent_at": func.coalesce(_lease.sent_at, sent_at)}
             await connection.execute(update(refresh_leases).where(_of(account_id, owner)).values(values))
 
     async def is_uncertain(self, account_id: str) -> bool:
@@ -129,6 +132,16 @@ def _judge(held: Any, owner: str, resumed_at: float | None) -> LeaseState:
     if sent_at is not None and (resumed_at is None or resumed_at < sent_at):
         return LeaseState.UNCERTAIN
     return LeaseState.ACQUIRED
+
+
+def _later_than(resumed_at: float | None) -> Any:
+    """Return the database's time, and a bit more where that is too coarse to be later than a person's resuming.
+
+    A token that is sent after that must not look as if it had been sent before.
+    """
+    if resumed_at is None:
+        return database_time()
+    return case((database_time() > resumed_at, database_time()), else_=resumed_at + _TICK_SECONDS)
 
 
 def _of(account_id: str, owner: str) -> Any:

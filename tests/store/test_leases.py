@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
+from pathlib import Path
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from sqlalchemy import update
 
-from gateway.accounts.account import Account
+from gateway.accounts.account import Account, AccountKind
 from gateway.store.accounts import AccountStore
 from gateway.store.engine import Database, database_time
 from gateway.store.leases import LeaseState, LeaseStore
 from gateway.store.tables import refresh_leases
+from tests import fresh_database
 
 ACQUIRED, HELD, STALE, UNCERTAIN = LeaseState.ACQUIRED, LeaseState.HELD, LeaseState.STALE, LeaseState.UNCERTAIN
 TTL = 100.0
@@ -150,6 +155,54 @@ async def test_resuming_lets_an_uncertain_token_be_sent_once_more_but_not_beside
     assert await leases.mark_sent(account.id, "me", 0, TTL)
     await leases.abandon(account.id, "me")
     assert await leases.acquire(account.id, "you", 0, TTL) is UNCERTAIN
+
+
+OWNERS = ("a", "b", "c")
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.sampled_from(["acquire", "mark", "mark", "release", "abandon"]), st.sampled_from(OWNERS)),
+        st.tuples(st.sampled_from(["expire", "replace", "resume"]), st.just("")),
+    ),
+    max_size=25,
+)
+
+
+async def check_that_no_token_is_sent_twice(directory: Path, steps: list[tuple[str, str]]) -> None:
+    """Take the steps; whoever may send a token does, and only its sender can know that it was not used up."""
+    version, sender = 0, ""
+    await fresh_database.lay(directory)
+    async with Database("", directory) as database:
+        leases, accounts = LeaseStore(database), AccountStore(database)
+        await accounts.add(Account("acc_1", "main", "anthropic", AccountKind.OAUTH))
+        for step, owner in steps:
+            if step == "acquire":
+                state = await leases.acquire("acc_1", owner, version, TTL)
+                assert state is not STALE
+            elif step == "mark":
+                if await leases.mark_sent("acc_1", owner, version, TTL):
+                    assert not sender, f"{owner} sends what {sender} has sent"
+                    sender = owner
+            elif step == "release" and sender in ("", owner):
+                await leases.release("acc_1", owner)
+                sender = ""
+            elif step == "abandon":
+                await leases.abandon("acc_1", owner)
+            elif step == "expire":
+                await expire(database)
+            elif step == "replace":
+                version = await accounts.replace_secret("acc_1", b"", None, expected_version=version) or -1
+                sender = ""
+            elif step == "resume":
+                await accounts.resume("acc_1")
+                sender = ""
+
+
+@settings(max_examples=max(20, settings().max_examples // 3))  # each has a database of its own
+@example(steps=[("resume", ""), ("acquire", "a"), ("mark", "a"), ("expire", ""), ("acquire", "b"), ("mark", "b")])
+@given(steps=STEPS)
+def test_no_token_is_sent_twice_whatever_happens_in_whatever_order(steps: list[tuple[str, str]]) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        asyncio.run(check_that_no_token_is_sent_twice(Path(directory), steps))
 
 
 async def test_of_marking_and_a_new_secret_one_comes_first(
