@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import pytest
 from attrs import define, evolve, field
-from cryptography.fernet import Fernet
 from sqlalchemy import text
 
 from gateway.accounts.account import Account, AccountKind, Condition
@@ -20,6 +19,7 @@ from gateway.accounts.oauth import ExchangeTimes
 from gateway.accounts.refresh import RefreshTimes
 from gateway.accounts.renewal import RenewalTimes
 from gateway.accounts.secrets import OAuthSecret, Secret, decode_secret, encode_secret
+from gateway.accounts.vault import Vault
 from gateway.providers.base import Credential
 from gateway.replay.server import ReplayUpstream
 from gateway.replay.tokens import TokenPair
@@ -28,7 +28,7 @@ from gateway.store.engine import Database
 from gateway.store.leases import LeaseStore
 
 TOKEN_PATH: Final = "/v1/oauth/token"
-KEY: Final = b"b2YgdGhlIHRlc3RzLCBhbmQgb2Ygbm9ib2R5IGVsc2U="
+KEY: Final = b"of the tests, and of nobody else"
 """Of the vault."""
 CLIENT_ID: Final = "of-the-operator"
 
@@ -86,7 +86,7 @@ class Bench:
     """Seconds that the managers' clocks are ahead of the database's."""
     conditions: list[tuple[str, Condition, str, int]] = field(factory=list)
     """What managers said about accounts."""
-    vault: Fernet = field(factory=lambda: Fernet(KEY))
+    vault: Vault = field(factory=lambda: Vault([KEY]))
     _numbers: Any = field(factory=lambda: itertools.count(1))
 
     @property

@@ -13,10 +13,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from attrs import define, evolve
-from cryptography.fernet import Fernet
 
 from gateway.accounts.credentials import CredentialManager, CredentialUnavailableError
 from gateway.accounts.oauth import ExchangeTimes
+from gateway.accounts.vault import Vault
 from gateway.store.accounts import AccountStore
 from gateway.store.engine import Database
 from gateway.store.leases import LeaseStore
@@ -80,7 +80,7 @@ async def _do(job: Job, database: Database) -> Report:
     manager = CredentialManager(
         store,
         LeaseStore(database),
-        Fernet(KEY),
+        Vault([KEY]),
         clock=lambda: database.clock() + job.skew,
         owner=f"process-{os.getpid()}",
         on_condition=lambda *_, **__: None,

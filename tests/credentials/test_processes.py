@@ -134,6 +134,7 @@ def test_refused_tokens_are_renewed_one_after_the_other(
 
 @few
 @given(befalls=st.lists(befallen, min_size=SIZE, max_size=SIZE), faults=st.lists(trouble, max_size=3))
+@example(befalls=[{}] * SIZE, faults=["cut:byte=0"])
 @example(befalls=[{"kill_at": step} for step in STEPS], faults=[])
 @example(befalls=[{"kill_at": step, "skew": 100_000.0} for step in reversed(STEPS)], faults=["none", "cut:byte=0"])
 def test_no_refresh_token_is_sent_twice_whoever_dies_where(
