@@ -121,7 +121,7 @@ async def run_gateway(
                 "there is no upstream account yet; add one with `gateway accounts add`, or set "
                 "GATEWAY_ANTHROPIC_API_KEY and start again"
             )
-        sdk = await stack.enter_async_context(open_sdk_transport(settings, messages, upstream, tasks))
+        sdk = await stack.enter_async_context(open_sdk_transport(settings, messages, tasks))
         data_plane = DataPlane(settings, messages, forward, sdk.create if sdk is not None else None, openai_pool)
         runner = web.ServerRunner(data_plane.make_server(), shutdown_timeout=_SHUTDOWN_SECONDS)
         await runner.setup()

@@ -13,26 +13,26 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
-import aiohttp
 import msgspec
 from aiohttp import web
 from attrs import define, field
 from multidict import CIMultiDict
 
 from gateway.config import Limits, Timeouts
+from gateway.dataplane.answers import OpenStream, Refusal, UpstreamAnswer
 from gateway.dataplane.sdk_requests import SdkRequest
-from gateway.dataplane.upstream import NETWORK_ERRORS, UpstreamFault
+from gateway.dataplane.upstream import NETWORK_ERRORS
+from gateway.ledger.record import AttemptRecord
 from gateway.wire import headers as header_rules
 from gateway.wire.errors import REQUEST_ID_HEADER, ApiError, encode_json, new_request_id
 
-__all__ = ["Refused", "SdkGate", "Send", "Turn"]
+__all__ = ["SdkGate", "Send", "Turn"]
 
-Send = Callable[[str, CIMultiDict[str], bytes], Awaitable[aiohttp.ClientResponse]]
-"""Sends target, headers and body to the upstream with an account's credential; raises UpstreamFault."""
+Send = Callable[["Turn", str, CIMultiDict[str], bytes], Awaitable[OpenStream | Refusal]]
+"""Sends target, headers and body of a turn to the upstream with an account's credential."""
 
 _KEY_PREFIX: Final = "local-runtime-"
 _MESSAGES: Final = "/v1/messages"
-_MOST_REFUSAL: Final = 64 * 1024  # bytes of an error answer that are kept
 _LARGE: Final = 256 * 1024  # bytes of JSON that are not gone through on the event loop
 _BACKLOG: Final = 64
 
@@ -45,23 +45,15 @@ class Turn:
     sent: bool = False
     answered: asyncio.Event = field(factory=asyncio.Event)
     """Set once the head of an answer is there, and when none will come."""
-    status: int | None = None
-    """HTTP status of the upstream."""
+    attempts: list[AttemptRecord] = field(factory=list)
+    """The accounts that were tried."""
+    account: str | None = None
+    """Name of the account that serves it."""
     upstream_request_id: str | None = None
-    refusal: ApiError | Refused | None = None
+    refusal: ApiError | UpstreamAnswer | None = None
     """Why there is no answer, as the client should be told."""
     strayed: bool = False
     """Whether the runtime asked for more than its turn."""
-
-
-@define
-class Refused:
-    """The upstream's own refusal."""
-
-    status: int
-    headers: CIMultiDict[str]
-    """For the client."""
-    body: bytes
 
 
 @define(eq=False)
@@ -139,22 +131,19 @@ class SdkGate:
         try:
             body = await self._body(request, turn.request)
             headers = header_rules.to_upstream(request.headers)
-            upstream = await self.send(request.raw_path, headers, body)
+            result = await self.send(turn, request.raw_path, headers, body)
         except ApiError as error:
             turn.refusal = error
             return _answer(error)
-        except UpstreamFault as fault:
-            turn.refusal = ApiError(504 if fault.timed_out else 502, f"{fault.message} Try again in a moment.")
-            return _answer(turn.refusal)
-        turn.status = upstream.status
-        turn.upstream_request_id = upstream.headers.get(REQUEST_ID_HEADER)
+        if isinstance(result, Refusal):
+            return self._refuse(result, turn)
+        turn.account = result.account.name
+        turn.upstream_request_id = result.headers.get(REQUEST_ID_HEADER)
         try:
-            if upstream.status != 200:  # noqa: PLR2004 - the only status of a stream
-                return await self._refuse(upstream, turn)
             turn.answered.set()
-            return await self._stream(request, upstream)
+            return await self._stream(request, result)
         finally:
-            upstream.close()
+            result.close()
 
     async def _body(self, request: web.BaseRequest, asked: SdkRequest) -> bytes:
         """Read what the runtime would send, and return it with what the client asked for."""
@@ -169,49 +158,30 @@ class SdkGate:
             return _checked(body, asked)
         return await asyncio.to_thread(_checked, body, asked)
 
-    async def _refuse(self, upstream: aiohttp.ClientResponse, turn: Turn) -> web.StreamResponse:
-        body = await self._whole(upstream)
-        if upstream.status in {401, 403}:
-            turn.refusal = ApiError(
-                503,
-                "The upstream does not accept the gateway's credential. Your own key is fine; the operator has to "
-                "renew the account.",
-                should_retry=False,
-            )
-        elif upstream.status < 400 or not body:  # noqa: PLR2004 - first error status
-            turn.refusal = ApiError(502, f"The upstream answered with status {upstream.status} and no stream.")
-        else:
-            headers = header_rules.to_client(upstream.headers, shared_account=True, streaming=False)
-            headers.popall("content-length", None)
-            turn.refusal = Refused(upstream.status, headers, body)
+    def _refuse(self, refusal: Refusal, turn: Turn) -> web.StreamResponse:
+        turn.refusal = refusal.answer
+        if isinstance(refusal.answer, UpstreamAnswer):
+            turn.upstream_request_id = refusal.answer.headers.get(REQUEST_ID_HEADER)
+            refusal.answer.headers.popall("content-length", None)
         # Whatever it was: the runtime is to give up now, and to say so in its own way.
         return _answer(ApiError(400, "The upstream refused.", should_retry=False))
 
-    async def _whole(self, upstream: aiohttp.ClientResponse) -> bytes:
-        """Return the body of an error answer; empty where it is too large, late or cut."""
-        body = bytearray()
-        try:
-            async with asyncio.timeout(self.timeouts.upstream_idle_seconds):
-                while chunk := await upstream.content.readany():
-                    body += chunk
-                    if len(body) > _MOST_REFUSAL:
-                        return b""
-        except (TimeoutError, *NETWORK_ERRORS):
-            return b""
-        return bytes(body)
-
-    async def _stream(self, request: web.BaseRequest, upstream: aiohttp.ClientResponse) -> web.StreamResponse:
+    async def _stream(self, request: web.BaseRequest, opened: OpenStream) -> web.StreamResponse:
         response = web.StreamResponse(headers={"content-type": "text/event-stream; charset=utf-8"})
-        if encoding := upstream.headers.get("content-encoding"):
-            response.headers["content-encoding"] = encoding
         await response.prepare(request)
         try:
-            while True:
+            for part in opened.held:
+                await response.write(part)
+            opened.held.clear()
+            while not opened.terminal:
                 async with asyncio.timeout(self.timeouts.upstream_idle_seconds):
-                    chunk = await upstream.content.readany()
+                    chunk = await opened.read()
                 if not chunk:
                     break
-                await response.write(chunk)
+                step = opened.guard.feed(chunk)
+                opened.terminal = step.terminal
+                await response.write(step.data)
+            await response.write(opened.terminal)
             await response.write_eof()
         except (TimeoutError, *NETWORK_ERRORS):
             # What was cut must look cut: everything that came, and then a close without the last chunk.

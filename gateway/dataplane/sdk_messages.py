@@ -13,14 +13,15 @@ from typing import Any, Final, TypeVar
 from aiohttp import web
 from attrs import define, field
 
+from gateway.dataplane.answers import UpstreamAnswer
 from gateway.dataplane.connections import error_response
 from gateway.dataplane.messages import PooledApi
 from gateway.dataplane.relay import ClientGone, StreamRelay
-from gateway.dataplane.sdk_gate import Refused, Turn
+from gateway.dataplane.sdk_gate import Turn
 from gateway.dataplane.sdk_pool import RuntimePool
 from gateway.dataplane.sdk_requests import SdkRequest, read_sdk_request
 from gateway.dataplane.sdk_runtime import Runtime
-from gateway.ledger.record import AttemptRecord, RequestRecord
+from gateway.ledger.record import RequestRecord
 from gateway.wire.errors import (
     GATEWAY_REQUEST_ID_HEADER,
     REQUEST_ID_HEADER,
@@ -50,8 +51,6 @@ class SdkMessagesApi:
     messages: PooledApi
     """Lends its settings, admission and ledger, and its way to end what is under way."""
     pool: RuntimePool
-    account: str
-    """Name of the account that serves the runtimes."""
 
     def create(self, request: web.BaseRequest, _target: str) -> Awaitable[web.StreamResponse]:
         """Answer a request."""
@@ -89,7 +88,7 @@ class _Life:
     """One request."""
 
     def __init__(self, api: SdkMessagesApi, request: web.BaseRequest) -> None:
-        self._pool, self._account = api.pool, api.account
+        self._pool = api.pool
         self._api = api.messages
         self._timeouts = api.messages.settings.timeouts
         self._request = request
@@ -174,9 +173,8 @@ class _Life:
             refusal = error
         if self._turn is not None:
             self._record.upstream_request_id = self._turn.upstream_request_id
-            self._record.attempts.append(
-                AttemptRecord(self._account, status=self._turn.status, milliseconds=self._elapsed())
-            )
+            self._record.attempts = self._turn.attempts
+            self._record.account = self._turn.account
         if refusal is not None:
             return await self._refuse(refusal)
         self._record.milliseconds_to_content = self._elapsed()
@@ -201,7 +199,7 @@ class _Life:
             self._api.relays.discard(relay)
         return response
 
-    async def _open(self, opened: _Opened, asked: SdkRequest) -> ApiError | Refused | None:
+    async def _open(self, opened: _Opened, asked: SdkRequest) -> ApiError | UpstreamAnswer | None:
         """Ask, and hold the answer back: a stream until it shows content, anything else until it is whole.
 
         Returns why there is none.
@@ -248,7 +246,7 @@ class _Life:
             opened.held.append(step.data)
             opened.terminal = step.terminal
 
-    def _judge(self, guard: StreamGuard, turn: Turn) -> ApiError | Refused | None:
+    def _judge(self, guard: StreamGuard, turn: Turn) -> ApiError | UpstreamAnswer | None:
         """Say what an answer that has come to its end without being relayed is worth."""
         if guard.state is State.STOPPED:
             return None
@@ -282,7 +280,7 @@ class _Life:
         answer = asked.before.then("user", asked.texts).then("assistant", texts)
         self._pool.give_back(self._actor_id, asked, lease.runtime, answer)
 
-    async def _refuse(self, refusal: ApiError | Refused) -> web.StreamResponse:
+    async def _refuse(self, refusal: ApiError | UpstreamAnswer) -> web.StreamResponse:
         if self._guard is not None:
             _, verdict = self._guard.finish()
             self._note(verdict)

@@ -10,12 +10,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import aiohttp
 from multidict import CIMultiDict
 
-from gateway.config import ClientAuth, Settings
+from gateway.accounts.pool import Need
+from gateway.config import ClientAuth, Settings, StreamMode
+from gateway.dataplane.answers import OpenBody, OpenStream, Refusal
+from gateway.dataplane.attempts import Attempts, Outgoing
 from gateway.dataplane.messages import PooledApi
-from gateway.dataplane.sdk_gate import SdkGate
+from gateway.dataplane.sdk_gate import SdkGate, Turn
 from gateway.dataplane.sdk_process import (
     RuntimeProcess,
     SdkUnavailableError,
@@ -23,7 +25,6 @@ from gateway.dataplane.sdk_process import (
     find_program,
     runtime_environment,
 )
-from gateway.dataplane.upstream import Upstream
 
 if TYPE_CHECKING:
     from gateway.dataplane.sdk_messages import SdkMessagesApi
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from gateway.dataplane.sdk_runtime import Runtime
 
 __all__ = ["SdkUnavailableError", "check_sdk", "open_sdk_transport"]
-
-_ACCOUNT = "environment"
 
 
 def check_sdk(settings: Settings) -> str:
@@ -45,8 +44,6 @@ def check_sdk(settings: Settings) -> str:
         raise SdkUnavailableError(
             "sdk_enabled needs a credential of the gateway's own and cannot be used with client_auth = passthrough"
         )
-    if not settings.anthropic_api_key:
-        raise SdkUnavailableError("sdk_enabled needs an account: set GATEWAY_ANTHROPIC_API_KEY")
     if settings.sdk_pool_size and settings.workers > 1:
         raise SdkUnavailableError(
             "sdk_pool_size needs GATEWAY_WORKERS=1: a session's runtime is in one process, and requests reach any"
@@ -62,7 +59,7 @@ def check_sdk(settings: Settings) -> str:
 
 @asynccontextmanager
 async def open_sdk_transport(
-    settings: Settings, messages: PooledApi, upstream: Upstream, tasks: asyncio.TaskGroup
+    settings: Settings, messages: PooledApi, tasks: asyncio.TaskGroup
 ) -> AsyncGenerator[SdkMessagesApi | None, None]:
     """Run the transport for as long as the context lasts, and end every runtime with it; None where it is off.
 
@@ -76,7 +73,7 @@ async def open_sdk_transport(
     await check_program(program)
     # In a thread, because it takes its time.
     pool_class, api_class, runtime_class = await asyncio.to_thread(_import_sdk)
-    gate = SdkGate(partial(_send, settings, upstream), settings.timeouts, settings.limits)
+    gate = SdkGate(partial(_send, messages), settings.timeouts, settings.limits)
     await gate.open()
     pool = pool_class(
         partial(_make, settings, gate, program, runtime_class),
@@ -86,7 +83,7 @@ async def open_sdk_transport(
         idle_seconds=settings.timeouts.sdk_idle_seconds,
     )
     try:
-        yield api_class(messages, pool, _ACCOUNT)
+        yield api_class(messages, pool)
     finally:
         await pool.close()
         await gate.close()
@@ -115,8 +112,24 @@ def _make(
 
 
 async def _send(
-    settings: Settings, upstream: Upstream, target: str, headers: CIMultiDict[str], body: bytes
-) -> aiohttp.ClientResponse:
-    """Send a runtime's request with the account's credential."""
-    headers["x-api-key"] = settings.anthropic_api_key
-    return await upstream.send("POST", settings.anthropic_base_url, target, headers, body)
+    messages: PooledApi, turn: Turn, target: str, headers: CIMultiDict[str], body: bytes
+) -> OpenStream | Refusal:
+    """Send a turn's request with the accounts that serve `/claude/v1/messages`, and by the same rules."""
+    settings = messages.settings
+    model = turn.request.model
+    need = Need(messages.backend.provider.quota_family(model), None, model)
+    started = asyncio.get_running_loop().time()
+    attempts = Attempts(
+        Outgoing("POST", target, headers, body, stream=True, started=started, need=need),
+        messages.backend,
+        messages.upstream,
+        settings.timeouts,
+        settings.limits,
+        settings.routing,
+        StreamMode.ENFORCE,
+        messages.refusals,
+        turn.attempts,
+    )
+    result = await attempts.run()
+    assert not isinstance(result, OpenBody)  # noqa: S101 - a stream was asked for
+    return result

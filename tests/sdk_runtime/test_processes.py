@@ -185,7 +185,6 @@ async def test_a_gateway_that_is_killed_takes_its_runtimes_with_it() -> None:
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"anthropic_api_key": ""}, "GATEWAY_ANTHROPIC_API_KEY"),
         ({"client_auth": ClientAuth.PASSTHROUGH}, "passthrough"),
         ({"sdk_pool_size": 1, "workers": 2}, "GATEWAY_WORKERS=1"),
         ({"sdk_program": "/nowhere/claude"}, "GATEWAY_SDK_PROGRAM"),
