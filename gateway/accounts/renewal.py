@@ -23,6 +23,7 @@ __all__ = ["RenewalTimes", "Renewer"]
 _log = get_logger(__name__)
 
 NEVER: Final = float("-inf")
+_LAST_WORDS_SECONDS: Final = 2.0
 _STRIKES: Final = 3
 """So many tokens in a row that are refused as soon as they are there are enough."""
 
@@ -90,6 +91,9 @@ class Renewer:
             if flight.task is not None and not flight.task.done():
                 _log.error("a renewal did not come to its end before the shutdown", account=name)
                 flight.task.cancel()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_WORDS_SECONDS):
+                await self._tell_store()
 
     def replace(self, accounts: Iterable[Account], source_of: Callable[[Account], Source | None]) -> None:
         """Take over what the store says now."""
@@ -178,7 +182,10 @@ class Renewer:
             entry.account = account
             self._read(entry)
             return entry
-        resumed = account.resumed_at != known.resumed_at
+        # Resumed by a person, or found to be sound after all by a check.
+        resumed = account.resumed_at != known.resumed_at or (
+            known.condition is Condition.NEEDS_REAUTH and account.condition is Condition.OK
+        )
         # What is being written, or was since this was read, is newer.
         entry.account = evolve(
             account, secret=known.secret, secret_version=known.secret_version, expires_at=known.expires_at

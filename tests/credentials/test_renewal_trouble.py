@@ -248,3 +248,22 @@ async def test_what_goes_wrong_at_any_step_leaves_an_account_that_knows_where_it
                     break
     assert set(bench.outcomes) <= {"granted"}
     assert (credential is None) == (at in ("marked", "answered"))
+
+
+async def test_an_account_that_was_found_to_be_sound_after_all_is_used_again(bench: Bench) -> None:
+    account, pair = await bench.add_tokens(left=3000)
+    await bench.store.set_condition(account.id, Condition.NEEDS_REAUTH, "It was refused.", secret_version=1)
+    async with bench.manager(await bench.row(account)) as manager:
+        with pytest.raises(CredentialUnavailableError, match=r"It was refused\."):
+            await manager.current(account)
+        await bench.store.set_condition(account.id, Condition.OK, "", secret_version=1)
+        manager.replace([await bench.row(account)])
+        assert (await manager.current(account)).secret == pair.access_token
+
+
+async def test_what_was_found_out_at_the_very_end_is_written_down(bench: Bench) -> None:
+    account, pair = await bench.add_tokens(left=3000)
+    bench.upstream.tokens.revoke(pair.access_token)
+    async with bench.manager(account) as manager:
+        assert await manager.renew(account, await manager.current(account)) is None
+    assert (await bench.row(account)).condition is Condition.NEEDS_REAUTH
