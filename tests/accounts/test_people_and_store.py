@@ -39,6 +39,16 @@ def test_an_account_that_is_put_to_use_again_is_rid_of_everything_from_before() 
     assert one.names(2) == ["a", "a"]
 
 
+def test_a_rest_from_before_that_the_store_still_lists_does_not_count() -> None:
+    one = world("a", "b", strategy="fill_first")
+    one.fail("a", QUOTA, limits=RateLimits(retry_after=500))
+    one.write()
+    one.clock.wait(1)
+    one.change("a", resumed_at=one.clock())
+    assert one.cooldowns
+    assert one.ask() == "a"
+
+
 def test_trouble_after_an_account_was_put_to_use_again_counts() -> None:
     one = world("a", "b", strategy="fill_first")
     one.clock.wait(1)

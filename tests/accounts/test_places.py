@@ -144,7 +144,29 @@ def test_who_waits_for_a_place_is_served_by_an_account_whose_rest_ends_meanwhile
     simulate(main)
 
 
-@pytest.mark.parametrize("what", ["paused", "parked", "removed"])
+def test_an_account_whose_rest_ends_goes_to_who_waits_and_not_to_who_comes_at_that_moment() -> None:
+    async def main() -> None:
+        one = here("a", "b", concurrency=1)
+        one.fail("b", QUOTA, limits=RateLimits(retry_after=7))
+        held = await lease_of(one)
+
+        async def late() -> Lease:
+            await asyncio.sleep(7)
+            return await lease_of(one)
+
+        latecomer = asyncio.ensure_future(late())
+        await settled()
+        waiting = asyncio.ensure_future(lease_of(one))
+        await asyncio.sleep(7.1)
+        assert waiting.done()
+        assert not latecomer.done()
+        held.release()
+        (await latecomer).release()
+
+    simulate(main)
+
+
+@pytest.mark.parametrize("what", ["paused", "parked", "removed", "cooling"])
 def test_who_waits_for_an_account_that_is_lost_is_told_so(what: str) -> None:
     async def main() -> None:
         one = here("a", "b", concurrency=1)
@@ -156,10 +178,13 @@ def test_who_waits_for_an_account_that_is_lost_is_told_so(what: str) -> None:
             one.change("a", paused_at=START)
         elif what == "parked":
             one.fail("a", FaultClass.BILLING)
+        elif what == "cooling":
+            one.fail("a", QUOTA, limits=RateLimits(retry_after=600))
         else:
             del one.accounts["a"]
             one.sync()
         assert await waiting is None
+        assert asyncio.get_running_loop().time() == 0
         held.release()
 
     simulate(main)
@@ -178,6 +203,7 @@ def test_while_one_request_finds_out_about_the_last_account_others_wait_for_what
         one.report(probe)
         leases = await asyncio.gather(*waiting)
         assert [(lease.account.name, lease.probe) for lease in leases] == [("a", False)] * 3
+        assert asyncio.get_running_loop().time() == 0
 
     simulate(main)
 
@@ -192,6 +218,7 @@ def test_a_probe_that_its_client_leaves_is_passed_on_to_the_next() -> None:
         await settled()
         probe.release()
         assert (await waiting).probe
+        assert asyncio.get_running_loop().time() == 0
 
     simulate(main)
 

@@ -168,6 +168,18 @@ def test_a_session_that_was_idle_for_long_is_like_a_new_one() -> None:
     assert switch is None
 
 
+def test_a_session_that_is_served_elsewhere_for_a_while_is_not_idle() -> None:
+    one = world("a", "b", affinity_idle_seconds=600, concurrency=1)
+    home = settle(one)
+    busy = one.take(one.need(SESSION))
+    assert busy is not None
+    for _ in range(3):
+        one.clock.wait(500)
+        assert goes_to(one)[0] != home
+    busy.release()
+    assert goes_to(one) == (home, None)
+
+
 def test_a_session_never_waits_for_its_account() -> None:
     one = world("a", "b", concurrency=1)
     settle(one)

@@ -115,11 +115,13 @@ def test_each_time_it_cannot_be_reached_again_it_is_left_out_for_longer_up_to_a_
 def test_a_request_that_has_failed_once_is_not_the_one_to_find_out() -> None:
     one = world("a", "b", "c", strategy="fill_first")
     open_breaker(one, "a")
-    one.clock.wait(7)
-    need = one.need()
-    lease = one.take(need, tried={"acc_b"})
+    one.clock.wait(600)
+    lease = one.take(tried={"acc_b"})
     assert lease is not None
     assert (lease.account.name, lease.probe) == ("c", False)
+    lease = one.take()
+    assert lease is not None
+    assert (lease.account.name, lease.probe) == ("a", True)
 
 
 @pytest.mark.parametrize("fault", [TRANSPORT, UPSTREAM, OVERLOAD])
@@ -200,6 +202,13 @@ def test_a_refusal_that_says_nothing_plausible_means_half_a_minute(told: RateLim
     one.fail("a", QUOTA, limits=told)
     (rest,) = one.pool.state("acc_a")[1]
     assert rest.until == START + 30
+
+
+def test_no_rest_is_shorter_than_a_second() -> None:
+    one = world("a", "b")
+    one.fail("a", QUOTA, limits=after(0.02))
+    (rest,) = one.pool.state("acc_a")[1]
+    assert rest.until == START + 1
 
 
 def test_a_rest_of_hours_is_cut_to_one_and_then_one_request_finds_out() -> None:
