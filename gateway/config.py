@@ -211,7 +211,8 @@ class Routing:
     queue_seconds: float = 30.0
     """How long one waits there."""
     max_attempts: int = 4
-    """Accounts that one request tries at the most."""
+    """Accounts that one request tries at the most. Those that refuse it for their limit, their bill or their
+    credential do not count: they are left out from then on."""
     affinity_idle_seconds: float = 3600.0
     """A session that sends nothing for so long may be served by any account again."""
     hold_for_capacity_seconds: float = 0.0

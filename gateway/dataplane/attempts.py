@@ -45,6 +45,9 @@ __all__ = ["Attempts", "Outgoing"]
 _LEAST_WAIT: Final = 0.05  # seconds, for bytes that are here already when the deadline has passed
 _LARGE: Final = 2**20  # bytes that are not gone through on the event loop
 _JITTER: Final = random.SystemRandom()
+_MOST_ACCOUNTS: Final = 64  # that one request tries, whatever they say
+# The account is left out from then on, so that it costs one request an attempt and no more.
+_SETS_ASIDE: Final = frozenset({FaultClass.QUOTA, FaultClass.BILLING, FaultClass.CREDENTIAL})
 _MOST_ROUNDS: Final = 8  # of attempts, while a request is held for capacity
 _BUSY: Final = 5  # seconds until a place in the queue is likely to be free
 _RETRY_SOON: Final = 1  # second; clients wait as long as they are told, even where their own back-off is shorter
@@ -112,7 +115,8 @@ class Attempts:
         tried: set[str] = set()
         per_class: dict[FaultClass, int] = {}
         refusals: list[Refusal] = []
-        while len(tried) < self.routing.max_attempts:
+        set_aside = 0
+        while len(tried) - set_aside < self.routing.max_attempts and len(tried) < _MOST_ACCOUNTS:
             try:
                 lease = await pool.acquire(need, tried)
             except PoolBusyError:
@@ -127,6 +131,8 @@ class Attempts:
             if not isinstance(result, Refusal):
                 return result
             refusals.append(result)
+            if result.fault in _SETS_ASIDE:
+                set_aside += 1
             consequence = CONSEQUENCES[result.fault]
             count = per_class[result.fault] = per_class.get(result.fault, 0) + 1
             if not consequence.try_next_account or count == consequence.most_attempts:

@@ -193,3 +193,17 @@ def test_clients_that_leave_at_any_time_change_no_account_and_leave_no_slot_take
             assert {pool.state(account.id)[0].value for account in pool.accounts} == {"active"}
 
     asyncio.run(scenario())
+
+
+async def test_an_account_that_is_well_is_found_behind_any_number_that_are_spent() -> None:
+    many = [NewAccount(f"spent{number}", more={"priority": number}) for number in range(8)]
+    good = NewAccount("good", more={"priority": 99})
+    async with (
+        ReplayUpstream(api_keys={account.key for account in (*many, good)}) as upstream,
+        pooled(*many, good, upstream=upstream, routing={"strategy": "fill_first"}) as served,
+    ):
+        upstream.faults.push("status:429;retry-after=300", credential="*-of-spent*", times="forever")
+        first, second = await served.stream(), await served.stream()
+        assert (first.status, second.status) == (200, 200)
+        assert len(served.ledger.of(first).attempts) == 9
+        assert len(served.ledger.of(second).attempts) == 1
