@@ -10,7 +10,7 @@ import secrets
 from typing import Any, Final
 
 from attrs import define, evolve
-from sqlalchemy import and_, delete, exists, func, or_, select, update
+from sqlalchemy import and_, case, delete, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.accounts.account import Account, AccountKind, Condition, Cooldown
@@ -192,7 +192,9 @@ class AccountStore:
     async def replace_secret(
         self, account_id: str, secret: bytes, expires_at: float | None, *, expected_version: int
     ) -> int | None:
-        """Store a new secret, and with it a clean slate: the condition is ok, and the lease has served.
+        """Store a new secret: the account needs no other one any more, and the lease has served.
+
+        A parked account stays parked: a new token settles no bill.
 
         Args:
             account_id: the account.
@@ -204,11 +206,12 @@ class AccountStore:
             The new version; None if the present one is another, and nothing was stored.
         """
         meant = and_(accounts.c.id == account_id, accounts.c.secret_version == expected_version)
+        is_parked = accounts.c.condition == Condition.PARKED.value
         values = {
             "secret": secret,
             "secret_version": accounts.c.secret_version + 1,
             "expires_at": expires_at,
-            **_SOUND,
+            **{name: case((is_parked, accounts.c[name]), else_=sound) for name, sound in _SOUND.items()},
         }
         async with self.database.write() as connection:
             if not (await connection.execute(update(accounts).where(meant).values(values))).rowcount:

@@ -212,6 +212,14 @@ async def test_a_new_secret_gives_a_clean_slate_and_ends_the_lease(
     assert await leases.acquire(account.id, "you", 1, ttl_seconds=100) is LeaseState.ACQUIRED
 
 
+async def test_a_new_token_leaves_a_parked_account_parked(accounts: AccountStore, account: Account) -> None:
+    await accounts.set_condition(account.id, Condition.PARKED, "pay first", secret_version=0)
+    assert await accounts.replace_secret(account.id, b"new", None, expected_version=0) == 1
+    found = await accounts.find(account.id)
+    assert found is not None
+    assert (found.condition, found.condition_reason) == (Condition.PARKED, "pay first")
+
+
 async def test_a_secret_encrypted_anew_keeps_its_version_and_never_undoes_a_newer_one(
     accounts: AccountStore, account: Account
 ) -> None:
