@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 import selectors
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Collection, Coroutine
+from typing import Any, Final, TypeVar
 
 import attrs
 from attrs import define, field
 
 from gateway.accounts.account import Account, AccountKind, Condition, Cooldown
-from gateway.accounts.health import CONSEQUENCES, backoff
+from gateway.accounts.health import CONSEQUENCES, Effect, backoff
 from gateway.accounts.pool import (
     AccountPool,
     Change,
@@ -208,6 +208,9 @@ def world(*accounts: str | Account, loop: asyncio.AbstractEventLoop | None = Non
     return World({row.name: row for row in rows}, Routing(**routing), Clock(loop=loop))
 
 
+SET_ASIDE: Final = frozenset({Effect.COOL, Effect.PARK, Effect.REAUTH})
+
+
 @define
 class Outcome:
     """What became of a request."""
@@ -222,9 +225,9 @@ class Outcome:
         return bool(self.attempts) and self.attempts[-1][1] is None
 
     @property
-    def faults(self) -> Iterable[FaultClass]:
-        """What went wrong."""
-        return [fault for _, fault in self.attempts if fault is not None]
+    def counted(self) -> int:
+        """Attempts that count: not those that set their account aside."""
+        return sum(fault is None or CONSEQUENCES[fault].account not in SET_ASIDE for _, fault in self.attempts)
 
 
 async def run_request(
@@ -237,7 +240,7 @@ async def run_request(
     outcome = Outcome()
     tried: set[str] = set()
     per_class: dict[FaultClass, int] = {}
-    while len(tried) < one.routing.max_attempts:
+    while outcome.counted < one.routing.max_attempts:
         try:
             lease = await one.pool.acquire(need, tried)
         except PoolBusyError:

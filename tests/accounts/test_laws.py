@@ -159,7 +159,7 @@ class Pool(RuleBasedStateMachine):
 
     async def request(self, session: str | None, family: str) -> Outcome:
         outcome = await run_request(self.world, Need(family, session), self.attempt, jitter=self.dice)
-        assert len(outcome.attempts) <= self.world.routing.max_attempts, "too many attempts"
+        assert outcome.counted <= self.world.routing.max_attempts, "too many attempts"
         names = [name for name, _ in outcome.attempts]
         assert len(names) == len(set(names)), "an account was tried twice"
         return outcome
