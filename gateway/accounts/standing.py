@@ -94,11 +94,12 @@ class Standing:
         before = self.account
         self.account = account
         resumed_at = -math.inf if account.resumed_at is None else account.resumed_at
-        if account.resumed_at is not None and account.resumed_at != before.resumed_at:
+        resumed = account.resumed_at is not None and account.resumed_at != before.resumed_at
+        if resumed:
             self.health = Health()
-            self._failed_probes = 0
-        if account.secret_version != before.secret_version or account.condition is Condition.OK:
-            self._failed_reauth_probes = 0
+        if resumed or account.secret_version != before.secret_version:
+            self._failed_probes = self._failed_reauth_probes = 0
+            self._probe_at = self._reauth_probe_at = 0.0
         found = self._found
         if found is not None and not (
             found.version >= account.secret_version and found.since > max(account.condition_since, resumed_at)

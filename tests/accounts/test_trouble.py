@@ -391,6 +391,20 @@ def test_a_refused_key_is_tried_again_only_where_nothing_else_is_left_and_ever_m
     ]
 
 
+def test_a_new_key_is_not_made_to_wait_for_what_an_old_one_did() -> None:
+    one = world("a", "b")
+    one.fail("b", BILLING)
+    one.fail("a", CREDENTIAL)
+    for _ in range(1000):
+        one.ask(CREDENTIAL)
+        one.clock.wait(1)
+    one.change("a", secret_version=1)
+    assert one.ask(CREDENTIAL) == "a"
+    assert one.take() is None
+    one.clock.wait(30)
+    assert one.ask() == "a"
+
+
 def test_a_key_that_was_just_refused_is_left_alone_for_half_a_minute() -> None:
     one = world("a", "b")
     one.fail("b", BILLING)
