@@ -208,6 +208,15 @@ def test_while_one_request_finds_out_about_the_last_account_others_wait_for_what
     simulate(main)
 
 
+def test_a_request_that_the_account_has_failed_does_not_wait_for_what_another_finds_out_about_it() -> None:
+    one = world("a", "b")
+    one.fail("a", QUOTA, limits=RateLimits(retry_after=60))
+    one.fail("b", QUOTA, limits=RateLimits(retry_after=600))
+    probe = one.take()
+    assert probe is not None
+    assert one.take(tried={"acc_a"}) is None
+
+
 def test_a_probe_that_its_client_leaves_is_passed_on_to_the_next() -> None:
     async def main() -> None:
         one = here("a", "b")
