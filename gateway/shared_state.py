@@ -11,14 +11,18 @@ from functools import partial
 
 from attrs import define, field
 
+from gateway.accounts.account import Condition
 from gateway.accounts.backend import Backend
 from gateway.accounts.changes import Change, ConditionSet, CooldownCleared, CooldownSet
 from gateway.actors.keys import KeyRing
 from gateway.store.accounts import ENVIRONMENT, AccountStore
 from gateway.store.client_keys import ClientKeyStore
 from gateway.store.write_behind import WriteBehind
+from gateway.telemetry.logs import get_logger
 
 __all__ = ["SharedState"]
+
+_log = get_logger(__name__)
 
 
 @define(eq=False)
@@ -57,6 +61,7 @@ class SharedState:
     def tell(self, change: Change) -> None:
         """Write down what traffic found out, when the database takes it."""
         write: Callable[[], Awaitable[object]]
+        self._log(change)
         match change:
             case CooldownSet(cooldown):
                 key: Sequence[str] = ("cooldown", cooldown.account_id, cooldown.family)
@@ -70,3 +75,25 @@ class SharedState:
                     self.accounts.set_condition, account_id, condition, reason, secret_version=version, since=since
                 )
         self.writes.put(tuple(key), write)
+
+    def _log(self, change: Change) -> None:
+        """Say what the operator may want to know; why in the upstream's words is in the list of accounts."""
+        match change:
+            case CooldownSet(cooldown):
+                _log.warning(
+                    "an account rests",
+                    account=self._name(cooldown.account_id),
+                    family=cooldown.family,
+                    fault=cooldown.fault,
+                    seconds=round(cooldown.until - cooldown.since),
+                )
+            case CooldownCleared(account_id, family):
+                _log.info("an account rests no more", account=self._name(account_id), family=family)
+            case ConditionSet(account_id, Condition.OK):
+                _log.info("an account is of use again", account=self._name(account_id))
+            case ConditionSet(account_id, condition):
+                _log.error("an account is out of use", account=self._name(account_id), condition=condition.value)
+
+    def _name(self, account_id: str) -> str:
+        accounts = (account for backend in self.backends for account in backend.pool.accounts)
+        return next((account.name for account in accounts if account.id == account_id), account_id)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+from gateway.accounts.vault import VaultError
 from gateway.config import Settings, SettingsError, load_settings
 from gateway.dataplane.sdk_transport import SdkUnavailableError, check_sdk
 from gateway.store.errors import StoreError
@@ -84,7 +85,7 @@ def serving(settings: Settings, *, log_to: TextIO | None = None) -> Generator[No
     configure_logs(level=settings.log_level, fmt=settings.log_format, stream=log_to)
     try:
         yield
-    except (SecretKeyError, StoreError, SdkUnavailableError) as error:
+    except (SecretKeyError, StoreError, SdkUnavailableError, VaultError) as error:
         raise CommandError(str(error)) from None
     except OSError as error:
         raise _cannot_listen(error, settings.listen) from None

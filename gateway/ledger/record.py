@@ -96,6 +96,7 @@ class LogLedger:
             "request_id": record.id,
             "upstream_request_id": record.upstream_request_id,
             "route": record.route,
+            "provider": record.provider,
             "actor": record.actor,
             "model": record.model,
             "stream": record.stream,
