@@ -325,9 +325,11 @@ class Renewer:
         while True:
             self._wake.clear()
             soonest = self.times.sweep
-            for entry in list(self._entries.values()):
-                soonest = min(soonest, self._look_after(entry))
-            await self._tell_store()
+            try:
+                soonest = min([soonest, *(self._look_after(entry) for entry in list(self._entries.values()))])
+                await self._tell_store()
+            except Exception as error:  # noqa: BLE001 - one account's trouble must not end the renewal of all
+                _log.error("cannot look after the credentials", **exception_facts(error))
             with suppress(TimeoutError):
                 async with asyncio.timeout(soonest):
                     await self._wake.wait()

@@ -24,6 +24,7 @@ _LONGEST_LIFETIME: Final = 366 * 86_400
 _LONGEST_WORDS: Final = 200
 _LONGEST_WAIT: Final = 300.0
 _LONGEST_NUMBER: Final = 9  # digits
+_LONGEST_CODE: Final = 40
 _OK: Final = 200
 _FIRST_REDIRECT: Final = 300
 _FIRST_ERROR: Final = 400
@@ -41,7 +42,8 @@ _TERMINAL: Final = frozenset(
         "refresh_token_reused",
     }
 )
-_CODE: Final = re.compile(r"[a-z0-9_.-]{1,64}", re.IGNORECASE)
+# As narrow as that, so that no endpoint can have a token logged by calling it an error.
+_CODE: Final = re.compile(r"[a-z]+(?:_[a-z]+){0,6}")
 _TOKENLIKE: Final = re.compile(r"[^\s]{25,}")
 
 
@@ -106,7 +108,7 @@ def judge(status: int, headers: Mapping[str, str], body: bytes | None) -> Outcom
         return Unknown(f"the token endpoint answered with status {status}")
     if code is not None and not (status < _FIRST_REDIRECT and "access_token" in answer):
         reason = f"the token endpoint says {code}{_words(answer)}"
-        if code.lower() in _TERMINAL and status < _FIRST_SERVER_ERROR:
+        if code in _TERMINAL and status < _FIRST_SERVER_ERROR:
             return Refused(reason)
         return Failed(reason, _wait(headers))
     if status >= _FIRST_ERROR:
@@ -157,7 +159,14 @@ def _error_code(answer: Mapping[str, Any]) -> str | None:
     """Return the code of a refusal: a text, or a member of an object as in the providers' own envelopes."""
     error = answer.get("error")
     candidates: Iterable[Any] = (error.get("code"), error.get("type")) if isinstance(error, dict) else (error,)
-    return next((text for text in candidates if isinstance(text, str) and _CODE.fullmatch(text)), None)
+    return next(
+        (
+            text
+            for text in candidates
+            if isinstance(text, str) and len(text) <= _LONGEST_CODE and _CODE.fullmatch(text)
+        ),
+        None,
+    )
 
 
 def _words(answer: Mapping[str, Any]) -> str:

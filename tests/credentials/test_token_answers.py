@@ -130,6 +130,11 @@ def test_the_endpoints_words_are_told_unless_they_may_quote_a_token() -> None:
     )
 
 
+def test_a_token_in_place_of_an_error_code_is_not_repeated() -> None:
+    told = answer(400, {"error": "sk-ant-ort01-of-the-operator"})
+    assert told == Failed("the token endpoint answered with status 400")
+
+
 @pytest.mark.parametrize(
     ("value", "seconds"), [("7", 7.0), ("86400", 300.0), ("-1", None), ("soon", None), ("", None), ("²", None)]
 )
