@@ -53,7 +53,11 @@ class Both:
 async def both(*accounts: NewAccount, api: OpenAIReplay, **settings: Any) -> AsyncGenerator[Both]:
     """Run a gateway with accounts of OpenAI's, and the environment's of Anthropic's."""
     async with ReplayUpstream() as anthropic:
-        usual = {"openai_mode": OpenAIMode.POOL, "openai_base_url": api.url, "anthropic_api_key": ACCOUNT_KEY}
+        usual: dict[str, Any] = {
+            "openai_mode": OpenAIMode.POOL,
+            "openai_base_url": api.url,
+            "anthropic_api_key": ACCOUNT_KEY,
+        }
         async with pooled(*accounts, upstream=anthropic, **{**usual, **settings}) as served:
             yield Both(served, api, anthropic)
 
@@ -116,7 +120,7 @@ async def test_anthropics_trouble_leaves_v1_alone_and_the_other_way_round() -> N
         pair = anthropic.tokens.issue()
         anthropic.faults.push("hang:head", path="*", times="forever")
         blue = NewAccount("blue", tokens=pair, expires_in=-5)
-        settings = {"openai_mode": OpenAIMode.POOL, "openai_base_url": api.url}
+        settings: dict[str, Any] = {"openai_mode": OpenAIMode.POOL, "openai_base_url": api.url}
         async with pooled(red, blue, upstream=anthropic, **settings) as served:
             running = Both(served, api, anthropic)
             for _ in range(5):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from gateway.replay.server import ReplayUpstream
 from tests.account_path.harness import NewAccount, pooled
 from tests.sdk_runtime.asking import ask, question
@@ -12,7 +14,7 @@ RED, GREEN = (NewAccount(name, more={"priority": number}) for number, name in en
 async def test_what_one_account_refuses_another_one_serves() -> None:
     async with ReplayUpstream(api_keys={RED.key, GREEN.key}) as upstream:
         upstream.faults.push("status:429;retry-after=300", credential=RED.key, times="forever")
-        settings = {"routing": {"strategy": "fill_first"}, "sdk_enabled": True}
+        settings: dict[str, Any] = {"routing": {"strategy": "fill_first"}, "sdk_enabled": True}
         async with pooled(RED, GREEN, upstream=upstream, **settings) as served:
             answer = await ask(served, question())
             assert answer.status == 200
