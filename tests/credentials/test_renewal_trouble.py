@@ -15,7 +15,9 @@ from gateway.accounts.refresh import STEPS
 from gateway.accounts.secrets import Federation, OAuthSecret
 from gateway.providers.base import Credential
 from gateway.store import engine
-from tests.credentials.bench import IMPATIENT, RENEWAL, TOKEN_PATH, Bench, healed, on_both, seal, told
+from tests import log_watch
+from tests.credentials.bench import IMPATIENT, RENEWAL, TOKEN_PATH, Bench, healed, idle, on_both, seal, told
+from tests.postgres import Postgres
 
 
 @pytest.mark.parametrize("fault", ["status:500", "status:429", "status:400", "refuse-connections"])
@@ -267,3 +269,50 @@ async def test_what_was_found_out_at_the_very_end_is_written_down(bench: Bench) 
     async with bench.manager(account) as manager:
         assert await manager.renew(account, await manager.current(account)) is None
     assert (await bench.row(account)).condition is Condition.NEEDS_REAUTH
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_a_database_that_goes_away_before_a_token_is_written_gets_it_when_it_is_back(
+    bench: Bench, postgres: Postgres
+) -> None:
+    account, _ = await bench.add_tokens(left=-1)
+
+    async def step(name: str) -> None:
+        if name == "answered":
+            await asyncio.to_thread(postgres.stop)
+
+    try:
+        async with bench.manager(account, step=step) as manager:
+            credential = await manager.current(account)
+            assert bench.upstream.tokens.standing(credential.secret) == "valid"
+            # It is refused before it is written: then there is nothing newer, and the refresh token stays unused.
+            assert await manager.renew(account, credential) is None
+            await asyncio.to_thread(postgres.start)
+            await idle(manager)
+    finally:
+        if postgres._process is None:
+            await asyncio.to_thread(postgres.start)
+    row, secret = await bench.stored(account)
+    assert (row.secret_version, secret.access_token) == (2, credential.secret)
+    assert bench.outcomes == ["granted"]
+
+
+async def test_a_token_that_cannot_be_written_until_the_end_is_not_lost_in_silence(bench: Bench) -> None:
+    account, _ = await bench.add_tokens(left=-1)
+    reached = asyncio.Event()
+
+    async def step(name: str) -> None:
+        if name == "answered":
+            reached.set()
+            await asyncio.Event().wait()
+
+    times = evolve(RENEWAL, shutdown=0.1)
+    async with bench.manager(account, step=step, renewal=times):
+        await reached.wait()
+    assert any(line["level"] == "error" and line["account"] == account.name for line in log_watch.recent_events())
+    # Nobody sends the old one again.
+    async with bench.manager(account) as manager:
+        with pytest.raises(CredentialUnavailableError) as failure:
+            await manager.current(account)
+        assert failure.value.terminal
+    assert bench.outcomes == ["granted"]
