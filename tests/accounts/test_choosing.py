@@ -71,6 +71,13 @@ def test_equals_share_the_requests_that_are_under_way() -> None:
     assert Counter(lease.account.name for lease in leases if lease) == {"a": 3, "b": 3, "c": 3}
 
 
+def test_an_account_that_is_busy_with_long_requests_gets_no_more_until_the_others_are_as_busy() -> None:
+    one = world("a", "b", "c")
+    held = [one.take(tried={"acc_b", "acc_c"}) for _ in range(3)]
+    held += [one.take() for _ in range(6)]
+    assert Counter(lease.account.name for lease in held if lease) == {"a": 3, "b": 3, "c": 3}
+
+
 def test_equals_take_turns() -> None:
     assert world("a", "b", "c").names(6) == ["a", "b", "c", "a", "b", "c"]
 
@@ -100,6 +107,17 @@ def test_round_robin_goes_on_where_it_was_when_an_account_comes_back() -> None:
     assert one.names(4) == ["a", "c", "b", "a"]
 
 
+def test_an_account_that_is_removed_and_added_again_is_a_new_one() -> None:
+    one = world("a", "b", strategy=Strategy.ROUND_ROBIN)
+    one.names(4)
+    row = one.accounts.pop("b")
+    one.sync()
+    one.names(1)
+    one.accounts["b"] = row
+    one.sync()
+    assert one.names(2) == ["b", "a"]
+
+
 def test_fill_first_takes_the_first_by_priority_and_age_until_it_can_no_more() -> None:
     rows = [
         account("old", priority=1, created_at=1.0),
@@ -120,6 +138,16 @@ def test_fill_first_takes_the_first_by_priority_and_age_until_it_can_no_more() -
 def test_weighted_is_in_proportion_and_evenly_spread() -> None:
     one = world(account("a", weight=5), account("b", weight=1), account("c", weight=1), strategy="weighted")
     assert one.names(7) == ["a", "a", "b", "a", "c", "a", "a"]
+
+
+def test_weighted_owes_nothing_to_an_account_that_was_removed() -> None:
+    one = world(account("a", weight=1), account("b", weight=9), strategy="weighted")
+    one.names(4)  # a has waited for its turn
+    row = one.accounts.pop("a")
+    one.sync()
+    one.accounts["a"] = row
+    one.sync()
+    assert one.names(2) == ["b", "b"]
 
 
 @given(weights=st.lists(st.integers(1, 9), min_size=2, max_size=5))

@@ -101,6 +101,17 @@ def test_a_session_bears_with_an_account_that_could_not_be_reached_for_a_while()
     assert goes_to(one) == (home, None)
 
 
+def test_a_session_is_served_elsewhere_while_its_account_fails_more_often_than_not() -> None:
+    one = world("a", "b")
+    home = settle(one)
+    one.fail(home, FaultClass.UPSTREAM, 3)
+    assert goes_to(one) == (home, None)
+    one.fail(home, FaultClass.UPSTREAM, 4)
+    assert goes_to(one)[1] == Switch(f"acc_{home}", "unwell", 50_000, lasting=False)
+    one.clock.wait(120)
+    assert goes_to(one) == (home, None)
+
+
 def test_a_session_waits_for_a_short_rest_of_its_account_and_leaves_it_for_a_long_one() -> None:
     one = world("a", "b")
     home = settle(one)

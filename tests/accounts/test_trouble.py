@@ -55,22 +55,31 @@ def test_failures_far_apart_are_no_run() -> None:
     one = world("a", "b")
     for _ in range(10):
         one.fail("a", TRANSPORT, 2)
+        assert one.shown("a") == "active"
         one.clock.wait(121)
-    assert one.shown("a") == "active"
 
 
 def test_an_answer_in_between_ends_a_run_of_connection_errors() -> None:
     one = world("a", "b", strategy="fill_first")
     for _ in range(5):
         one.fail("a", TRANSPORT, 2)
+        assert one.shown("a") == "active"
         one.clock.wait(100)  # well enough again to be preferred
         assert one.ask() == "a"
-    assert one.shown("a") == "active"
 
 
 def open_breaker(one: World, name: str) -> None:
     one.fail(name, TRANSPORT, 3)
     assert one.shown(name) == "cooling"
+
+
+def test_requests_that_were_under_way_when_an_account_was_left_out_do_not_make_it_longer() -> None:
+    one = world("a", "b")
+    open_breaker(one, "a")
+    before = one.pool.state("acc_a")
+    one.clock.wait(1)
+    one.fail("a", TRANSPORT, 50)
+    assert one.pool.state("acc_a") == before
 
 
 def test_an_account_that_could_not_be_reached_is_tried_by_one_request_and_comes_back_with_its_success() -> None:
@@ -270,6 +279,24 @@ def test_an_early_try_that_is_refused_makes_the_next_one_wait_longer() -> None:
     assert one.take() is None
     one.clock.wait(2)
     assert one.ask() == "a"
+
+
+def test_an_early_try_that_says_nothing_about_the_limit_costs_no_waiting() -> None:
+    one = world("a", "b")
+    one.fail("a", QUOTA, limits=after(100))
+    one.fail("b", QUOTA, limits=after(1000))
+    assert [one.ask(OVERLOAD), one.ask(FaultClass.REQUEST), one.ask()] == ["a"] * 3
+
+
+def test_after_an_early_try_that_went_well_the_next_rest_is_tried_as_early_as_the_first() -> None:
+    one = world("a", "b")
+    one.fail("b", QUOTA, limits=after(3600))
+    for _ in range(2):
+        one.fail("a", QUOTA, limits=after(100))
+        assert one.ask(QUOTA, limits=after(100)) == "a"
+        one.clock.wait(2)
+        assert one.ask() == "a"
+        assert one.shown("a") == "active"
 
 
 def test_a_success_that_was_under_way_before_proves_nothing_about_a_limit() -> None:
