@@ -160,9 +160,10 @@ class World:
         self.sync()
 
     def tell(self, change: Change) -> None:
-        """Hear of a change."""
-        self.told.append(change)
-        self.unwritten.append(change)
+        """Hear of what becomes of accounts."""
+        if isinstance(change, CooldownSet | CooldownCleared | ConditionSet):
+            self.told.append(change)
+            self.unwritten.append(change)
 
     def write(self, count: int | None = None) -> None:
         """Write the oldest changes down, as the store does: people and newer credentials win."""
