@@ -78,9 +78,11 @@ CONSEQUENCES: Final[Mapping[FaultClass, Consequence]] = {
     FaultClass.REQUEST: Consequence(
         try_next_account=False,
         account=Effect.NONE,
-        upstream_says="other 4xx; 401 that says OAuth is not supported",
+        upstream_says="other 4xx; 401 that says OAuth is not supported; a credential that is for other programs",
         fixtures=(
             "400-prompt-too-long",
+            "400-claude-code-only-credential",
+            "401-claude-code-only-credential",
             "401-oauth-unsupported",
             "403-permission",
             "403-oauth-scope",
@@ -107,14 +109,12 @@ CONSEQUENCES: Final[Mapping[FaultClass, Consequence]] = {
     FaultClass.BILLING: Consequence(
         try_next_account=True,
         account=Effect.PARK,
-        upstream_says="402; 429 for a spend limit; credit used up; a credential that is for other programs",
+        upstream_says="402; 429 for a spend limit; credit used up; an organisation on hold",
         fixtures=(
             "402-billing",
             "400-credit-balance",
             "400-own-spend-limit",
             "400-organization-on-hold",
-            "400-claude-code-only-credential",
-            "401-claude-code-only-credential",
             "429-spend-limit-enforced",
             "429-contract-spend-limit-reached",
             "429-should-not-retry",

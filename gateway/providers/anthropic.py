@@ -69,7 +69,8 @@ _TEXTS: Final = (
     _says("OAuth token has expired", FaultClass.CREDENTIAL, 403),
     # The request lacks a beta, or the route takes no tokens; no new token would help.
     _says("OAuth authentication is currently not supported", FaultClass.REQUEST, 401),
-    _says("This credential is only authorized for use with Claude Code", FaultClass.BILLING, 400, 401, 403),
+    # It depends on the request: the same credential goes on serving Claude Code.
+    _says("This credential is only authorized for use with Claude Code", FaultClass.REQUEST, 400, 401, 403),
     _says("Your credit balance is too low", FaultClass.BILLING, 400, 403),
     _says("You have reached your specified API usage limits", FaultClass.BILLING, 400),
     _has_code("organization_on_hold", FaultClass.BILLING, 400, 403),
