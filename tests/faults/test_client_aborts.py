@@ -15,12 +15,15 @@ from gateway.dataplane.connections import ClientConnection
 from gateway.dataplane.messages import _Life
 from gateway.dataplane.relay import BodyRelay, StreamRelay
 from gateway.ledger.record import RequestRecord
+from gateway.replay.server import ReplayUpstream
 from sse_fsm import StreamGuard
+from tests.account_path.harness import NewAccount, pooled
 from tests.contract.harness import MESSAGES, Served, serving
 from tests.faults.scripted import OPENING, STREAM_HEAD, Exchange, ScriptedUpstream, chunk, json_head
 from tests.faults.waiting import until
 from tests.replay.raw_client import LIMIT, RawConnection, message
 
+ACCOUNTS: Final = [NewAccount(name) for name in ("first", "second", "third")]
 CLIENTS: Final = 2000
 BATCH: Final = 200
 KINDS: Final = (ClientConnection, _Life, StreamRelay, BodyRelay, StreamGuard, aiohttp.ClientResponse)
@@ -43,10 +46,7 @@ def alive() -> dict[str, int]:
 
 @pytest.mark.parametrize("fault", ["hang:head", "hang:event=1", "hang:event=4"])
 async def test_a_client_that_leaves_ends_the_upstream_request_and_is_recorded_once(fault: str) -> None:
-    async with serving() as served:
-        pool = served.gateway.data_plane.messages.backend.pool
-        (account,) = pool.accounts
-        pool.replace([account, evolve(account, id="second", name="second")], ())
+    async with ReplayUpstream() as upstream, pooled(*ACCOUNTS[:2], upstream=upstream) as served:
         async with served.connect() as connection:
             await ask_and_wait(served, connection, fault)
             await served.upstream.wait_for(lambda: served.upstream.open_streams == 1)
@@ -61,10 +61,7 @@ async def test_a_client_that_leaves_ends_the_upstream_request_and_is_recorded_on
 
 
 async def test_a_client_that_leaves_while_another_account_is_tried_stops_the_attempts() -> None:
-    async with serving() as served:
-        pool = served.gateway.data_plane.messages.backend.pool
-        (account,) = pool.accounts
-        pool.replace([account, *(evolve(account, id=name, name=name) for name in ("second", "third"))], ())
+    async with ReplayUpstream() as upstream, pooled(*ACCOUNTS, upstream=upstream) as served:
         served.upstream.faults.push("status:529")
         served.upstream.faults.push("hang:head")
         async with served.connect() as connection:
