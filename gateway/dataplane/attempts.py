@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from typing import Any, Final
 
 import aiohttp
@@ -50,6 +51,7 @@ _MOST_ACCOUNTS: Final = 64  # that one request tries, whatever they say
 _SETS_ASIDE: Final = frozenset({FaultClass.QUOTA, FaultClass.BILLING, FaultClass.CREDENTIAL})
 _MOST_ROUNDS: Final = 8  # of attempts, while a request is held for capacity
 _BUSY: Final = 5  # seconds until a place in the queue is likely to be free
+_OR_BY_ENVIRONMENT: Final = {"anthropic": ", or to set GATEWAY_ANTHROPIC_API_KEY"}
 _RETRY_SOON: Final = 1  # second; clients wait as long as they are told, even where their own back-off is shorter
 
 
@@ -152,28 +154,31 @@ class Attempts:
         for refusal in reversed(refusals):
             if isinstance(refusal.answer, UpstreamAnswer):
                 if refusal.fault is FaultClass.QUOTA:
-                    self._promise_no_more_than_the_pool(refusal.answer)
+                    self._promise_no_more_than_the_pool(refusal.answer, refusals)
                 return refusal
         return refusals[-1] if refusals else self._nobody()
 
-    def _promise_no_more_than_the_pool(self, answer: UpstreamAnswer) -> None:
+    def _promise_no_more_than_the_pool(self, answer: UpstreamAnswer, refusals: list[Refusal]) -> None:
         """With several accounts a refused client need not wait for that one's reset, but for the first of any."""
-        seconds = self.backend.pool.retry_after(self.outgoing.need)
-        if self.backend.pool.is_shared and seconds is not None:
-            answer.headers["retry-after"] = str(seconds)
-            answer.headers.popall("retry-after-ms", None)
+        pool, need = self.backend.pool, self.outgoing.need
+        if not pool.is_shared:
+            return
+        lack = pool.exhaustion(need).lack
+        if lack is Lack.COOLING or any(refusal.fault is not FaultClass.QUOTA for refusal in refusals):
+            _set_retry_after(answer, pool.retry_after(need))
 
     def _nobody(self) -> Refusal:
         """Say why no account could even be tried."""
         pool, need = self.backend.pool, self.outgoing.need
         exhaustion = pool.exhaustion(need)
+        provider = self.backend.provider.name
         if exhaustion.lack is Lack.NO_ACCOUNT:
             return Refusal(
                 FaultClass.TRANSPORT,
                 ApiError(
                     503,
-                    "This gateway has no upstream account. The operator has to add one with "
-                    "`gateway accounts add`, or to set GATEWAY_ANTHROPIC_API_KEY.",
+                    f"This gateway has no account of provider {provider!r}. The operator has to add one with "
+                    f"`gateway accounts add --provider {provider}`{_OR_BY_ENVIRONMENT.get(provider, '')}.",
                     retry_after=30,
                 ),
             )
@@ -181,7 +186,8 @@ class Attempts:
         fault = FaultClass.QUOTA if cooling else FaultClass.BILLING
         remembered = self.refusals.find(need.family, fault) if cooling or self._is_parked() else None
         if remembered is not None:
-            self._promise_no_more_than_the_pool(remembered)
+            if cooling:
+                _set_retry_after(remembered, pool.retry_after(need))
             return Refusal(fault, remembered)
         if cooling:
             seconds = pool.retry_after(need) or _RETRY_SOON
@@ -217,16 +223,17 @@ class Attempts:
         """Wait until an account may be ready again; return whether that is before `until`."""
         out, pool = self.outgoing, self.backend.pool
         clock = asyncio.get_running_loop().time
+        keep_alive = out.keep_alive if out.stream else None
         next_ping = out.started + self.timeouts.commit_deadline_seconds
         while (now := clock()) < until:
-            if out.stream and now >= next_ping and out.keep_alive is not None:
-                await out.keep_alive()
+            if keep_alive is not None and now >= next_ping:
+                await keep_alive()
                 next_ping = now + self.timeouts.ping_interval_seconds
             exhaustion = pool.exhaustion(out.need)
             if exhaustion.retry_at is None or exhaustion.retry_at <= self.backend.clock():
                 return True
             wake = min(until - now, exhaustion.retry_at - self.backend.clock())
-            await pool.changed(min(wake, next_ping - now) if out.stream else wake)
+            await pool.changed(wake if keep_alive is None else min(wake, next_ping - now))
         return False
 
     async def _try_with(self, lease: Lease) -> OpenStream | OpenBody | Refusal:
@@ -326,9 +333,12 @@ class Attempts:
             self._rate_limits = provider.read_limits(response.headers, self.backend.clock())
         if response.status >= 400:  # noqa: PLR2004 - first error status
             return await self._refused(account, response)
+        if response.status == HTTPStatus.NOT_MODIFIED and not out.is_looked_into:
+            return OpenBody(account, response, self._client_headers(response), [], complete=False)
         if response.status >= 300 or response.status < 200:  # noqa: PLR2004 - redirects and the unheard-of
             return Refusal(
-                FaultClass.UPSTREAM,
+                # Where clients choose the path, it may be the path.
+                FaultClass.UPSTREAM if out.is_looked_into else FaultClass.REQUEST,
                 ApiError(502, f"The upstream answered with status {response.status}, which is not followed."),
             )
         if not out.is_looked_into:
@@ -343,8 +353,9 @@ class Attempts:
         response.release()
         fault = self.backend.provider.classify(response.status, response.headers, body)
         words = error_message(body)
-        # A 401 never speaks of the client's key, not even where the account is not to blame.
-        hidden = CONSEQUENCES[fault].hide_from_client or response.status == 401  # noqa: PLR2004 - an HTTP status
+        # A 401 never speaks of the client's key, and a 403 only where it is about the request.
+        hidden = CONSEQUENCES[fault].hide_from_client or response.status == HTTPStatus.UNAUTHORIZED
+        hidden |= response.status == HTTPStatus.FORBIDDEN and fault is not FaultClass.REQUEST
         if hidden and not self.backend.passes_through:
             return Refusal(fault, _no_credential(account, _not_accepted(words)), words=words)
         return Refusal(fault, UpstreamAnswer(response.status, self._client_headers(response), body), words=words)
@@ -492,6 +503,11 @@ class Attempts:
             # The guard reads the stream in the clear, and in the clear it goes on.
             headers.popall("content-encoding", None)
         return headers
+
+
+def _set_retry_after(answer: UpstreamAnswer, seconds: int | None) -> None:
+    answer.headers["retry-after"] = str(seconds or _RETRY_SOON)
+    answer.headers.popall("retry-after-ms", None)
 
 
 def _busy() -> ApiError:

@@ -10,7 +10,7 @@ from attrs import define
 
 from gateway.wire.errors import ApiError
 from gateway.wire.openai_errors import openai_body
-from gateway.wire.requests import RequestFacts, read_facts
+from gateway.wire.requests import RequestFacts, decode_body, read_facts
 
 __all__ = ["ANTHROPIC", "OPENAI", "Contract"]
 
@@ -21,6 +21,9 @@ class Contract:
 
     read_facts: Callable[[bytes | bytearray], RequestFacts]
     """Reads what the gateway needs to know of a request body; may refuse one with `ApiError`."""
+    decode_body: Callable[[bytes | bytearray, str, int], bytes | bytearray]
+    """Undoes a content encoding, to read the body; the other arguments are its name and the most bytes to make of
+    it. May refuse with `ApiError`."""
     error_body: Callable[[ApiError, str], bytes]
     """Encodes an answer in the gateway's own name; the other argument is its request id."""
     is_looked_into: bool
@@ -42,5 +45,15 @@ def _facts_of_any(body: bytes | bytearray) -> RequestFacts:
         return RequestFacts("")
 
 
-ANTHROPIC: Final = Contract(read_facts, ApiError.body, is_looked_into=True)
-OPENAI: Final = Contract(_facts_of_any, lambda error, _: openai_body(error), is_looked_into=False)
+def _decode_if_possible(body: bytes | bytearray, encoding: str, limit: int) -> bytes | bytearray:
+    """Undo an encoding that is known here; what others hold is the upstream's to judge, like all of a body."""
+    try:
+        return decode_body(body, encoding, limit)
+    except ApiError:
+        return b""
+
+
+ANTHROPIC: Final = Contract(read_facts, decode_body, ApiError.body, is_looked_into=True)
+OPENAI: Final = Contract(
+    _facts_of_any, _decode_if_possible, lambda error, _: openai_body(error), is_looked_into=False
+)

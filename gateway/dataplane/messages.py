@@ -39,7 +39,7 @@ from gateway.wire.errors import (
     new_request_id,
     read_error,
 )
-from gateway.wire.requests import decode_body
+from gateway.wire.requests import RequestFacts
 from sse_fsm import EndReason, Outcome, StreamGuard, Verdict, encode_error
 from sse_fsm.encoding import PING
 
@@ -55,6 +55,10 @@ _KNOWN_PATHS: Final = frozenset(
     for path in ("/", "/v1", "/v1/messages", "/v1/messages/count_tokens", "/v1/models", "/v1/chat/completions")
 ) | {"/claude-sdk/v1/messages"}
 """Paths that are worth naming in a log: ours, and those of clients with the wrong base URL."""
+_COUNT_TOKENS: Final = "/v1/messages/count_tokens"
+_COUNTING: Final = "count_tokens"
+"""Quota family of requests that count tokens, whatever their model."""
+_MOST_TOKENS: Final = 2**30 - 1  # of a kind that an answer is believed to have cached
 _SESSION_HEADER: Final = "x-claude-code-session-id"
 _CLIENT_CLOSED: Final = 499  # nginx's status for it; never sent, only recorded
 
@@ -188,17 +192,11 @@ class _Life:
             plain: bytes | bytearray = body
             if encoding := request.headers.get("content-encoding"):
                 # A thread, because a small body may become a large one.
-                plain = await asyncio.to_thread(decode_body, body, encoding, limit)
+                plain = await asyncio.to_thread(api.contract.decode_body, body, encoding, limit)
             facts = api.contract.read_facts(plain)
             self._record.model, self._record.stream = facts.model, facts.stream
             stream = facts.stream
-            session = session_key(
-                actor.id,
-                header=request.headers.get(_SESSION_HEADER),
-                user_id=facts.user_id,
-                opening=facts.opening() if len(api.backend.pool.accounts) > 1 else None,
-            )
-            self._need = Need(api.backend.provider.quota_family(facts.model), session, facts.model)
+            self._need = self._what_is_needed(actor.id, facts)
         if api.diagnostics.wants("requests"):
             api.diagnostics.write(
                 "requests",
@@ -221,6 +219,18 @@ class _Life:
             self._keep_alive,
             is_looked_into=api.contract.is_looked_into,
         )
+
+    def _what_is_needed(self, actor_id: str, facts: RequestFacts) -> Need:
+        backend = self._api.backend
+        if self._target.partition("?")[0] == _COUNT_TOKENS:
+            # Its limits are its own, and it writes nothing to a cache that a session could stay for (Anthropic
+            # docs, "Token counting").
+            return Need(_COUNTING, None, facts.model)
+        header = self._request.headers.get(_SESSION_HEADER)
+        session = session_key(actor_id, header=header, user_id=facts.user_id, opening=None)
+        if session is None and backend.pool.is_shared:
+            session = session_key(actor_id, header=None, user_id=None, opening=facts.opening())
+        return Need(backend.provider.quota_family(facts.model), session, facts.model)
 
     async def _attempt(self, outgoing: Outgoing) -> OpenStream | OpenBody | Refusal:
         api = self._api
@@ -291,7 +301,7 @@ class _Life:
         usage = (verdict.message or {}).get("usage")
         if isinstance(usage, dict):
             counts = (usage.get("cache_read_input_tokens"), usage.get("cache_creation_input_tokens"))
-            cached = sum(count for count in counts if isinstance(count, int))
+            cached = sum(count for count in counts if isinstance(count, int) and 0 <= count <= _MOST_TOKENS)
             backend.pool.note_usage(self._need, opened.account.id, cached)
 
     async def _keep_alive(self) -> None:
@@ -343,6 +353,8 @@ class _Life:
             await relay.run(self._settle_body)
         finally:
             self._api.relays.discard(relay)
+        if self._record.reason is EndReason.CUT and not self._api.backend.passes_through:
+            self._api.backend.pool.report(opened.account.id, self._need, Observation(FaultClass.TRANSPORT))
         return response
 
     async def _refuse(self, refusal: Refusal) -> web.StreamResponse:

@@ -34,11 +34,19 @@ _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _LONGEST: Final = 366 * 86400.0  # seconds; what is longer is a mistake
 _LONGEST_TEXT: Final = 64
 _LONGEST_BODY: Final = 64 * 1024
+_OF_THE_REQUEST: Final = frozenset(
+    {"mismatched_organization", "mismatched_project", "invalid_organization", "invalid_project", "missing_scope"}
+)
+"""Codes of a 401 that say nothing against the key: the request names another organisation or project, or wants
+what the key is not for."""
+_NOT_FOR_THIS: Final = "You have insufficient permissions for this operation"  # comes without a code, too
+_CLIENTS_CHOICE: Final = ("openai-organization", "openai-project")
 
 
 class _Error(msgspec.Struct):
     code: Any = None
     type: Any = None
+    message: Any = None
 
 
 class _Envelope(msgspec.Struct):
@@ -58,18 +66,26 @@ class OpenAIProvider:
     def add_credential(self, headers: CIMultiDict[str], credential: Credential) -> None:
         """Send a key or a token as a bearer.
 
+        The organisation and project that a client has chosen are those of a key of its own; with another key they
+        are refused, as if the key were bad.
+
         Raises:
             WrongProviderError: the credential is another provider's.
         """
         if credential.provider != self.name:
             raise WrongProviderError(f"a credential of {credential.provider} was not sent to {self.name}")
         headers["authorization"] = f"Bearer {credential.secret}"
+        for name in _CLIENTS_CHOICE:
+            headers.popall(name, None)
 
     def classify(self, status: int, headers: Mapping[str, str], body: bytes) -> FaultClass:  # noqa: ARG002 - other providers tell by headers
         """Say what kind of trouble an answer with an error status is."""
-        found = _names(body)
+        error = _read_error(body)
+        found = {value for value in (error.code, error.type) if isinstance(value, str)}
         if found & _NO_MONEY or found & _ACCOUNT_GONE:
             return FaultClass.BILLING
+        if found & _OF_THE_REQUEST or (isinstance(error.message, str) and error.message.startswith(_NOT_FOR_THIS)):
+            return FaultClass.REQUEST
         known = _BY_STATUS.get(status)
         if known is not None:
             return known
@@ -97,14 +113,13 @@ class OpenAIProvider:
         return model[:_LONGEST_TEXT]
 
 
-def _names(body: bytes) -> set[str]:
+def _read_error(body: bytes) -> _Error:
     if len(body) > _LONGEST_BODY:
-        return set()
+        return _Error()
     try:
-        error = _decode(body).error
+        return _decode(body).error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return set()
-    return {value for value in (error.code, error.type) if isinstance(value, str)}
+        return _Error()
 
 
 def _number(text: str | None) -> float | None:

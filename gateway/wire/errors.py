@@ -7,6 +7,7 @@ Source: Anthropic docs, "Errors"; `anthropic` Python SDK 2.12.0, `_error_classes
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from collections.abc import Mapping
 from typing import Any, Final
@@ -158,13 +159,32 @@ def read_error(body: bytes) -> dict[str, Any] | None:
     return envelope.error if envelope.type == "error" else None
 
 
+class _AnyError(msgspec.Struct):
+    message: Any = None
+
+
+class _AnyEnvelope(msgspec.Struct):
+    error: _AnyError
+
+
+_decode_any: Final = msgspec.json.Decoder(_AnyEnvelope).decode
 _LONGEST_MESSAGE: Final = 500
+_KEY: Final = re.compile(r"\bsk-[\w*.-]{6,}", re.ASCII)
 
 
 def error_message(body: bytes) -> str:
-    """Return the message of an error envelope on one line, for people; empty if there is none."""
-    message = (read_error(body) or {}).get("message")
+    """Return the message of an error envelope, Anthropic's or OpenAI's, for people: one line, empty for none.
+
+    Keys are left out: OpenAI says which one it refuses, most of it starred, and others may say all of it.
+    """
+    if len(body) > _LONGEST_ENVELOPE:
+        return ""
+    try:
+        message = _decode_any(body).error.message
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ""
     if not isinstance(message, str):
         return ""
-    line = " ".join("".join(c if c.isprintable() else " " for c in message[: 2 * _LONGEST_MESSAGE]).split())
+    shown = "".join(c if c.isprintable() else " " for c in message[: 2 * _LONGEST_MESSAGE])
+    line = " ".join(_KEY.sub("(key)", shown).split())
     return line if len(line) <= _LONGEST_MESSAGE else line[:_LONGEST_MESSAGE] + "…"

@@ -55,7 +55,9 @@ CREDENTIALS: Final = frozenset({"authorization", "x-api-key"})
 _CONTROL_CHARACTER: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _NOT_TO_CLIENT: Final = _HOP_BY_HOP | {"alt-svc"}
 # Another tenant's business, where accounts are shared by clients.
-_OF_THE_ACCOUNT: Final = frozenset({"anthropic-organization-id", "anthropic-workspace-id"})
+_OF_THE_ACCOUNT: Final = frozenset(
+    {"anthropic-organization-id", "anthropic-workspace-id", "openai-organization", "openai-project"}
+)
 _SUBSCRIPTION_WINDOWS: Final = "anthropic-ratelimit-unified-"
 
 
