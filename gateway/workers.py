@@ -15,8 +15,14 @@ from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
 from multiprocessing.process import BaseProcess
 from typing import Any, Final
 
+from gateway.accounts.vault import Vault, VaultError
 from gateway.app import Gateway, run_gateway
 from gateway.config import Address, Settings
+from gateway.dataplane.sdk_transport import SdkUnavailableError, check_sdk_program
+from gateway.store.canary import check_vault
+from gateway.store.engine import Database
+from gateway.store.errors import StoreError
+from gateway.store.secret import SecretKeyError, load_secret_keys
 from gateway.telemetry.logs import close_logs, configure_logs, get_logger
 
 __all__ = ["run_event_loop", "serve", "serve_workers", "wait_for_signal"]
@@ -26,6 +32,7 @@ _log = get_logger(__name__)
 _RESTART_SECONDS: Final = 1.0
 _GRACE_SECONDS: Final = 15.0
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+_REFUSALS: Final = (SecretKeyError, StoreError, SdkUnavailableError, VaultError)
 
 
 def run_event_loop(main: Coroutine[Any, Any, int]) -> int:
@@ -99,8 +106,27 @@ def serve_workers(settings: Settings) -> int:
 
     Raises:
         OSError: the address cannot be listened on.
+        SecretKeyError: the secret key cannot be used.
+        StoreError: the database cannot be used.
+        VaultError: its secrets were encrypted with another key.
+        SdkUnavailableError: the local SDK transport is enabled and cannot be used.
     """
-    with _reserved(settings), _signals() as signals:
+    with _reserved(settings):
+        # What no worker could start with is no reason to start workers again and again.
+        asyncio.run(_check_start(settings))
+        return _serve_workers(settings)
+
+
+async def _check_start(settings: Settings) -> None:
+    keys = await asyncio.to_thread(load_secret_keys, settings.secret_key, settings.data_path)
+    async with Database.of(settings) as database:
+        await check_vault(database, Vault(keys))
+    if settings.sdk_enabled:
+        await check_sdk_program(settings)
+
+
+def _serve_workers(settings: Settings) -> int:
+    with _signals() as signals:
         workers = [_start(settings) for _ in range(settings.workers)]
         while not signals.wait(workers):
             for place, process in enumerate(workers):
@@ -132,8 +158,14 @@ def _worker(settings: Settings) -> None:
     # be a second signal, and no worker would drain.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     configure_logs(level=settings.log_level, fmt=settings.log_format)
-    status = run_event_loop(serve(settings, reuse_port=True))
-    close_logs()
+    status = 1
+    try:
+        status = run_event_loop(serve(settings, reuse_port=True))
+    except _REFUSALS as error:
+        # A database that is away, for one; the parent tries again.
+        _log.error("a worker cannot start", problem=str(error))
+    finally:
+        close_logs()
     sys.exit(status)
 
 

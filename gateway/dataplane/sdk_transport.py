@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from gateway.dataplane.sdk_pool import RuntimePool
     from gateway.dataplane.sdk_runtime import Runtime
 
-__all__ = ["SdkUnavailableError", "check_sdk", "open_sdk_transport"]
+__all__ = ["SdkUnavailableError", "check_sdk", "check_sdk_program", "open_sdk_transport"]
 
 
 def check_sdk(settings: Settings) -> str:
@@ -57,6 +57,17 @@ def check_sdk(settings: Settings) -> str:
     return find_program(Path(package.origin).parent, settings.sdk_program)
 
 
+async def check_sdk_program(settings: Settings) -> str:
+    """Return the program of the local runtimes, once it has said that it is recent enough.
+
+    Raises:
+        SdkUnavailableError: as `check_sdk`; or it does not run, or is too old.
+    """
+    program = await asyncio.to_thread(check_sdk, settings)
+    await check_program(program)
+    return program
+
+
 @asynccontextmanager
 async def open_sdk_transport(
     settings: Settings, messages: PooledApi, tasks: asyncio.TaskGroup
@@ -69,8 +80,7 @@ async def open_sdk_transport(
     if not settings.sdk_enabled:
         yield None
         return
-    program = await asyncio.to_thread(check_sdk, settings)
-    await check_program(program)
+    program = await check_sdk_program(settings)
     # In a thread, because it takes its time.
     pool_class, api_class, runtime_class = await asyncio.to_thread(_import_sdk)
     gate = SdkGate(partial(_send, messages), settings.timeouts, settings.limits)

@@ -198,6 +198,18 @@ async def test_a_taken_port_is_named_in_one_sentence(workers: str) -> None:
     ]
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_a_database_that_nobody_could_start_with_is_named_in_one_sentence(workers: str) -> None:
+    async with started(
+        "http://127.0.0.1:9", DATABASE_URL="postgresql://127.0.0.1:1/db", WORKERS=workers
+    ) as running:
+        assert await running.ended() == 1
+        await until(lambda: running.errors)
+    (told,) = running.errors
+    assert told.startswith("gateway: cannot reach the database PostgreSQL at 127.0.0.1:1/db")
+    assert running.events == []
+
+
 async def test_a_second_gateway_with_workers_does_not_join_the_first_on_its_port() -> None:
     async with serving_process("http://127.0.0.1:9", WORKERS="2") as first:
         host, port = first.address
