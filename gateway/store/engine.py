@@ -42,6 +42,9 @@ _LOOK_AGAIN_SECONDS: Final = 0.05
 _SLOW_ANSWER_SECONDS: Final = 1.0
 """An answer to "what time is it" that took longer says little."""
 _WRITES: Final = "gateway_writes"
+_FILE: Final = "gateway_file"
+_File = tuple[int, int]
+"""Device and inode."""
 _POSTGRES_SCHEMES: Final = frozenset({"postgres", "postgresql", "postgres+asyncpg", "postgresql+asyncpg"})
 _SQLITE_SCHEMES: Final = frozenset({"sqlite", "sqlite+aiosqlite"})
 _TROUBLE: Final = (
@@ -49,9 +52,16 @@ _TROUBLE: Final = (
     sqlite3.Error,
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
     OSError,
     UnicodeError,
 )
+_UNREADABLE_URL: Final = (
+    "GATEWAY_DATABASE_URL cannot be read; it must be postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with special "
+    "characters in the user and the password written as %40 and the like"
+)
+_READ_ONLY: Final = "25006"
+"""SQLSTATE of a write to a server that takes none."""
 _APPLICATION: Final = "application_name"
 _SETTINGS_OF_SESSION: Final = {
     # A host that vanishes in the middle of a write must not keep its locks.
@@ -112,6 +122,10 @@ class Database:
     _engine: AsyncEngine | None = field(default=None, init=False, repr=False)
     _writer: asyncio.Lock = field(factory=asyncio.Lock, init=False, repr=False)
     _offset: float = field(init=False, repr=False)
+    _file: _File | None = field(default=None, init=False, repr=False)
+    """The SQLite file, whatever its name is now."""
+    generation: int = field(default=0, init=False)
+    """Rises when another SQLite file takes the place of the one that was open: what was read is of that one."""
 
     def __attrs_post_init__(self) -> None:
         """Begin with this machine's clock, until the database has told its own."""
@@ -132,8 +146,12 @@ class Database:
         """What people are told of where it is; never the password."""
         if not self.is_postgres:
             return str(database_path(self.url, self.data_dir))
-        # What stands before the last @ is the user and the password, however oddly they are written.
-        return "PostgreSQL at " + self.url.partition("://")[2].rpartition("@")[2].partition("?")[0]
+        rest = self.url.partition("://")[2]
+        authority, mark, path = rest.partition("?")[0].partition("/")
+        if "@" in rest[len(authority) :]:
+            # It may be in a password that was not written as it should be, and so may be what stands before it.
+            return "PostgreSQL"
+        return f"PostgreSQL at {authority.rpartition('@')[2]}{mark}{path}"
 
     async def __aenter__(self) -> Self:
         """Open it."""
@@ -176,6 +194,7 @@ class Database:
             StoreError: the database cannot be used, on entry or by any statement inside.
         """
         with self._told():
+            await self._look_at_file()
             async with self._connected() as connection:
                 if self.is_postgres:
                     connection = await connection.execution_options(isolation_level="AUTOCOMMIT")  # noqa: PLW2901 - the same one
@@ -191,6 +210,7 @@ class Database:
             StoreError: the database cannot be used, on entry, by any statement inside, or at the commit.
         """
         with self._told():
+            await self._look_at_file()
             async with self._turn(), self._connected() as connection:
                 connection = await connection.execution_options(**{_WRITES: True})  # noqa: PLW2901 - the same one
                 await connection.begin()
@@ -257,6 +277,30 @@ class Database:
                     raise
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)
 
+    async def _look_at_file(self) -> None:
+        """See that the SQLite file is still the one that its name means.
+
+        Otherwise what is written would be lost with the last connection, and what people change never seen.
+        """
+        if self.is_postgres or self._engine is None:
+            return
+        found = await asyncio.to_thread(_identity, database_path(self.url, self.data_dir))
+        if found == self._file:
+            return
+        if found is None:
+            raise StoreUnavailableError(
+                f"the database {self.name} is gone; put it back, or start the gateway again"
+            )
+        known, self._file = self._file, found
+        if known is None:
+            return
+        self.generation += 1
+        try:
+            await self._upgrade()
+        except BaseException:
+            self._file = known
+            raise
+
     @asynccontextmanager
     async def _turn(self) -> AsyncGenerator[None]:
         if self.is_postgres:
@@ -276,7 +320,14 @@ class Database:
         connection = self._engine.connect()
         await connection.start()
         try:
+            if not self.is_postgres:
+                await _keep_to(connection, self._file)
             yield connection
+        except exc.DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) == _READ_ONLY:
+                # It may have become a standby; by the same name another server may take writes now.
+                await connection.invalidate()
+            raise
         finally:
             await connection.close()
 
@@ -293,6 +344,21 @@ class Database:
         path = database_path(self.url, self.data_dir).absolute()
         _make_file(path)
         return _sqlite_engine(path)
+
+
+def _identity(path: Path) -> _File | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+async def _keep_to(connection: AsyncConnection, file: _File | None) -> None:
+    """Connect anew where a connection of the pool is to a file that another one has taken the place of."""
+    info = (await connection.get_raw_connection()).info
+    if info.setdefault(_FILE, file) != file:
+        await connection.invalidate()
 
 
 def _make_file(path: Path) -> None:
@@ -332,27 +398,44 @@ def _begin_in_sqlite(connection: Connection) -> None:
 def _postgres_engine(url: str) -> AsyncEngine:
     dsn = "postgresql://" + url.partition("://")[2]
     try:
-        parts = urlsplit(dsn)
-        usable = parts.port is None or parts.port
+        options = parse_qs(query, strict_parsing=True) if (query := urlsplit(dsn).query) else {}
+        readable = all(port != 0 for port in _ports(dsn))
     except ValueError:
-        usable = False
-    if not usable:
-        raise StoreError(
-            "GATEWAY_DATABASE_URL cannot be read; it must be postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with "
-            "special characters in the user and the password written as %40 and the like"
-        )
-    own_name = {} if _APPLICATION in parse_qs(parts.query) else {_APPLICATION: "claude-stream-gateway"}
+        readable = False
+    if not readable:
+        raise StoreError(_UNREADABLE_URL)
+    own_name = {} if _APPLICATION in options else {_APPLICATION: "claude-stream-gateway"}
     return create_async_engine(
         "postgresql+asyncpg://",
-        async_creator=partial(
-            asyncpg.connect,
-            dsn,
-            timeout=_CONNECT_SECONDS,
-            command_timeout=_COMMAND_SECONDS,
-            server_settings=_SETTINGS_OF_SESSION | own_name,
-        ),
+        async_creator=partial(_connect_to_postgres, dsn, _SETTINGS_OF_SESSION | own_name),
         pool_size=_POOL_SIZE,
         pool_timeout=_POOL_SECONDS,
         pool_pre_ping=True,
         hide_parameters=True,
     )
+
+
+def _ports(dsn: str) -> list[int | None]:
+    """Return the port of each host; there may be several, with commas between them.
+
+    Raises:
+        ValueError: one of them is none, or the user and the password do not end where they should.
+    """
+    hosts = urlsplit(dsn).netloc
+    if "@" in hosts:
+        _, _, hosts = hosts.partition("@")
+        if "@" in hosts:
+            raise ValueError(hosts.count("@"))
+    return [urlsplit(f"//{host}").port for host in hosts.split(",")]
+
+
+async def _connect_to_postgres(dsn: str, settings: dict[str, str]) -> asyncpg.Connection:
+    try:
+        return await asyncpg.connect(
+            dsn, timeout=_CONNECT_SECONDS, command_timeout=_COMMAND_SECONDS, server_settings=settings
+        )
+    except (asyncpg.InterfaceError, UnicodeError, OSError):
+        raise
+    except ValueError:
+        # An option that is no number, for one; it is quoted there.
+        raise StoreError(_UNREADABLE_URL) from None

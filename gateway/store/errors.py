@@ -43,6 +43,7 @@ _DAMAGED: Final = {
 _WRONG_TABLES: Final = "its tables are not the gateway's; name another database in GATEWAY_DATABASE_URL"
 _OF_POSTGRES: Final = {
     "08": "the connection failed",
+    "25006": "it only lets itself be read, as a standby does and a server whose disk is nearly full; try again",
     "25P03": "a write took too long",
     "40": "others changed the same at the same time; try again",
     "53": "it has no room for more; see its limits of connections, memory and disk",
@@ -61,8 +62,17 @@ _FOR_PEOPLE: Final = {
 _OTHERS: Final[Sequence[tuple[tuple[type[BaseException], ...], type[StoreError], str]]] = (
     ((TimeoutError, exc.TimeoutError), StoreUnavailableError, "it does not answer in time"),
     ((asyncpg.ClientConfigurationError,), StoreError, "an option of GATEWAY_DATABASE_URL is wrong"),
+    (
+        (asyncpg.TargetServerAttributeNotMatched,),
+        StoreUnavailableError,
+        "none of its servers is of the kind that target_session_attrs asks for; try again",
+    ),
     ((UnicodeError,), StoreError, "text that is not valid Unicode cannot be stored or looked for"),
-    ((asyncpg.InterfaceError,), StoreUnavailableError, "the connection was lost; try again"),
+    (
+        (asyncpg.InterfaceError, asyncpg.InternalClientError),
+        StoreUnavailableError,
+        "the connection was lost; try again",
+    ),
 )
 """What drivers and Python raise, the more special first."""
 

@@ -34,7 +34,8 @@ class Watcher:
     _database: Database
     _callbacks: Mapping[str, Callable[[], Awaitable[None]]]
     """By topic; each reads what changed. One that raises is called again at the next look."""
-    _seen: dict[str, int] = field(factory=dict, init=False)
+    _seen: dict[str, tuple[int, int]] = field(factory=dict, init=False)
+    """By topic: of which database, and its revision there."""
     _trouble: str | None = field(default=None, init=False)
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -54,7 +55,7 @@ class Watcher:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 found = await self._read()
             for topic, callback in self._callbacks.items():
-                if self._seen.get(topic) != (version := found.get(topic, 0)):
+                if self._seen.get(topic) != (version := (self._database.generation, found.get(topic, 0))):
                     await callback()
                     self._seen[topic] = version
         except TimeoutError:

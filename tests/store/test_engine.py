@@ -139,7 +139,7 @@ async def test_a_writer_that_is_cancelled_while_it_waits_its_turn_holds_up_nobod
 ) -> None:
     async def write() -> None:
         async with database.write() as connection:
-            await put(connection, "never")
+            await put(connection, "a")
 
     async with asyncio.TaskGroup() as group:
         async with other.write() as connection:
@@ -241,6 +241,11 @@ async def test_a_postgresql_url_may_have_any_of_its_schemes_and_options(
         ("postgresql://user:SECRET@127.0.0.1:1/db", "cannot reach the database PostgreSQL at 127.0.0.1:1/db"),
         ("postgresql://user:SECRET@host.invalid/db", "cannot reach the database PostgreSQL at host.invalid/db"),
         ("postgresql://user:SECRET@127.0.0.1:1/db?sslmode=SECRET", "GATEWAY_DATABASE_URL"),
+        ("postgresql://user:SEC@RET@127.0.0.1:1/db", "special characters"),
+        ("postgresql://127.0.0.1:1/db?user=a&password=a@SECRET", "cannot reach the database PostgreSQL:"),
+        ("postgresql://user:SEC?RET@127.0.0.1:1/db", "special characters"),
+        ("postgresql://127.0.0.1:1/db?SECRET", "cannot be read"),
+        ("postgresql:///db?port=SECRET", "cannot be read"),
     ],
 )
 async def test_a_url_that_cannot_be_used_is_named_without_its_password(
@@ -322,3 +327,61 @@ async def test_a_postgresql_that_was_restarted_serves_again(postgres: Postgres, 
         finally:
             await asyncio.to_thread(postgres.start)
         assert await names(database) == ["a"]
+
+
+async def test_of_several_servers_the_one_that_answers_is_used(postgres: Postgres, tmp_path: Path) -> None:
+    url = postgres.create_database().replace("@127.0.0.1", "@127.0.0.1:1,127.0.0.1")
+    async with Database(url, tmp_path) as database:
+        await database.now()
+
+
+async def test_a_server_that_only_lets_itself_be_read_may_take_the_same_later(
+    postgres: Postgres, tmp_path: Path
+) -> None:
+    url = postgres.create_database()
+    async with Database(url, tmp_path):
+        pass
+    async with Database(f"{url}&default_transaction_read_only=on", tmp_path) as standby:
+        with pytest.raises(StoreUnavailableError, match="only lets itself be read"):
+            async with standby.write() as connection:
+                await put(connection, "a")
+        assert await names(standby) == []
+    with pytest.raises(StoreUnavailableError, match="target_session_attrs"):
+        await Database(f"{url}&target_session_attrs=standby", tmp_path).open()
+
+
+async def test_a_sqlite_file_that_another_one_takes_the_place_of_is_left_for_it(tmp_path: Path) -> None:
+    path, old = tmp_path / "gateway.db", tmp_path / "old.db"
+    async with Database("", tmp_path) as database:
+        async with database.write() as connection:
+            await put(connection, "old")
+        # Several connections are open, each of which would go on with the file that it knows.
+        async with database.read(), database.read():
+            pass
+        path.rename(old)
+        for suffix in ("-wal", "-shm"):
+            path.with_name(path.name + suffix).rename(old.with_name(old.name + suffix))
+        async with Database("", tmp_path) as other:
+            async with other.write() as connection:
+                await put(connection, "new")
+            assert await names(database) == ["new"]
+            async with database.read(), database.write() as connection:
+                await put(connection, "newer")
+            assert await names(other) == ["new", "newer"]
+        assert database.generation == 1
+    async with Database(f"sqlite:///{old}", tmp_path) as restored:
+        assert await names(restored) == ["old"]
+
+
+async def test_a_sqlite_file_that_is_gone_is_missed_until_it_is_back(tmp_path: Path) -> None:
+    path, away = tmp_path / "gateway.db", tmp_path / "away.db"
+    async with Database("", tmp_path) as database:
+        path.rename(away)
+        with pytest.raises(StoreUnavailableError, match="gone; put it back"):
+            async with database.write() as connection:
+                await put(connection, "lost")
+        assert not path.is_file()
+        away.rename(path)
+        async with database.write() as connection:
+            await put(connection, "kept")
+        assert await names(database) == ["kept"]
