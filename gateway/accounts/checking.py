@@ -111,7 +111,9 @@ class Checker:
 
     async def check(self, account: Account) -> Verdict:
         """Ask the provider for its models in the name of an account; never raises for what the account lacks."""
-        provider = self.providers[account.provider]
+        provider = self.providers.get(account.provider)
+        if provider is None:
+            return Verdict(Finding.NO_CREDENTIAL, "This version of the gateway does not know its provider.")
         async with self._turns:
             try:
                 credential = await self.credentials.current(account)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
+from io import TextIOWrapper
 
 from gateway.cli import accounts, demo, keys, replay, serve
 from gateway.cli.account_input import RedactingParser
@@ -17,6 +18,9 @@ _COMMANDS = (serve, demo, replay, accounts, keys)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status: 0 well, 1 failed, 2 used wrongly."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        # A terminal that knows fewer characters than the world is no reason to fail after the deed is done.
+        sys.stdout.reconfigure(errors="backslashreplace")
     parser = RedactingParser(
         prog="gateway",
         description="A self-hosted streaming gateway for Claude.",

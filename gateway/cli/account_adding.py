@@ -89,7 +89,10 @@ def run_rekey(args: argparse.Namespace) -> int:
 
     async def work(office: Office) -> int:
         await office.check_vault(vault)
-        return await vault.rekey(office.store)
+        count = await vault.rekey(office.store)
+        # Now that no secret needs another key, have the database say so.
+        await office.check_vault(vault)
+        return count
 
     count = run_with_office(settings, work)
     if args.json:

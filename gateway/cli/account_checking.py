@@ -19,6 +19,7 @@ from gateway.cli.account_office import Office, open_vault, run_with_office
 from gateway.cli.account_output import print_json, verdict_as_json, verdict_as_text
 from gateway.cli.common import CommandError, settings_from
 from gateway.store.accounts import ENVIRONMENT
+from gateway.store.errors import StoreError
 from gateway.store.leases import LeaseStore
 
 __all__ = ["check_accounts", "run"]
@@ -84,8 +85,11 @@ async def check_accounts(
         done()
         return verdict
 
-    async with credentials, Checker(office.providers, credentials) as checker, asyncio.TaskGroup() as tasks:
-        running = [tasks.create_task(check(checker, account)) for account in accounts]
+    try:
+        async with credentials, Checker(office.providers, credentials) as checker, asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(check(checker, account)) for account in accounts]
+    except* StoreError as group:
+        raise StoreError(str(group.exceptions[0])) from None
     for write in found:
         await write()
     return [(account, task.result()) for account, task in zip(accounts, running, strict=True)]

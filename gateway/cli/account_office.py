@@ -106,8 +106,9 @@ class Office:
         return await LeaseStore(self.database).is_uncertain(account.id)
 
     def base_url(self, account: Account) -> str:
-        """Return where an account's requests go."""
-        return account.base_url or self.providers[account.provider].base_url
+        """Return where an account's requests go; nothing for one of a provider that this program does not know."""
+        provider = self.providers.get(account.provider)
+        return account.base_url or (provider.base_url if provider is not None else "")
 
 
 @asynccontextmanager

@@ -15,6 +15,7 @@ from gateway.cli.account_output import as_json, print_json, print_table
 from gateway.cli.common import CommandError, Subparsers, add_command, add_config_option, settings_from
 from gateway.config import ClientAuth
 from gateway.store.accounts import ENVIRONMENT
+from gateway.telemetry.logs import printable
 
 __all__ = ["add_parser"]
 
@@ -241,7 +242,7 @@ def _resume(args: argparse.Namespace) -> int:
     else:
         print(
             f"{resumed['name']} is in use.",
-            f"Cleared: {'; '.join(cleared)}." if cleared else "Nothing was in its way.",
+            f"Cleared: {'; '.join(map(printable, cleared))}." if cleared else "Nothing was in its way.",
         )
     return 0
 

@@ -8,12 +8,15 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from gateway.accounts.vault import Vault, VaultError
+from gateway.actors.keys import StoredKey
 from gateway.cli.common import CommandError, Subparsers, add_command, add_config_option, settings_from
 from gateway.config import Settings
+from gateway.store.canary import check_vault
 from gateway.store.client_keys import ClientKeyStore
 from gateway.store.engine import Database
 from gateway.store.errors import StoreError
-from gateway.store.secret import SecretKeyError, load_secret_key
+from gateway.store.secret import SecretKeyError, load_secret_keys
 
 __all__ = ["add_parser"]
 
@@ -61,7 +64,7 @@ def _with_store(settings: Settings, work: Callable[[ClientKeyStore], Awaitable[_
 
     try:
         return asyncio.run(run())
-    except StoreError as error:
+    except (StoreError, VaultError) as error:
         raise CommandError(str(error)) from None
 
 
@@ -71,10 +74,16 @@ def _create(args: argparse.Namespace) -> int:
     if not name or not name.isprintable():
         raise CommandError("--name needs at least one visible character and no control characters")
     try:
-        pepper = load_secret_key(settings.secret_key, settings.data_path)
+        secret_keys = load_secret_keys(settings.secret_key, settings.data_path)
     except SecretKeyError as error:
         raise CommandError(str(error)) from None
-    stored, key = _with_store(settings, lambda store: store.create(name, pepper))
+
+    async def create(store: ClientKeyStore) -> tuple[StoredKey, str]:
+        # With another secret key than the gateway's, it would be a key that opens nothing.
+        await check_vault(store.database, Vault(secret_keys))
+        return await store.create(name, secret_keys[0])
+
+    stored, key = _with_store(settings, create)
     if args.json:
         print(json.dumps({"id": stored.id, "name": stored.name, "key": key}))
     else:

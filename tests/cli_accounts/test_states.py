@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import sqlite3
+import sys
 from collections.abc import AsyncIterator
 
 import pytest
 from sqlalchemy import select
 
 from gateway.accounts.account import Condition, Cooldown
+from gateway.cli import main
 from gateway.replay.server import ReplayUpstream
 from gateway.store import tables
 from gateway.store.accounts import AccountStore
@@ -83,6 +86,9 @@ async def test_what_an_upstream_said_cannot_command_the_terminal(on_both: Comman
     assert "\x1b" not in done.out
     assert len(done.out.splitlines()) == 2
     assert 'parked "\\x1b[2J\\nwork  active"' in done.out
+    assert (await on_both.go("resume", "work")).out == (
+        "work is in use. Cleared: parked (\\x1b[2J\\nwork  active).\n"
+    )
 
 
 async def test_after_a_change_of_the_secret_key_the_old_one_may_go(
@@ -171,3 +177,73 @@ def test_a_stored_row_that_is_damaged_is_said_in_a_sentence(accounts: Command) -
         "the same key"
         not in accounts.run("add", "--name", "x", "--provider", "anthropic", "--secret-stdin", stdin=KEY).err
     )
+
+
+def test_an_account_of_a_provider_that_is_not_known_is_listed_and_can_be_removed(accounts: Command) -> None:
+    accounts.run("add", "--name", "work", "--provider", "anthropic", "--secret-stdin", stdin=KEY)
+    with sqlite3.connect(accounts.data_dir / "gateway.db") as database:
+        database.execute("UPDATE accounts SET provider = 'tomorrow'")
+    database.close()
+
+    assert "tomorrow" in accounts.run("list").rows()["work"]
+    checked = accounts.run("check")
+    assert (checked.status, "does not know its provider" in checked.out) == (1, True)
+    assert accounts.run("remove", "work", "--yes").status == 0
+
+
+async def test_a_database_that_fails_amid_a_check_is_said_in_a_sentence(
+    accounts: Command, upstream: ReplayUpstream
+) -> None:
+    await accounts.add("work")
+    async with accounts.database() as database:
+        store = AccountStore(database)
+        (account,) = await store.all()
+        await store.set_condition(account.id, Condition.NEEDS_REAUTH, "", secret_version=1)
+        async with database.write() as connection:
+            await connection.exec_driver_sql(
+                "CREATE TRIGGER broken BEFORE UPDATE ON accounts BEGIN SELECT RAISE(ABORT, 'broken'); END"
+            )
+
+    done = await accounts.go("check")
+
+    assert len(upstream.requests) == 1
+    assert done.status == 1
+    assert done.err.startswith("gateway: cannot use the database ")
+    assert len(done.err.splitlines()) == 1
+
+
+def test_after_a_change_of_the_secret_key_client_keys_stay_valid_once_the_accounts_are_gone(
+    accounts: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new = "the-new-key-of-the-gateway"
+    accounts.run("add", "--name", "work", "--provider", "anthropic", "--secret-stdin", stdin=KEY)
+    accounts.setenv("GATEWAY_SECRET_KEY", f"{new},{SECRET_KEY}")
+    accounts.run("rekey")
+    assert main(["keys", "create", "--name", "laptop"]) == 0
+    accounts.run("remove", "work", "--yes")
+    accounts.setenv("GATEWAY_SECRET_KEY", new)
+    assert main(["keys", "create", "--name", "desktop"]) == 0
+    assert capsys.readouterr().out.count("csg_") == 2
+
+
+def test_a_client_key_is_not_made_with_another_secret_key_than_the_gateways(
+    accounts: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["keys", "create", "--name", "laptop"]) == 0
+    accounts.setenv("GATEWAY_SECRET_KEY", "another")
+    capsys.readouterr()
+    assert main(["keys", "create", "--name", "desktop"]) == 1
+    told = capsys.readouterr()
+    assert "belong to another secret key" in told.err
+    assert told.out == ""
+
+
+def test_a_terminal_that_knows_few_characters_gets_them_escaped(
+    accounts: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accounts.run("add", "--name", "Zoë", "--provider", "anthropic", "--secret-stdin", stdin=KEY)
+    screen = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(screen, encoding="ascii"))
+    assert main(["accounts", "list"]) == 0
+    sys.stdout.flush()
+    assert b"Zo\\xeb " in screen.getvalue()

@@ -99,6 +99,20 @@ async def test_where_there_are_no_secrets_any_key_will_do(database: Database) ->
         await check_vault(database, Vault([key]))
 
 
+async def test_a_key_that_no_client_key_was_made_with_is_told_at_start(database: Database) -> None:
+    store = ClientKeyStore(database)
+    await check_vault(database, Vault([OLD]))
+    made, _ = await store.create("laptop", OLD)
+    for _ in range(2):
+        with pytest.raises(VaultError, match="client keys in the database belong to another secret key"):
+            await check_vault(database, Vault([WRONG]))
+        await check_vault(database, Vault([OLD]))
+    await check_vault(database, Vault([NEW, OLD]))
+    await check_vault(database, Vault([NEW]))
+    await store.revoke(made.id)
+    await check_vault(database, Vault([WRONG]))
+
+
 def test_several_keys_come_from_a_list_or_from_lines(tmp_path: Path) -> None:
     one, two = (hashlib.sha256(word).digest() for word in (b"one", b"two"))
     assert load_secret_keys("one", tmp_path) == (one,)
