@@ -8,6 +8,7 @@ Options and variables: Claude Code documentation, "CLI reference" and "Environme
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import re
 import shutil
@@ -15,6 +16,7 @@ import signal
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +24,14 @@ from attrs import define, field
 
 from gateway.telemetry.logs import get_logger
 
-__all__ = ["RuntimeProcess", "SdkUnavailableError", "check_program", "find_program", "runtime_environment"]
+__all__ = [
+    "RuntimeProcess",
+    "SdkUnavailableError",
+    "check_program",
+    "find_program",
+    "remove_leftovers",
+    "runtime_environment",
+]
 
 _log = get_logger(__name__)
 
@@ -30,6 +39,10 @@ _LEAST_VERSION: Final = (2, 1, 248)
 """The first that leaves a prompt alone: older ones expand `@path` and run `/command` out of it."""
 _VERSION_SECONDS: Final = 20.0
 _PIECE: Final = 64 * 1024
+_DIRECTORY: Final = "gateway-sdk-"
+_PROMPT: Final = "system.txt"
+_YOUNG_SECONDS: Final = 60.0
+"""A directory may be without its lock for as long: it is just being made."""
 _NOWHERE: Final = "http://127.0.0.1:9"
 """A proxy where nobody listens: what is not on loopback cannot be reached."""
 _OPTIONS: Final = (
@@ -157,6 +170,8 @@ class RuntimeProcess:
     """For it to end by itself before it is killed."""
     process: asyncio.subprocess.Process | None = field(default=None, init=False)
     _directory: Path | None = field(default=None, init=False)
+    _lock: int | None = field(default=None, init=False)
+    """Open for as long as the directory is in use, whatever ends that."""
     _has_system: bool = field(default=False, init=False)
 
     @property
@@ -174,7 +189,7 @@ class RuntimeProcess:
             OSError: it cannot be made.
         """
         self._has_system = system is not None
-        self._directory = await asyncio.to_thread(_make_directory, system)
+        self._directory, self._lock = await asyncio.to_thread(_make_directory, system)
 
     async def start(self) -> asyncio.subprocess.Process:
         """Start it in its directory; `end` has to be called whatever happens.
@@ -184,7 +199,7 @@ class RuntimeProcess:
         """
         if self._directory is None:
             raise FileNotFoundError("the directory has not been made")
-        prompt = str(self._directory / "system.txt")
+        prompt = str(self._directory / _PROMPT)
         system = ("--system-prompt-file", prompt) if self._has_system else ("--system-prompt", "")
         self.process = await asyncio.create_subprocess_exec(
             self.program,
@@ -201,6 +216,11 @@ class RuntimeProcess:
             start_new_session=True,
         )
         return self.process
+
+    async def forget_prompt(self) -> None:
+        """Remove the system prompt from the disk, once the process has read it."""
+        if self._has_system and self._directory is not None:
+            await asyncio.to_thread((self._directory / _PROMPT).unlink, missing_ok=True)
 
     def terminate(self) -> None:
         """Ask it to end, now; `end` waits for it and cleans up."""
@@ -223,6 +243,9 @@ class RuntimeProcess:
         if self._directory is not None:
             await asyncio.to_thread(_remove, self._directory)
             self._directory = None
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def _signal(self, number: signal.Signals) -> None:
         # Once it has been waited for, its number may be another's.
@@ -241,13 +264,44 @@ async def _gone(process: asyncio.subprocess.Process) -> None:
     await process.wait()
 
 
-def _make_directory(system: str | None) -> Path:
-    directory = Path(tempfile.mkdtemp(prefix="gateway-sdk-"))
+def remove_leftovers() -> None:
+    """Remove the directories of runtimes whose gateway was killed before it could; reads files."""
+    for directory in Path(tempfile.gettempdir()).glob(f"{_DIRECTORY}*"):
+        with suppress(OSError):
+            found = directory.lstat()
+            age = datetime.now(UTC).timestamp() - found.st_mtime
+            if found.st_uid != os.geteuid() or age < _YOUNG_SECONDS:
+                continue
+            lock = _locked(directory)
+            try:
+                _remove(directory)
+            finally:
+                os.close(lock)
+
+
+def _make_directory(system: str | None) -> tuple[Path, int]:
+    directory = Path(tempfile.mkdtemp(prefix=_DIRECTORY))
+    lock = _locked(directory)
     (directory / "work").mkdir()
     (directory / "config").mkdir()
     if system is not None:
-        (directory / "system.txt").write_text(system, encoding="utf-8")
-    return directory
+        (directory / _PROMPT).write_text(system, encoding="utf-8")
+    return directory, lock
+
+
+def _locked(directory: Path) -> int:
+    """Open a directory and lock it until it is closed, by the end of the process if need be.
+
+    Raises:
+        OSError: another process has it locked; or it is none.
+    """
+    opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(opened)
+        raise
+    return opened
 
 
 def _remove(directory: Path) -> None:

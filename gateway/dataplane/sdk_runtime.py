@@ -236,6 +236,7 @@ class Runtime:
         try:
             async with asyncio.timeout(self.start_seconds):
                 await self._client.connect()
+            await self.process.forget_prompt()
             self.usable = True
             self.ready.set()
             async for message in self._client.receive_messages():

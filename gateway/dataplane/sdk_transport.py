@@ -23,6 +23,7 @@ from gateway.dataplane.sdk_process import (
     SdkUnavailableError,
     check_program,
     find_program,
+    remove_leftovers,
     runtime_environment,
 )
 
@@ -81,6 +82,7 @@ async def open_sdk_transport(
         yield None
         return
     program = await check_sdk_program(settings)
+    await asyncio.to_thread(remove_leftovers)
     # In a thread, because it takes its time.
     pool_class, api_class, runtime_class = await asyncio.to_thread(_import_sdk)
     gate = SdkGate(partial(_send, messages), settings.timeouts, settings.limits)

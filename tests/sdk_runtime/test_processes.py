@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from gateway.config import ClientAuth
-from gateway.dataplane.sdk_process import SdkUnavailableError
+from gateway.dataplane.sdk_process import SdkUnavailableError, remove_leftovers
 from gateway.replay.server import ReplayUpstream
 from tests.contract.harness import ACCOUNT_KEY, Served, envelope
 from tests.faults.gateway_process import started
@@ -163,14 +163,18 @@ async def test_more_runtimes_than_there_may_be_are_refused_for_the_moment() -> N
         assert len(runtimes()) == 1
 
 
-async def test_a_gateway_that_is_killed_takes_its_runtimes_with_it() -> None:
+async def test_a_gateway_that_is_killed_takes_its_runtimes_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     async with (
         ReplayUpstream() as upstream,
         started(upstream.url, SDK_ENABLED="true", SDK_POOL_SIZE="1") as gateway,
     ):
         await until(lambda: gateway.named("gateway is ready") or gateway.process.returncode is not None)
         async with gateway.connect() as connection:
-            await connection.send(SDK, question(metadata={"user_id": "one"}), usual=gateway.usual)
+            body = question(system=SYSTEM_WORDS, metadata={"user_id": "one"})
+            await connection.send(SDK, body, usual=gateway.usual)
             assert (await connection.receive()).status == 200
         upstream.faults.push("hang:event=4")
         async with gateway.connect() as connection:
@@ -178,8 +182,19 @@ async def test_a_gateway_that_is_killed_takes_its_runtimes_with_it() -> None:
             await connection.until(b"content_block_delta")
             left = runtimes(gateway.pid)
             assert len(left) == 2
+            own = [Path(runtime.environ()["HOME"]) for runtime in left]
+            # A prompt that is still there would stay.
+            assert not any((directory / "system.txt").exists() for directory in own)
             gateway.send(signal.SIGKILL)
             await until(lambda: not any(runtime.is_running() for runtime in left))
+    for directory in own:
+        os.utime(directory, (0, 0))
+    async with sdk_serving() as served, under_way(served) as (_, runtime):
+        os.utime(runtime.environ()["HOME"], (0, 0))
+        await asyncio.to_thread(remove_leftovers)
+        # What is in use stays, however old it is.
+        assert await asyncio.to_thread(Path(runtime.environ()["HOME"]).is_dir)
+    assert not any(directory.exists() for directory in own)
 
 
 @pytest.mark.parametrize(
