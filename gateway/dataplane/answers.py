@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import aiohttp
 from attrs import define, field
@@ -53,6 +54,9 @@ class OpenBody:
     held: list[bytes]
     complete: bool
     lease: Lease | None = None
+    usage: dict[str, Any] | None = None
+    """Of a message that is here as a whole; so is the next one."""
+    stop_reason: str | None = None
 
     def close(self) -> None:
         """Close the upstream's answer, unless it is over, and give the account's slot back."""

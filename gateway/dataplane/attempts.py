@@ -367,6 +367,7 @@ class Attempts:
         if response.content_type == "text/event-stream":
             return Refusal(FaultClass.UPSTREAM, _broken("answered with a stream that nobody asked for"))
         parts, complete = await self._hold_body(response)
+        found = HeldAnswer()
         if complete:
             response.release()
             found = await self._look_into(b"".join(parts), response.headers.get("content-encoding", ""))
@@ -374,7 +375,9 @@ class Attempts:
                 return self._refused_inside(found.error, self._client_headers(response))
             if found.problem is not None:
                 return Refusal(FaultClass.UPSTREAM, _broken(found.problem))
-        return OpenBody(account, response, self._client_headers(response), parts, complete)
+        opened = OpenBody(account, response, self._client_headers(response), parts, complete)
+        opened.usage, opened.stop_reason = found.usage, found.stop_reason
+        return opened
 
     async def _look_into(self, body: bytes, encoding: str) -> HeldAnswer:
         limit = self.limits.held_body_bytes

@@ -24,6 +24,10 @@ class HeldAnswer:
     """The `error` object, if it is Anthropic's error envelope."""
     problem: str | None = None
     """What the upstream did wrong, as the predicate of a sentence."""
+    usage: dict[str, Any] | None = None
+    """Of a message, as the API counts it."""
+    stop_reason: str | None = None
+    """Of a message."""
 
 
 def look_into(body: bytes, encoding: str, limit: int) -> HeldAnswer:
@@ -44,7 +48,7 @@ def look_into(body: bytes, encoding: str, limit: int) -> HeldAnswer:
         return HeldAnswer()
     if (error := read_error(plain)) is not None:
         return HeldAnswer(error=error)
-    return HeldAnswer() if _is_object(plain) else HeldAnswer(problem="answered 200 with something else than JSON")
+    return _read(plain) or HeldAnswer(problem="answered 200 with something else than JSON")
 
 
 def _in_the_clear(body: bytes, encoding: str, limit: int) -> bytes | None:
@@ -74,24 +78,44 @@ def _in_the_clear(body: bytes, encoding: str, limit: int) -> bytes | None:
     return None if inflate.unused_data else plain
 
 
-def _is_object(body: bytes) -> bool:
-    """Whether this is one whole JSON object; read over, but not built."""
+class _Message(msgspec.Struct):
+    usage: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    stop_reason: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+def _read(body: bytes) -> HeldAnswer | None:
+    """Return what is of interest in one whole JSON object; None for anything else. The rest is read over."""
     if not body.lstrip(_SPACE).startswith(b"{"):
-        return False
+        return None
     try:
         try:
-            _read_over(body)
+            found = _read_over(body)
         except msgspec.DecodeError:
             # msgspec refuses lone surrogates, which are JSON. In a copy every escape of one becomes that of
             # another character, which is all the same to whoever reads over it.
             if b"\\ud" not in body and b"\\uD" not in body:
-                return False
-            _read_over(body.replace(b"\\ud", b"\\u0").replace(b"\\uD", b"\\u0"))
+                return None
+            found = _read_over(body.replace(b"\\ud", b"\\u0").replace(b"\\uD", b"\\u0"))
     except msgspec.DecodeError:
-        return False
+        return None
     except RecursionError:
-        return True  # too deep to be read here, which is no reason to refuse it
-    return True
+        return HeldAnswer()  # too deep to be read here, which is no reason to refuse it
+    usage, stop_reason = _value(found.usage), _value(found.stop_reason)
+    return HeldAnswer(
+        usage=usage if isinstance(usage, dict) else None,
+        stop_reason=stop_reason if isinstance(stop_reason, str) else None,
+    )
 
 
-_read_over: Final = msgspec.json.Decoder(msgspec.Raw).decode
+def _value(raw: msgspec.Raw | msgspec.UnsetType) -> Any:
+    """Build a small part of an answer; None for a large one."""
+    if not isinstance(raw, msgspec.Raw) or len(memoryview(raw)) > _LONGEST_PART:
+        return None
+    try:
+        return msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+_LONGEST_PART: Final = 16 * 1024  # bytes of JSON
+_read_over: Final = msgspec.json.Decoder(_Message).decode

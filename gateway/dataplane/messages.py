@@ -13,6 +13,7 @@ from typing import Final
 from aiohttp import web
 from attrs import define, field
 
+from gateway.accounts.account import Account
 from gateway.accounts.affinity import session_key
 from gateway.accounts.backend import Backend
 from gateway.accounts.pool import Need, Observation, Switch
@@ -35,6 +36,7 @@ from gateway.wire.errors import (
     GATEWAY_REQUEST_ID_HEADER,
     REQUEST_ID_HEADER,
     SERVER_NAME,
+    TYPE_BY_STATUS,
     ApiError,
     new_request_id,
     read_error,
@@ -298,11 +300,15 @@ class _Life:
             return
         if verdict.outcome is Outcome.TRUNCATED and verdict.reason in (EndReason.CUT, EndReason.EOF):
             backend.pool.report(opened.account.id, self._need, Observation(FaultClass.TRANSPORT))
-        usage = (verdict.message or {}).get("usage")
-        if isinstance(usage, dict):
-            counts = (usage.get("cache_read_input_tokens"), usage.get("cache_creation_input_tokens"))
-            cached = sum(count for count in counts if isinstance(count, int) and 0 <= count <= _MOST_TOKENS)
-            backend.pool.note_usage(self._need, opened.account.id, cached)
+        self._note_cached(opened.account, (verdict.message or {}).get("usage"))
+
+    def _note_cached(self, account: Account, usage: object) -> None:
+        """Tell the pool how much of the session's prompt an account has cached, as its answer says."""
+        if self._api.backend.passes_through or not isinstance(usage, dict):
+            return
+        counts = (usage.get("cache_read_input_tokens"), usage.get("cache_creation_input_tokens"))
+        cached = sum(count for count in counts if isinstance(count, int) and 0 <= count <= _MOST_TOKENS)
+        self._api.backend.pool.note_usage(self._need, account.id, cached)
 
     async def _keep_alive(self) -> None:
         """Send the client of a stream a ping while no account is ready; the head goes before the first one."""
@@ -343,6 +349,8 @@ class _Life:
             body = b"".join(opened.held)
             response = web.Response(status=opened.response.status, body=body, headers=self._marked(opened.headers))
             self._record.bytes_out = len(body)
+            self._record.usage, self._record.stop_reason = opened.usage, opened.stop_reason
+            self._note_cached(opened.account, opened.usage)
             await self._settle(Outcome.COMPLETE)
             return response
         response = self._response(opened.response.status, opened.headers)
@@ -374,7 +382,7 @@ class _Life:
         if self._early is not None:
             error = read_error(answer.body) or {}
             kind, message = error.get("type"), error.get("message")
-            kind = kind if isinstance(kind, str) else "api_error"
+            kind = kind if isinstance(kind, str) else TYPE_BY_STATUS.get(answer.status, "api_error")
             message = message if isinstance(message, str) else "The upstream refused the request."
             return await self._end_early(self._early, kind, message)
         return web.Response(status=answer.status, body=answer.body, headers=self._marked(answer.headers))

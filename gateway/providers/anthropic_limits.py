@@ -55,6 +55,9 @@ _SHARED: Final[Mapping[str, tuple[str, ...]]] = {"oi": ("fable", "mythos")}
 def quota_family(model: str) -> str:
     """Return the class of models that shares limits with this one, such as `opus`; else the model's own name."""
     name = model[:_LONGEST_FAMILY].lower()
+    if name == _ACCOUNT:
+        # No client may name its model so that the limits of all others are meant.
+        return _OWN
     return next((family for family in _FAMILIES if family in name), name)
 
 

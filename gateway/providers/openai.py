@@ -33,6 +33,7 @@ _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _LONGEST: Final = 366 * 86400.0  # seconds; what is longer is a mistake
 _LONGEST_TEXT: Final = 64
+_ACCOUNT: Final = "account"
 _LONGEST_BODY: Final = 64 * 1024
 _OF_THE_REQUEST: Final = frozenset(
     {"mismatched_organization", "mismatched_project", "invalid_organization", "invalid_project", "missing_scope"}
@@ -109,8 +110,8 @@ class OpenAIProvider:
         return RateLimits(tuple(windows), retry_after if retry_after is None or retry_after <= _LONGEST else None)
 
     def quota_family(self, model: str) -> str:
-        """Return the model: limits are per model."""
-        return model[:_LONGEST_TEXT]
+        """Return the model: limits are per model. None is `account`, which would mean all of them."""
+        return "" if model == _ACCOUNT else model[:_LONGEST_TEXT]
 
 
 def _read_error(body: bytes) -> _Error:

@@ -190,3 +190,42 @@ async def test_a_usage_beyond_reason_neither_fails_a_request_nor_keeps_a_place()
         assert switch is not None
         assert (switch.reason, switch.cached_tokens) == ("cooling", 0)
         assert served.gateway.data_plane.messages.backend.pool.in_flight == 0
+
+
+async def test_what_a_whole_answer_has_used_and_cached_is_known_as_it_is_of_a_stream() -> None:
+    usage = {
+        "input_tokens": 3,
+        "output_tokens": 4,
+        "cache_read_input_tokens": 500,
+        "cache_creation_input_tokens": 20,
+    }
+    body = json.loads(MESSAGE.partition(b"\r\n\r\n")[2]) | {"usage": usage}
+    refusal = refused("429 Too Many Requests", "rate_limit_error", "slow down", "retry-after: 3000")
+    session = [("x-claude-code-session-id", "one")]
+    async with running(lambda _: whole("200 OK", body)) as (served, api):
+        first = served.ledger.of(await served.ask(message(), headers=session))
+        assert (first.usage, first.stop_reason) == (usage, "end_turn")
+        name = b"of-red" if RED in api.heads[0] else b"of-green"
+        api.answer = lambda head: refusal if name in head else MESSAGE
+        switch = served.ledger.of(await served.ask(message(), headers=session)).switch
+        assert switch is not None
+        assert switch.cached_tokens == 520
+
+
+async def test_a_model_named_after_the_whole_account_keeps_no_other_model_from_it() -> None:
+    refusal = refused("429 Too Many Requests", "rate_limit_error", "slow down", "retry-after: 3000")
+    async with running(lambda _: refusal) as (served, api):
+        assert (await served.ask(message(model="account"))).status == 429
+        api.answer = lambda _: MESSAGE
+        assert (await served.ask(message())).status == 200
+        assert len(api.heads) == 3
+
+
+async def test_a_refusal_without_an_envelope_keeps_its_kind_where_a_stream_was_held_with_pings() -> None:
+    answer = b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 3000\r\ncontent-length: 4\r\n\r\nslow"
+    held = {"routing": {"hold_for_capacity_seconds": 0.4}, "timeouts": {"commit_deadline_seconds": 0.1}}
+    async with running(lambda _: answer, **held) as (served, _):
+        stream = await served.stream()
+        assert stream.status == 200
+        assert stream.body.startswith(b"event: ping\n")
+        assert json.loads(stream.body.rpartition(b"data: ")[2])["error"]["type"] == "rate_limit_error"
