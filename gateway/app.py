@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import random
 import secrets
@@ -12,7 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
 from aiohttp import web
-from attrs import define
+from attrs import define, field
 
 from gateway.accounts.account import Account, AccountKind
 from gateway.accounts.backend import Backend
@@ -35,12 +36,16 @@ from gateway.providers.anthropic import AnthropicProvider
 from gateway.providers.base import Provider
 from gateway.providers.openai import OpenAIProvider
 from gateway.shared_state import SharedState
+from gateway.shared_use import SharedUse
 from gateway.store.accounts import ENVIRONMENT, AccountStore
 from gateway.store.canary import check_vault
 from gateway.store.client_keys import ClientKeyStore
 from gateway.store.engine import Database
 from gateway.store.leases import LeaseStore
+from gateway.store.limits import LimitStore
 from gateway.store.secret import load_secret_keys
+from gateway.store.sessions import SessionStore
+from gateway.store.statements import ACCOUNTS, KEYS, LIMITS, SESSIONS
 from gateway.store.watch import Watcher
 from gateway.store.write_behind import WriteBehind
 from gateway.telemetry.diagnostics import Diagnostics
@@ -102,11 +107,12 @@ async def run_gateway(
         stopping, stopped = asyncio.Event(), asyncio.Event()
         stack.callback(stopped.set)
         state = await _shared_state(settings, database, peppers)
-        tasks.create_task(state.writes.run(stopped), name="write-behind")
+        for writes in (state.writes, state.use.session_writes, state.use.limit_writes):
+            tasks.create_task(writes.run(stopped), name="write-behind")
         records = ledger or await stack.enter_async_context(open_ledger(database, settings, tasks))
         admission = Admission(settings.client_auth, state.keys, peppers[0], settings.limits, settings.timeouts)
         diagnostics = Diagnostics(settings.diagnostics)
-        backends = _Backends(settings, database, vault, state)
+        backends = _Backends(settings, database, vault, peppers[0], state)
         anthropic = await stack.enter_async_context(backends.anthropic())
         messages = PooledApi(settings, admission, anthropic, upstream, records, diagnostics)
         openai_pool = None
@@ -116,6 +122,8 @@ async def run_gateway(
                 PooledApi(settings, admission, openai, upstream, records, diagnostics, contract=OPENAI)
             )
         await state.load_accounts()
+        await state.use.load_sessions()
+        await state.use.load_limits()
         if not any(backend.pool.accounts for backend in state.backends or [anthropic]):
             _log.warning(
                 "there is no upstream account yet; add one with `gateway accounts add`, or set "
@@ -129,7 +137,16 @@ async def run_gateway(
             address = settings.address
             site = web.TCPSite(runner, address.host, address.port, backlog=_BACKLOG, reuse_port=reuse_port or None)
             await site.start()
-            watcher = Watcher(database, {"accounts": state.load_accounts, "keys": state.load_keys})
+            watcher = Watcher(
+                database,
+                {
+                    # Accounts first: what is said of one that is not known passes unheard.
+                    ACCOUNTS: state.load_accounts,
+                    KEYS: state.load_keys,
+                    SESSIONS: state.use.load_sessions,
+                    LIMITS: state.use.load_limits,
+                },
+            )
             tasks.create_task(watcher.run(stopping), name="watch-database")
             try:
                 yield Gateway(data_plane, address.host, site.port)
@@ -162,7 +179,8 @@ async def _shared_state(settings: Settings, database: Database, peppers: Sequenc
     key = settings.anthropic_api_key
     if key:
         await store.ensure_environment_account("anthropic", hash_key(key, peppers[0])[:_FINGERPRINT])
-    return SharedState(store, client_keys, keys, WriteBehind(), has_environment_account=bool(key))
+    use = SharedUse(SessionStore(database), LimitStore(database), settings.routing.affinity_idle_seconds)
+    return SharedState(store, client_keys, keys, WriteBehind(), use, has_environment_account=bool(key))
 
 
 @define
@@ -172,6 +190,7 @@ class _Backends:
     settings: Settings
     database: Database
     vault: Vault
+    pepper: bytes = field(repr=False)
     state: SharedState
 
     @asynccontextmanager
@@ -179,7 +198,7 @@ class _Backends:
         """Serve with the accounts of provider `anthropic`, or with the clients' own credentials."""
         provider = AnthropicProvider(self.settings.anthropic_base_url)
         if self.settings.client_auth is ClientAuth.PASSTHROUGH:
-            pool = self._pool()
+            pool = self._pool(provider)
             pool.replace([Account("passthrough", "passthrough", provider.name, AccountKind.PASSTHROUGH)], ())
             yield Backend(provider, pool, None, self.database.clock)
             return
@@ -194,7 +213,7 @@ class _Backends:
 
     @asynccontextmanager
     async def _of(self, provider: Provider, environment: Mapping[str, str]) -> AsyncGenerator[Backend]:
-        pool = self._pool()
+        pool = self._pool(provider)
         manager = CredentialManager(
             self.state.accounts,
             LeaseStore(self.database),
@@ -208,9 +227,14 @@ class _Backends:
         async with manager as credentials:
             backend = Backend(provider, pool, credentials, self.database.clock)
             self.state.backends.append(backend)
+            self.state.use.pools.append(pool)
             yield backend
 
-    def _pool(self) -> AccountPool:
+    def _pool(self, provider: Provider) -> AccountPool:
         return AccountPool(
-            self.settings.routing, clock=self.database.clock, random=random.SystemRandom(), tell=self.state.tell
+            self.settings.routing,
+            clock=self.database.clock,
+            random=random.SystemRandom(),
+            tell=self.state.tell,
+            secret=hashlib.blake2b(provider.name.encode(), key=self.pepper, person=b"session pins").digest(),
         )

@@ -13,8 +13,16 @@ from attrs import define, field
 
 from gateway.accounts.account import Condition
 from gateway.accounts.backend import Backend
-from gateway.accounts.changes import Change, ConditionSet, CooldownCleared, CooldownSet
+from gateway.accounts.changes import (
+    Change,
+    ConditionSet,
+    CooldownCleared,
+    CooldownSet,
+    LimitsSeen,
+    SessionPinned,
+)
 from gateway.actors.keys import KeyRing
+from gateway.shared_use import SharedUse
 from gateway.store.accounts import ENVIRONMENT, AccountStore
 from gateway.store.client_keys import ClientKeyStore
 from gateway.store.write_behind import WriteBehind
@@ -33,6 +41,8 @@ class SharedState:
     client_keys: ClientKeyStore
     keys: KeyRing
     writes: WriteBehind
+    use: SharedUse
+    """Sessions and limits."""
     has_environment_account: bool
     """Whether this process has the key of the account `environment`, which others may have left in the store."""
     backends: list[Backend] = field(factory=list)
@@ -63,6 +73,12 @@ class SharedState:
         write: Callable[[], Awaitable[object]]
         self._log(change)
         match change:
+            case SessionPinned(pin):
+                self.use.tell_session(pin)
+                return
+            case LimitsSeen():
+                self.use.tell_limits(change)
+                return
             case CooldownSet(cooldown):
                 key: Sequence[str] = ("cooldown", cooldown.account_id, cooldown.family)
                 write = partial(self.accounts.set_cooldown, cooldown)
@@ -79,6 +95,8 @@ class SharedState:
     def _log(self, change: Change) -> None:
         """Say what the operator may want to know; why in the upstream's words is in the list of accounts."""
         match change:
+            case SessionPinned() | LimitsSeen():
+                pass
             case CooldownSet(cooldown):
                 _log.warning(
                     "an account rests",

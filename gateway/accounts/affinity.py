@@ -2,7 +2,7 @@
 
 Prompt caches belong to one organisation, so a session that changes accounts pays for its whole context anew. A
 session stays where it is through passing trouble, leaves an account that is of no use to it for longer, and does
-not go back by itself.
+not go back by itself. All processes that share a database agree on it; `gateway/accounts/pins.py` says how.
 """
 
 from __future__ import annotations
@@ -15,9 +15,12 @@ from typing import Final
 import msgspec
 from attrs import define, field
 
-__all__ = ["Affinity", "Pin", "session_key"]
+from gateway.accounts.pins import SessionPin, touch_seconds
 
-_MOST_PINS: Final = 20_000
+__all__ = ["MOST_PINS", "Affinity", "Pin", "session_key"]
+
+MOST_PINS: Final = 20_000
+"""Sessions that are remembered; of more, those that were used last."""
 _LONGEST_ID: Final = 200  # characters; what is longer is no id
 _SESSION_SUFFIX: Final = re.compile(r"_session_([0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})\Z")
 
@@ -78,14 +81,24 @@ class Pin:
     """Whether the account has answered: until then nothing is cached there."""
     cached_tokens: int = 0
     """Tokens that the last answer read from the cache or wrote to it."""
+    moves: int = 0
+    """How often the session has changed accounts, as far as is known here."""
+    told_at: float | None = None
+    """The use that other processes know of, in Unix seconds."""
+    told_tokens: int = 0
 
 
 @define
 class Affinity:
-    """The pins of all sessions: bounded, and forgotten when they are idle."""
+    """The pins of all sessions: bounded, and forgotten when they are idle.
+
+    What others should know comes back from the methods that note something; what others say goes into `adopt`.
+    """
 
     idle_seconds: float
-    _pins: OrderedDict[tuple[str, str], Pin] = field(factory=OrderedDict)
+    secret: bytes = field(default=b"", repr=False)
+    """Keys the hashes under which others are told of sessions; at most 64 bytes."""
+    _pins: OrderedDict[str, Pin] = field(factory=OrderedDict)
 
     def __len__(self) -> int:
         """Return how many sessions are known."""
@@ -93,19 +106,75 @@ class Affinity:
 
     def find(self, session: str, family: str, now: float) -> Pin | None:
         """Return the pin of a session that is not idle."""
-        pin = self._pins.get((session, family))
+        return self._find(self._key(session, family), now)
+
+    def pin(self, session: str, family: str, account_id: str, now: float) -> SessionPin | None:
+        """Tie a session to an account, or note that it is in use there; return what others should know."""
+        key = self._key(session, family)
+        pin = self._find(key, now)
+        if pin is None:
+            pin = Pin(account_id, now)
+        elif pin.account_id != account_id:
+            pin = Pin(account_id, now, moves=pin.moves + 1)
+        pin.used_at = now
+        self._keep(key, pin)
+        return self._news(key, pin)
+
+    def note_cached(
+        self, session: str, family: str, account_id: str, tokens: int, now: float
+    ) -> SessionPin | None:
+        """Take note of how much an account has cached of a session; return what others should know."""
+        key = self._key(session, family)
+        pin = self._find(key, now)
+        if pin is None or pin.account_id != account_id:
+            return None
+        pin.cached_tokens = tokens
+        return self._news(key, pin)
+
+    def adopt(self, told: SessionPin, now: float) -> None:
+        """Go by what the store has, but for a move from there that the store is still to be told of."""
+        key = told.session_key
+        pin = self._find(key, now)
+        if pin is None and now - told.used_at > self.idle_seconds:
+            return
+        if pin is None or (pin.account_id != told.account_id and pin.moves <= told.moves):
+            # Whoever chose it has asked there; to take a cache for granted that is not there costs little.
+            used_at = told.used_at if pin is None else pin.used_at
+            pin = Pin(told.account_id, used_at, confirmed=True, cached_tokens=told.cached_tokens)
+        elif pin.account_id != told.account_id:
+            return
+        if told.used_at >= pin.used_at:
+            pin.used_at = min(told.used_at, now)
+            pin.cached_tokens = told.cached_tokens or pin.cached_tokens
+        pin.moves = max(pin.moves, told.moves)
+        pin.told_at = told.used_at if pin.told_at is None else max(pin.told_at, told.used_at)
+        pin.told_tokens = max(pin.told_tokens, told.cached_tokens)
+        self._keep(key, pin)
+
+    def _find(self, key: str, now: float) -> Pin | None:
+        pin = self._pins.get(key)
         if pin is not None and now - pin.used_at > self.idle_seconds:
-            del self._pins[session, family]
+            del self._pins[key]
             return None
         return pin
 
-    def pin(self, session: str, family: str, account_id: str, now: float) -> Pin:
-        """Tie a session to an account, or note that it is in use there."""
-        pin = self._pins.get((session, family))
-        if pin is None or pin.account_id != account_id:
-            pin = self._pins[session, family] = Pin(account_id, now)
-        pin.used_at = now
-        self._pins.move_to_end((session, family))
-        while len(self._pins) > _MOST_PINS:
+    def _keep(self, key: str, pin: Pin) -> None:
+        self._pins[key] = pin
+        self._pins.move_to_end(key)
+        while len(self._pins) > MOST_PINS:
             self._pins.popitem(last=False)
-        return pin
+
+    def _news(self, key: str, pin: Pin) -> SessionPin | None:
+        """Return what others should know: an account, now and then that it is in use, and how much is cached."""
+        if (
+            pin.told_at is not None
+            and pin.used_at - pin.told_at < touch_seconds(self.idle_seconds)
+            and (pin.cached_tokens == 0 or pin.cached_tokens < 2 * pin.told_tokens)
+        ):
+            return None
+        pin.told_at, pin.told_tokens = pin.used_at, pin.cached_tokens
+        return SessionPin(key, pin.account_id, pin.used_at, pin.moves, pin.cached_tokens)
+
+    def _key(self, session: str, family: str) -> str:
+        name = f"{session}\0{family}".encode(errors="replace")
+        return hashlib.blake2b(name, digest_size=16, key=self.secret, person=b"session pin").hexdigest()

@@ -5,8 +5,10 @@ from __future__ import annotations
 from attrs import define
 
 from gateway.accounts.account import Condition, Cooldown
+from gateway.accounts.pins import SessionPin
+from gateway.accounts.quota import SeenWindow
 
-__all__ = ["Change", "ConditionSet", "CooldownCleared", "CooldownSet"]
+__all__ = ["Change", "ConditionSet", "CooldownCleared", "CooldownSet", "LimitsSeen", "SessionPinned"]
 
 
 @define(frozen=True)
@@ -39,4 +41,19 @@ class ConditionSet:
     """The version of the credential that this is about."""
 
 
-Change = CooldownSet | CooldownCleared | ConditionSet
+@define(frozen=True)
+class SessionPinned:
+    """A session has an account or another one, or is still in use."""
+
+    pin: SessionPin
+
+
+@define(frozen=True)
+class LimitsSeen:
+    """An answer said something new of an account's limits."""
+
+    account_id: str
+    windows: tuple[SeenWindow, ...]
+
+
+Change = CooldownSet | CooldownCleared | ConditionSet | SessionPinned | LimitsSeen

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random as random_module
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from types import TracebackType
 from typing import Final, Self
 
@@ -17,9 +17,17 @@ from attrs import define, field
 
 from gateway.accounts.account import Account, AccountKind, AccountState, Condition, Cooldown
 from gateway.accounts.affinity import Affinity, Pin
-from gateway.accounts.changes import Change, ConditionSet, CooldownCleared, CooldownSet
+from gateway.accounts.changes import (
+    Change,
+    ConditionSet,
+    CooldownCleared,
+    CooldownSet,
+    LimitsSeen,
+    SessionPinned,
+)
 from gateway.accounts.health import CONSEQUENCES, Effect
 from gateway.accounts.need import Exhaustion, Lack, Need, Observation, PoolBusyError, Switch
+from gateway.accounts.pins import SessionPin
 from gateway.accounts.quota import Rest, is_billed_beyond, rest_after_overage, rest_after_refusal
 from gateway.accounts.slots import LineFullError, NotYet, Slots, WaitingLine
 from gateway.accounts.standing import OVERAGE, Access, Outlook, Standing
@@ -98,6 +106,7 @@ class AccountPool:
         clock: Callable[[], float],
         random: random_module.Random,
         tell: Callable[[Change], None] = lambda _: None,
+        secret: bytes = b"",
     ) -> None:
         """Make a pool without accounts.
 
@@ -106,6 +115,8 @@ class AccountPool:
             clock: Unix seconds; goes on smoothly.
             random: for the jitter of cool-downs.
             tell: gets what traffic finds out, at once and on the event loop.
+            secret: keys the hashes under which sessions are told of, the same in all processes, and another one
+                for each pool; at most 64 bytes.
         """
         self._routing = routing
         self._clock = clock
@@ -114,7 +125,7 @@ class AccountPool:
         self._standings: dict[str, Standing] = {}
         self._slots = Slots()
         self._line: WaitingLine[Lease | None] = WaitingLine(routing.queue_length)
-        self._affinity = Affinity(routing.affinity_idle_seconds)
+        self._affinity = Affinity(routing.affinity_idle_seconds, secret)
         self._chooser = make_chooser(routing.strategy)
         self._leases: dict[tuple[str, int], Lease] = {}
         self._something_changed = asyncio.Event()
@@ -140,6 +151,21 @@ class AccountPool:
         self._standings = standings
         self._chooser.keep(standings.keys())
         self._changed()
+
+    def adopt(self, pins: Iterable[SessionPin]) -> None:
+        """Go by what the store says of sessions; those of accounts that are not of this pool do not concern it."""
+        now = self._clock()
+        for pin in pins:
+            if pin.account_id in self._standings:
+                self._affinity.adopt(pin, now)
+
+    def learn(self, limits: Iterable[LimitsSeen]) -> None:
+        """Take note of what other processes saw of the accounts' limits; the newest counts for each."""
+        now = self._clock()
+        for one in limits:
+            standing = self._standings.get(one.account_id)
+            if standing is not None:
+                standing.quota.merge(one.windows, now)
 
     @property
     def accounts(self) -> Sequence[Account]:
@@ -279,15 +305,23 @@ class AccountPool:
             return None
         chosen_id = chosen.standing.account.id
         if pin is None or pin.account_id == chosen_id:
-            self._affinity.pin(need.session, need.family, chosen_id, now)
+            self._pin(need.session, need.family, chosen_id, now)
             return None
         reason, lasting = self._why_not(pin.account_id, need, tried, now)
         switch = Switch(pin.account_id, reason, pin.cached_tokens, lasting) if pin.confirmed else None
         if lasting or not pin.confirmed:
-            self._affinity.pin(need.session, need.family, chosen_id, now)
+            self._pin(need.session, need.family, chosen_id, now)
         else:
-            self._affinity.pin(need.session, need.family, pin.account_id, now)
+            self._pin(need.session, need.family, pin.account_id, now)
         return switch
+
+    def _pin(self, session: str, family: str, account_id: str, now: float) -> None:
+        self._tell_of(self._affinity.pin(session, family, account_id, now))
+
+    def _tell_of(self, pin: SessionPin | None) -> None:
+        standing = None if pin is None else self._standings.get(pin.account_id)
+        if pin is not None and standing is not None and standing.has_state:
+            self._tell(SessionPinned(pin))
 
     def _why_not(self, account_id: str, need: Need, tried: Collection[str], now: float) -> tuple[str, bool]:
         """Say what keeps a request from its session's account, and whether for long."""
@@ -394,7 +428,8 @@ class AccountPool:
         if probe:
             standing.probing = None
         was_left_out = standing.health.is_tripped
-        standing.quota.observe(observation.limits, need.family, now)
+        if seen := standing.quota.observe(observation.limits, need.family, now):
+            self._tell(LimitsSeen(account_id, seen))
         if observation.fault is None:
             self._went_well(standing, need, observation, lease if probe else None, now)
         else:
@@ -489,9 +524,8 @@ class AccountPool:
         """
         if need.session is None:
             return
-        pin = self._affinity.find(need.session, need.family, self._clock())
-        if pin is not None and pin.account_id == account_id:
-            pin.cached_tokens = cached_tokens
+        now = self._clock()
+        self._tell_of(self._affinity.note_cached(need.session, need.family, account_id, cached_tokens, now))
 
 
 def _release(lease: Lease | None) -> None:

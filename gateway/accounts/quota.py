@@ -14,8 +14,10 @@ from gateway.providers.limits import LimitWindow, RateLimits
 
 __all__ = [
     "LONGEST_REST",
+    "STALE_SECONDS",
     "Quota",
     "Rest",
+    "SeenWindow",
     "Usage",
     "is_billed_beyond",
     "rest_after_overage",
@@ -28,9 +30,12 @@ _DEFAULT_REST: Final = 30.0  # seconds, where the refusal does not say how long
 _SHORTEST_REST: Final = 1.0
 _LONGEST_WINDOW: Final = 8 * 86_400.0  # seconds; the longest known limit is a week's
 _PLAUSIBLE: Final = 366 * 86_400.0  # seconds; who says more is not believed
-_STALE: Final = 3600.0  # seconds after which a share without a reset is forgotten
+STALE_SECONDS: Final = 3600.0
+"""After which a share without a reset is forgotten."""
 _MOST_WINDOWS: Final = 64
 _REJECTED: Final = "rejected"
+_TELL_AGAIN: Final = 60.0  # seconds after which a limit that hardly changes is told of all the same
+_TELL_SHARE: Final = 0.01  # of a limit; a smaller change is no news
 
 
 @define(frozen=True)
@@ -53,26 +58,43 @@ class Usage:
 
 
 @define(frozen=True)
-class _Seen:
+class SeenWindow:
+    """A limit as an answer showed it; its family is never empty."""
+
     window: LimitWindow
     at: float
+    """Unix seconds."""
 
 
 @define
 class Quota:
-    """What answers have said about the limits of one account; bounded."""
+    """What answers have said about the limits of one account, here and elsewhere; bounded."""
 
-    _seen: dict[tuple[str, str], _Seen] = field(factory=dict)
+    _seen: dict[tuple[str, str], SeenWindow] = field(factory=dict)
+    _told: dict[tuple[str, str], SeenWindow] = field(factory=dict)
+    """What others know."""
 
-    def observe(self, limits: RateLimits, family: str, now: float) -> None:
-        """Take note of an answer to a request of this family."""
+    def observe(self, limits: RateLimits, family: str, now: float) -> tuple[SeenWindow, ...]:
+        """Take note of an answer to a request of this family; return what others should know."""
+        news: list[SeenWindow] = []
         for window in limits.windows:
             of = window.family or family
             key = (window.name, of)
-            self._seen.pop(key, None)
-            if len(self._seen) >= _MOST_WINDOWS:
-                del self._seen[next(iter(self._seen))]
-            self._seen[key] = _Seen(attrs.evolve(window, family=of), now)
+            seen = SeenWindow(attrs.evolve(window, family=of), now)
+            _put(self._seen, key, seen)
+            if _is_news(seen, self._told.get(key)):
+                _put(self._told, key, seen)
+                news.append(seen)
+        return tuple(news)
+
+    def merge(self, windows: Iterable[SeenWindow], now: float) -> None:
+        """Take note of what answers showed elsewhere, but for what is older than what is known, or over."""
+        for seen in windows:
+            key = (seen.window.name, seen.window.family)
+            known = self._seen.get(key)
+            if _holds(seen, now) and (known is None or known.at < seen.at):
+                _put(self._seen, key, seen)
+                _put(self._told, key, seen)
 
     def usage(self, family: str, now: float) -> Usage:
         """Return the limit that a request of this family would meet first."""
@@ -91,9 +113,27 @@ class Quota:
         return tuple(seen.window for seen in self._seen.values() if _holds(seen, now))
 
 
-def _holds(seen: _Seen, now: float) -> bool:
+def _put(windows: dict[tuple[str, str], SeenWindow], key: tuple[str, str], seen: SeenWindow) -> None:
+    windows.pop(key, None)
+    if len(windows) >= _MOST_WINDOWS:
+        del windows[next(iter(windows))]
+    windows[key] = seen
+
+
+def _is_news(seen: SeenWindow, told: SeenWindow | None) -> bool:
+    if told is None or seen.at - told.at >= _TELL_AGAIN or seen.window.status != told.window.status:
+        return True
+    used, resets_at = _used(seen.window), seen.window.resets_at
+    known, reset = _used(told.window), told.window.resets_at
+    if (resets_at is None) != (reset is None):
+        return True
+    moved = 0.0 if resets_at is None or reset is None else abs(resets_at - reset)
+    return abs(used - known) >= _TELL_SHARE or moved >= _TELL_AGAIN
+
+
+def _holds(seen: SeenWindow, now: float) -> bool:
     resets_at = seen.window.resets_at
-    return now < (seen.at + _STALE if resets_at is None else resets_at)
+    return now < (seen.at + STALE_SECONDS if resets_at is None else resets_at)
 
 
 def _used(window: LimitWindow) -> float:

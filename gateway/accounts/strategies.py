@@ -17,7 +17,7 @@ from gateway.config import Strategy
 
 __all__ = ["Candidate", "Chooser", "make_chooser"]
 
-_USAGE_STEPS: Final = 20  # accounts within a twentieth count as equally used
+_USAGE_STEPS: Final = 10  # accounts within a tenth count as equally used: processes know it at different times
 _RESET_STEP: Final = 900.0  # seconds; limits that start anew within the same quarter of an hour count as equal
 _NEVER: Final = float("inf")
 
@@ -78,10 +78,12 @@ class _Headroom:
     def choose(self, candidates: Sequence[Candidate], session: str | None) -> Candidate:
         def order(candidate: Candidate) -> tuple[int, float, int, bytes | tuple[int, float, str]]:
             usage = candidate.usage
+            step = int(usage.utilization * _USAGE_STEPS)
             reset = usage.resets_at
             return (
-                int(usage.utilization * _USAGE_STEPS),
-                _NEVER if reset is None else reset // _RESET_STEP,
+                step,
+                # Of a limit that is hardly touched it does not matter, and every process has seen other ones.
+                _NEVER if reset is None or not step else reset // _RESET_STEP,
                 candidate.in_flight,
                 self._turns.order(candidate) if session is None else _rendezvous(session, candidate.account.id),
             )

@@ -18,7 +18,7 @@ from gateway.store import statements
 from gateway.store.engine import Database, database_time
 from gateway.store.errors import StoreError
 from gateway.store.rows import storable, structure, unstructure
-from gateway.store.statements import ACCOUNTS, bump, locking
+from gateway.store.statements import ACCOUNTS, SESSIONS, bump, locking
 from gateway.store.tables import account_cooldowns, account_limits, accounts, refresh_leases, session_pins
 
 __all__ = ["ENVIRONMENT", "AccountStore", "new_account_id"]
@@ -82,6 +82,8 @@ class AccountStore:
             if not await _lock(connection, account_id):
                 return False
             await connection.execute(delete(accounts).where(accounts.c.id == account_id))
+            # Whoever writes pins keeps away until this is done, and the other way round.
+            await bump(connection, SESSIONS)
             for table in (account_cooldowns, account_limits, refresh_leases, session_pins):
                 await connection.execute(delete(table).where(table.c.account_id == account_id))
             await bump(connection, ACCOUNTS)

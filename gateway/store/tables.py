@@ -104,6 +104,7 @@ account_limits: Final = Table(
     Column("resets_at", Double),
     Column("status", Text, nullable=False),
     Column("observed_at", Double, nullable=False),
+    Column("version", BigInteger, nullable=False),  # of the topic `limits`
 )
 """How much of its limits an account has used, as its provider last said."""
 
@@ -124,9 +125,11 @@ session_pins: Final = Table(
     Column("session_key", Text, primary_key=True),
     Column("account_id", Text, nullable=False),
     Column("used_at", Double, nullable=False, index=True),
-    Column("moved_at", Double),
+    Column("moves", BigInteger, nullable=False),
+    Column("cached_tokens", BigInteger, nullable=False),
+    Column("version", BigInteger, nullable=False, index=True),  # of the topic `sessions`
 )
-"""Which account has a session's prompt cached."""
+"""Which account has a session's prompt cached; gateway/accounts/pins.py says what the columns mean."""
 
 revisions: Final = Table(
     "revisions",

@@ -33,11 +33,14 @@ class WriteBehind:
     """How many may wait; when there are more, the oldest is dropped."""
     flush_seconds: float = _FLUSH_SECONDS
     """How long to go on writing after being told to stop."""
+    pause_seconds: float = 0.0
+    """How long to wait before each write, for what can be written with it; not after being told to stop."""
     dropped: int = field(default=0, init=False)
     """How many were dropped so far."""
     _waiting: dict[Hashable, Write] = field(factory=dict, init=False)
     _news: asyncio.Event = field(factory=asyncio.Event, init=False)
     _idle: asyncio.Event = field(factory=asyncio.Event, init=False)
+    _hurry: asyncio.Event = field(factory=asyncio.Event, init=False)
     _down: bool = field(default=False, init=False)
 
     def put(self, key: Hashable, write: Write) -> None:
@@ -63,6 +66,7 @@ class WriteBehind:
         async with asyncio.TaskGroup() as tasks:
             writer = tasks.create_task(self._write_all(), name="write-behind")
             await stopping.wait()
+            self._hurry.set()
             with suppress(TimeoutError):
                 async with asyncio.timeout(self.flush_seconds):
                     await self.flushed()
@@ -82,6 +86,7 @@ class WriteBehind:
                 self._idle.set()
                 self._news.clear()
                 await self._news.wait()
+            await self._pause()
             key, write = next(iter(self._waiting.items()))
             if not await self._write(write):
                 await asyncio.sleep(pause)
@@ -91,6 +96,12 @@ class WriteBehind:
             # While it was written a later one may have taken its place.
             if self._waiting.get(key) is write:
                 del self._waiting[key]
+
+    async def _pause(self) -> None:
+        if self.pause_seconds:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self.pause_seconds):
+                    await self._hurry.wait()
 
     async def _write(self, write: Write) -> bool:
         """Write; return False if it is worth trying again."""
