@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import tempfile
+import uuid
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -26,6 +28,11 @@ from tests.postgres import Postgres
 from tests.replay.raw_client import LIMIT, RawResponse
 
 
+def of_session(session: str = "") -> dict[str, Any]:
+    """Return what a body says of the session that it belongs to; default one that nobody knows."""
+    return {"metadata": {"user_id": json.dumps({"session_id": session or str(uuid.uuid4())})}}
+
+
 @define
 class Hosts:
     """Gateways that share a database, and the database as an operator's command sees it."""
@@ -39,9 +46,9 @@ class Hosts:
     keys: ClientKeyStore
 
     async def ask_all(self, **changes: Any) -> list[RawResponse]:
-        """Ask every gateway for a stream at once."""
+        """Ask every gateway for a stream at once, each in a session of its own unless `changes` say which."""
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(gateway.ask(**changes)) for gateway in self.gateways]
+            tasks = [group.create_task(gateway.ask(**(of_session() | changes))) for gateway in self.gateways]
         return [task.result() for task in tasks]
 
     async def until_cooling(self, account_id: str) -> None:

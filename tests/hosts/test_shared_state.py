@@ -13,7 +13,7 @@ from gateway.replay.server import ReplayUpstream
 from tests.account_path.harness import NewAccount
 from tests.contract.harness import MESSAGES
 from tests.faults.waiting import until
-from tests.hosts.harness import hosts
+from tests.hosts.harness import hosts, of_session
 from tests.postgres import Postgres
 from tests.replay.raw_client import message
 
@@ -53,7 +53,7 @@ async def test_a_cool_down_that_one_host_learns_of_spares_the_account_on_all(pos
         upstream.faults.push("status:429;retry-after=300", credential=RED.key, times="forever")
         first, *_ = running.gateways
         while RED.key not in arrived(upstream):
-            assert (await first.ask()).status == 200
+            assert (await first.ask(**of_session())).status == 200
         await asyncio.sleep(1)
         arrived(upstream)
         for _ in range(4):
@@ -129,7 +129,8 @@ async def test_while_the_database_is_away_streams_go_on_and_new_requests_are_ser
             assert all(b"event: message_stop\n" in one.body for task in streams for one in task.result())
             upstream.tokens_per_second = 0
             upstream.faults.push("status:429;retry-after=200", credential=RED.key, times="forever")
-            for _ in range(5):
+            arrived(upstream)
+            while RED.key not in arrived(upstream):
                 assert {answer.status for answer in await running.ask_all()} == {200}
             await asyncio.to_thread(postgres.start)
             # What was learnt meanwhile is written down, and what is changed from now on is seen.
@@ -139,7 +140,8 @@ async def test_while_the_database_is_away_streams_go_on_and_new_requests_are_ser
             stored = await running.store.find("green")
             assert stored is not None
             assert stored.condition is Condition.OK
-            assert {answer.status for answer in await running.ask_all()} == {429}
+            # The provider's refusal, or the gateway's own words where a host only heard of it.
+            assert {answer.status for answer in await running.ask_all()} <= {429, 529}
     finally:
         await asyncio.to_thread(postgres.remove)
 
@@ -152,10 +154,10 @@ async def test_workers_of_one_gateway_share_what_they_learn(postgres: Postgres) 
         upstream.faults.push("status:429;retry-after=300", credential=RED.key, times="forever")
         gateway = running.gateways[0]
         while RED.key not in arrived(upstream):
-            assert (await gateway.ask()).status == 200
+            assert (await gateway.ask(**of_session())).status == 200
         await asyncio.sleep(1)
         arrived(upstream)
         for _ in range(20):
-            assert (await gateway.ask()).status == 200
+            assert (await gateway.ask(**of_session())).status == 200
         assert set(arrived(upstream)) == {GREEN.key}
         await until(lambda: upstream.open_streams == 0)
