@@ -15,6 +15,7 @@ from cattrs import Converter
 
 __all__ = [
     "BadValueError",
+    "canonical_host",
     "check_amount",
     "check_base_url",
     "check_count",
@@ -38,6 +39,9 @@ _OF_OTHERS: Final = re.compile(
     | (\w+_)?PORT=(tcp|udp|sctp):// | NAME=/ | INTERFACE=CGI/""",
     re.ASCII | re.VERBOSE,
 )
+
+# Names of services in containers have underscores. What is escaped would be another host once it is decoded.
+_HOST: Final = re.compile(r"[a-z0-9_.-]+", re.ASCII)
 
 _Choice = TypeVar("_Choice", bound=StrEnum)
 
@@ -212,11 +216,20 @@ def _is_http(url: str) -> bool:
         host, port = parts.hostname or "", parts.port
         if parts.netloc.startswith("["):
             ipaddress.IPv6Address(host)
-        else:
-            host.encode("idna")
+        elif not _HOST.fullmatch(canonical_host(host)):
+            return False
     except ValueError:
         return False
     return parts.scheme in {"http", "https"} and host != "" and port != 0
+
+
+def canonical_host(host: str) -> str:
+    """Return the name of a host as name servers are asked for it, however it was written.
+
+    Raises:
+        ValueError: it is none.
+    """
+    return host.encode("idna").decode().lower().rstrip(".")
 
 
 def check_credential(secret: str) -> None:

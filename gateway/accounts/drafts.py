@@ -22,7 +22,7 @@ from gateway.accounts.secrets import (
     SecretFormatError,
     check_token,
 )
-from gateway.setting_values import BadValueError, check_base_url, is_loopback, suggest
+from gateway.setting_values import BadValueError, canonical_host, check_base_url, is_loopback, suggest
 
 __all__ = ["PROVIDERS", "Draft", "DraftError", "check_name", "read_secret", "refuse_key", "vet"]
 
@@ -267,6 +267,7 @@ def _refuse_foreign(secret: str, provider: str) -> None:
 
 
 def _refuse_foreign_host(what: str, host: str, provider: str) -> None:
+    host = canonical_host(host)
     for other, domains in _HOSTS.items():
         if other != provider and any(host == domain or host.endswith(f".{domain}") for domain in domains):
             raise DraftError(

@@ -21,6 +21,7 @@ from gateway.store.secret import SecretKeyError, load_secret_keys
 __all__ = ["add_parser"]
 
 _T = TypeVar("_T")
+_LONGEST_NAME = 100
 
 _EXAMPLES = """\
 examples:
@@ -71,8 +72,8 @@ def _with_store(settings: Settings, work: Callable[[ClientKeyStore], Awaitable[_
 def _create(args: argparse.Namespace) -> int:
     settings = settings_from(args)
     name = args.name.strip()
-    if not name or not name.isprintable():
-        raise CommandError("--name needs at least one visible character and no control characters")
+    if not name or not name.isprintable() or len(name) > _LONGEST_NAME:
+        raise CommandError(f"--name needs 1 to {_LONGEST_NAME} visible characters and no control characters")
     try:
         secret_keys = load_secret_keys(settings.secret_key, settings.data_path)
     except SecretKeyError as error:

@@ -11,7 +11,7 @@ import os
 import sqlite3
 import time
 from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -362,10 +362,18 @@ async def _keep_to(connection: AsyncConnection, file: _File | None) -> None:
 
 
 def _make_file(path: Path) -> None:
-    """Make the file, if it is not there, readable by its owner only; directories too."""
+    """Make the file, if it is not there, readable by its owner only; directories too.
+
+    One that was copied here, or made by another program, is closed to others as well.
+    """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not path.exists():
         os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+    for file in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
+        # Not another user's to close.
+        with suppress(OSError):
+            if file.is_file() and file.stat().st_mode & 0o077:
+                file.chmod(0o600)
 
 
 def _sqlite_engine(path: Path) -> AsyncEngine:

@@ -43,8 +43,13 @@ def load_secret_keys(configured: str, data_dir: Path) -> tuple[bytes, ...]:
         data_dir: where the key file lives.
 
     Raises:
-        SecretKeyError: the file cannot be made or read, is empty or no text, or can be read by others.
+        SecretKeyError: the file cannot be made or read, is empty or no text, or can be read by others; or the
+            configured key is blank.
     """
+    if configured and not configured.strip():
+        raise SecretKeyError(
+            "GATEWAY_SECRET_KEY is blank; set it to a key, or unset it to have one made in a file"
+        )
     if configured:
         return _digests(configured, configured.split(","))
     path = data_dir / _FILE

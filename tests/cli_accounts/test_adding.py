@@ -40,6 +40,21 @@ REFUSALS = {
         KEY,
         "the base URL leads to api.openai.com, which is openai's",
     ),
+    "an Anthropic account at OpenAI's, with a dot behind": (
+        (*ADD, "--base-url", "https://api.openai.com."),
+        KEY,
+        "the base URL leads to api.openai.com, which is openai's",
+    ),
+    "an Anthropic account at OpenAI's, in wide letters": (
+        (*ADD, "--base-url", "https://api.ｏｐｅｎａｉ.com"),  # noqa: RUF001 - what it is about
+        KEY,
+        "the base URL leads to api.openai.com, which is openai's",
+    ),
+    "a host with an escape in it": (
+        (*ADD, "--base-url", "https://api.openai.com%2e"),
+        KEY,
+        "must be like https://",
+    ),
     "a base URL with a password": (
         (*ADD, "--base-url", "https://me:hunter2hunter2@example.com"),
         KEY,

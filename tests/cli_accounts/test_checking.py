@@ -170,7 +170,7 @@ async def test_what_a_provider_says_of_a_key_is_told_without_the_key(accounts: C
         done = await accounts.go("check")
 
     assert done.status == 1
-    assert 'status 401): "Incorrect API key provided: … See https://example.com/keys"' in done.out
+    assert 'status 401): "Incorrect API key provided: (key) See https://example.com/keys"' in done.out
 
 
 async def test_accounts_of_both_providers_are_checked_where_they_belong(

@@ -209,6 +209,13 @@ async def test_the_default_file_and_its_directory_are_the_owners_alone(tmp_path:
     assert directory.stat().st_mode & 0o777 == 0o700
 
 
+async def test_a_file_that_others_could_read_is_closed_to_them(tmp_path: Path) -> None:
+    path = tmp_path / "gateway.db"
+    path.touch(0o644)
+    async with Database("", tmp_path):
+        assert {(tmp_path / name).stat().st_mode & 0o777 for name in names_in(tmp_path)} == {0o600}
+
+
 @pytest.mark.parametrize("scheme", ["sqlite", "sqlite+aiosqlite"])
 async def test_a_sqlite_url_names_a_file(tmp_path: Path, scheme: str) -> None:
     url = f"{scheme}:///{tmp_path}/sp%20ace.db"

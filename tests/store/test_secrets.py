@@ -118,6 +118,8 @@ def test_several_keys_come_from_a_list_or_from_lines(tmp_path: Path) -> None:
     assert load_secret_keys("one", tmp_path) == (one,)
     assert load_secret_key(" one ", tmp_path) == hashlib.sha256(b" one ").digest()
     assert load_secret_keys("two, one,", tmp_path)[:2] == (two, one)
+    with pytest.raises(SecretKeyError, match="blank"):
+        load_secret_keys(" \n", tmp_path)
     path = tmp_path / "secret.key"
     path.write_text("two\none\n")
     path.chmod(0o600)
