@@ -213,6 +213,12 @@ class Health:
         self._opened = self._transport_run = self._upstream_run = 0
         self._note(now, 0.0)
 
+    def was_reached(self, *, probe: bool) -> None:
+        """Note an answer that was no good, but an answer: the way to the upstream is open."""
+        self._transport_run = 0
+        if probe:
+            self._opened = 0
+
     def failed(
         self, fault: FaultClass, now: float, random: random_module.Random, *, may_open: bool, probe: bool
     ) -> bool:

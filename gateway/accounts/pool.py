@@ -235,7 +235,7 @@ class AccountPool:
         now = self._clock()
         options = [_Option(standing, standing.outlook(need.family, now)) for standing in self._standings.values()]
         usable = self._usable(options, need, tried, now)
-        if not usable and not self._is_one_being_tried(options, tried):
+        if not usable and not self._is_one_being_tried(options, tried, now):
             return None
         free = [option for option in usable if self._has_slot(option.standing.account)]
         if not free:
@@ -268,10 +268,10 @@ class AccountPool:
             if option.standing.account.id not in tried and option.standing.may_be_tried_early(need.family, now)
         ]
 
-    def _is_one_being_tried(self, options: Sequence[_Option], tried: Collection[str]) -> bool:
+    def _is_one_being_tried(self, options: Sequence[_Option], tried: Collection[str], now: float) -> bool:
         """Whether it is soon known if an account is of use again, and there is no other to ask for."""
         return not any(option.outlook.access is Access.READY for option in options) and any(
-            option.standing.probing is not None
+            option.standing.is_being_tried(now)
             and option.outlook.access is not Access.OUT
             and option.standing.account.id not in tried
             for option in options
@@ -340,7 +340,7 @@ class AccountPool:
     def _grant(self, option: _Option, need: Need, switch: Switch | None, now: float) -> Lease:
         standing = option.standing
         account = standing.account
-        probe = option.outlook.access is not Access.READY and standing.probing is None
+        probe = option.outlook.access is not Access.READY and not standing.is_being_tried(now)
         lease = Lease(account, need, now, self._give_back, switch, probe)
         if probe:
             standing.probing = lease
@@ -466,6 +466,8 @@ class AccountPool:
         effect = CONSEQUENCES[fault].account
         if probe and effect is not Effect.NONE:
             standing.probe_went_badly(now)
+        if effect not in {Effect.BREAKER, Effect.SCORE}:
+            standing.health.was_reached(probe=probe)
         if effect in {Effect.BREAKER, Effect.SCORE}:
             self._failed(standing, need, fault, now, probe=probe)
         elif effect is Effect.COOL:

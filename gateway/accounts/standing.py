@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from enum import Enum, auto
-from typing import Final
+from typing import Final, Protocol
 
 from attrs import define, field
 
@@ -23,6 +23,7 @@ _LASTING: Final = 60.0  # seconds; a session bears with a shorter rest
 _SOON: Final = 120.0  # seconds; a rest that ends within is cut short where nothing else is left
 _PROBE_AGAIN: Final = 2.0  # seconds after a probe that went badly, doubling
 _PROBE_AGAIN_MOST: Final = 10.0
+_TRIAL: Final = 3.0  # seconds in which a refusal would have come
 _REAUTH_PROBE: Final = 30.0  # seconds after a key was refused, doubling
 _REAUTH_PROBE_MOST: Final = 600.0
 
@@ -63,6 +64,13 @@ class _Found:
     version: int
 
 
+class Trial(Protocol):
+    """A request that finds out whether an account is of use again."""
+
+    since: float
+    """Unix seconds at which it began."""
+
+
 @define
 class Standing:
     """One account and what is known of it."""
@@ -70,7 +78,7 @@ class Standing:
     account: Account
     health: Health = field(factory=Health)
     quota: Quota = field(factory=Quota)
-    probing: object | None = None
+    probing: Trial | None = None
     """Whoever is finding out whether the account is of use again."""
     _found: _Found | None = None
     _rests: dict[str, Cooldown] = field(factory=dict)
@@ -168,13 +176,20 @@ class Standing:
         return [rest for of in (ACCOUNT_WIDE, family) if (rest := self._rests.get(of)) is not None]
 
     def _next_probe(self, now: float) -> Outlook:
-        if self.probing is None and now >= self._probe_at:
+        if not self.is_being_tried(now) and now >= self._probe_at:
             return Outlook(Access.PROBE)
         return Outlook(Access.LATER, "being tried", max(self._probe_at, now + 1))
 
+    def is_being_tried(self, now: float) -> bool:
+        """Whether it is soon known if the account is of use again.
+
+        Refusals come at once. A request that has gone on for longer than they take holds nobody up.
+        """
+        return self.probing is not None and now < self.probing.since + _TRIAL
+
     def may_be_tried_early(self, family: str, now: float) -> bool:
         """Whether one request may find out before the time, because there is no other account."""
-        if self.account.paused_at is not None or self.probing is not None:
+        if self.account.paused_at is not None or self.is_being_tried(now):
             return False
         if self.condition is Condition.NEEDS_REAUTH:
             return self.account.kind is AccountKind.API_KEY and now >= self._next_reauth_probe()
@@ -194,6 +209,8 @@ class Standing:
         times = [rest.until for rest in self._rests.values()]
         times += [rest.until - _SOON for rest in self._rests.values() if rest.fault != OVERAGE]
         times += [self.health.open_until, self._probe_at]
+        if self.probing is not None:
+            times.append(self.probing.since + _TRIAL)
         if self.condition is Condition.NEEDS_REAUTH and self.account.kind is AccountKind.API_KEY:
             times.append(self._next_reauth_probe())
         return (time for time in times if time > now)

@@ -50,6 +50,7 @@ PRICES: Final[Mapping[str, Price]] = {
     "claude-haiku-5-5": Price(0.10, 0.50, 0.125, 0.20, 0.01),
     "claude-haiku-4-5": Price(1, 5, 1.25, 2, 0.10),
     "claude-haiku-3-5": Price(0.80, 4, 1, 1.60, 0.08),
+    "claude-3-5-haiku": Price(0.80, 4, 1, 1.60, 0.08),
 }
 """By the model's id without its date. Haiku 5.5 costs five times as much for prompts above 100,000 tokens."""
 

@@ -51,6 +51,14 @@ def test_two_connection_errors_leave_an_account_in_use_and_three_in_a_row_leave_
     assert one.told == []  # other hosts may well reach it
 
 
+def test_an_answer_between_connection_errors_shows_that_the_way_is_open() -> None:
+    one = world("a", "b")
+    for _ in range(5):
+        one.fail("a", TRANSPORT, 2)
+        one.fail("a", FaultClass.REQUEST)
+        assert one.shown("a") == "active"
+
+
 def test_failures_far_apart_are_no_run() -> None:
     one = world("a", "b")
     for _ in range(10):
@@ -318,6 +326,21 @@ def test_a_limit_that_another_request_met_meanwhile_is_not_ended_by_a_probe() ->
     one.fail("a", QUOTA, limits=after(200))
     one.report(probe)
     assert one.shown("a") == "cooling"
+
+
+def test_a_request_that_takes_long_to_find_out_holds_nobody_up_for_long() -> None:
+    one = world("a", "b")
+    one.fail("a", QUOTA, limits=after(60))
+    one.fail("b", QUOTA, limits=after(1000))
+    slow = one.take()
+    assert slow is not None
+    assert slow.probe
+    one.clock.wait(3)
+    second = one.take()
+    assert second is not None
+    assert second.probe
+    one.report(second)
+    assert one.shown("a") == "active"
 
 
 # Beyond the plan
