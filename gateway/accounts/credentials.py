@@ -19,8 +19,11 @@ from gateway.accounts.secrets import ApiKeySecret
 from gateway.accounts.stored import read_secret
 from gateway.accounts.unavailable import CredentialUnavailableError
 from gateway.providers.base import Credential
+from gateway.telemetry.logs import get_logger
 
 __all__ = ["CredentialManager", "CredentialUnavailableError"]
+
+_log = get_logger(__name__)
 
 
 @define(eq=False)
@@ -48,6 +51,8 @@ class CredentialManager:
     step: Callable[[str], Awaitable[None]] | None = field(default=None, kw_only=True)
     """Awaited between every two steps of a refresh, for tests that stop a process there."""
     _keys: dict[str, Credential] = field(factory=dict, init=False, repr=False)
+    _unreadable: dict[str, int] = field(factory=dict, init=False)
+    """Versions of stored keys of which the log has heard, by account."""
     _renewer: Renewer = field(init=False)
     _sources: dict[AccountKind, Source] = field(init=False, repr=False)
     _tasks: asyncio.TaskGroup = field(factory=asyncio.TaskGroup, init=False)
@@ -96,8 +101,10 @@ class CredentialManager:
 
     def replace(self, accounts: Sequence[Account]) -> None:
         """Take over what the store says now."""
-        for account_id in self._keys.keys() - {account.id for account in accounts}:
-            del self._keys[account_id]
+        known = {account.id for account in accounts}
+        for kept in (self._keys, self._unreadable):
+            for account_id in kept.keys() - known:
+                del kept[account_id]
         self._renewer.replace(accounts, lambda account: self._sources.get(account.kind))
 
     def is_renewable(self, account: Account) -> bool:
@@ -110,6 +117,16 @@ class CredentialManager:
             return kept
         key = self.environment.get(account.id) if account.secret is None else None
         if key is None:
-            key = read_secret(account, self.vault, ApiKeySecret).api_key
+            key = self._stored_key(account)
         made = self._keys[account.id] = Credential(account.provider, key, version=account.secret_version)
         return made
+
+    def _stored_key(self, account: Account) -> str:
+        try:
+            return read_secret(account, self.vault, ApiKeySecret).api_key
+        except CredentialUnavailableError as error:
+            # Not written to the store: with other secret keys, another host may well read it.
+            if self._unreadable.get(account.id) != account.secret_version:
+                self._unreadable[account.id] = account.secret_version
+                _log.error("the key of an account cannot be used", account=account.name, reason=error.message)
+            raise

@@ -259,9 +259,8 @@ class Attempts:
             credential = await credentials.current(account)
         except CredentialUnavailableError as error:
             self.records.append(AttemptRecord(account.name, FaultClass.CREDENTIAL.value))
-            if not error.terminal:
-                # Others are preferred until it can be renewed again.
-                self.backend.pool.report(account.id, self.outgoing.need, Observation(FaultClass.UPSTREAM))
+            # Others are preferred as long as there is no credential for this one.
+            self.backend.pool.report(account.id, self.outgoing.need, Observation(FaultClass.UPSTREAM))
             return Refusal(FaultClass.CREDENTIAL, _no_credential(account, error.message))
         result = await self._attempt(account, credential)
         if not isinstance(result, Refusal) or result.fault is not FaultClass.CREDENTIAL:

@@ -369,7 +369,8 @@ class _Life:
         answer = refusal.answer
         if isinstance(answer, ApiError):
             if refusal.verdict is None:
-                return await self._reject(answer, outcome=Outcome.UPSTREAM_ERROR)
+                # Without an attempt it is the gateway's own doing: there is no account, or no place on one.
+                return await self._reject(answer, Outcome.UPSTREAM_ERROR if self._record.attempts else "rejected")
             self._note(refusal.verdict)
             self._record.bytes_out = 0  # what the guard let out was held back
             return await self._reject(answer, outcome=refusal.verdict.outcome)
