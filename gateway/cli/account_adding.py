@@ -25,7 +25,6 @@ from gateway.cli.account_output import as_json, print_json, verdict_as_json, ver
 from gateway.cli.common import CommandError, settings_from
 from gateway.config import ClientAuth, OpenAIMode, Settings
 from gateway.store.accounts import new_account_id
-from gateway.store.errors import StoreError
 
 __all__ = ["run_add", "run_import", "run_rekey"]
 
@@ -142,19 +141,14 @@ def _add(settings: Settings, drafts: Sequence[Draft], *, check: bool) -> _Added:
 
 
 async def _store_all(office: Office, drafts: Sequence[tuple[Draft, bytes]]) -> list[Account]:
-    stored: list[Account] = []
     created_at = await office.database.now()
-    try:
-        for index, (draft, encrypted) in enumerate(drafts):
-            # Lists are in the order in which accounts were made.
-            account = draft.as_account(new_account_id(), encrypted, created_at + index * _TICK)
-            stored.append(await office.store.add(account))
-    except StoreError:
-        # All of a file or nothing of it.
-        for account in stored:
-            await office.store.remove(account.id)
-        raise
-    return stored
+    # All of a file or nothing of it. Lists are in the order in which accounts were made.
+    return await office.store.add_all(
+        [
+            draft.as_account(new_account_id(), encrypted, created_at + index * _TICK)
+            for index, (draft, encrypted) in enumerate(drafts)
+        ]
+    )
 
 
 def _refuse_known_names(drafts: Sequence[Draft], known: Sequence[Account]) -> None:

@@ -7,6 +7,7 @@ nothing about it any more, and traffic never touches a pause.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from typing import Any, Final
 
 from attrs import define, evolve
@@ -62,19 +63,31 @@ class AccountStore:
         Raises:
             StoreError: its name is taken; or the database cannot be used.
         """
-        if ENVIRONMENT in (account.id, account.name):
+        (added,) = await self.add_all([account])
+        return added
+
+    async def add_all(self, new: Sequence[Account]) -> list[Account]:
+        """Store new accounts, all or none of them, as `add` does.
+
+        Raises:
+            StoreError: the name of one is taken; or the database cannot be used.
+        """
+        if any(ENVIRONMENT in (account.id, account.name) for account in new):
             raise StoreError(f"{ENVIRONMENT!r} is the account of GATEWAY_ANTHROPIC_API_KEY; choose another name")
+        added = []
         async with self.database.write() as connection:
-            created_at = account.created_at or (await connection.execute(select(database_time()))).scalar_one()
-            account = evolve(account, created_at=created_at)
-            row = statements.insert(connection, accounts).values(unstructure(account)).on_conflict_do_nothing()
-            if not (await connection.execute(row)).rowcount:
-                raise StoreError(
-                    f"there is an account {account.name!r} already; choose another name, or remove that one with "
-                    f"`gateway accounts remove {account.name}`"
-                )
+            now = (await connection.execute(select(database_time()))).scalar_one()
+            for one in new:
+                account = evolve(one, created_at=one.created_at or now)
+                row = statements.insert(connection, accounts).values(unstructure(account)).on_conflict_do_nothing()
+                if not (await connection.execute(row)).rowcount:
+                    raise StoreError(
+                        f"there is an account {account.name!r} already; choose another name, or remove that one "
+                        f"with `gateway accounts remove {account.name}`"
+                    )
+                added.append(account)
             await bump(connection, ACCOUNTS)
-        return account
+        return added
 
     async def remove(self, account_id: str) -> bool:
         """Delete an account and everything about it; return whether there was one."""

@@ -59,6 +59,15 @@ async def test_a_name_is_given_once(accounts: AccountStore, account: Account, na
     assert len(await accounts.all()) == 1
 
 
+async def test_of_several_new_accounts_all_are_stored_or_none(accounts: AccountStore, account: Account) -> None:
+    fresh = [evolve(account, id=f"acc_{name}", name=name) for name in ("one", "two")]
+    with pytest.raises(StoreError, match="there is an account 'main' already"):
+        await accounts.add_all([*fresh, evolve(account, id="acc_new")])
+    assert await accounts.all() == [account]
+    await accounts.add_all(fresh)
+    assert {found.name for found in await accounts.all()} == {"main", "one", "two"}
+
+
 async def test_a_pause_outlives_whatever_traffic_finds_out(accounts: AccountStore, account: Account) -> None:
     assert await accounts.pause(account.id)
     paused = await accounts.find(account.id)

@@ -105,6 +105,19 @@ async def test_a_change_that_could_not_be_taken_over_is_tried_again(
     assert calls.count == 3
 
 
+async def test_another_file_in_the_databases_place_is_taken_over_though_its_revisions_are_the_same(
+    tmp_path: Path,
+) -> None:
+    calls = Calls()
+    async with Database("", tmp_path) as database, Database("", tmp_path / "copy"):
+        watcher = Watcher(database, {"accounts": calls})
+        await watcher.look()
+        await asyncio.to_thread((tmp_path / "copy" / "gateway.db").replace, tmp_path / "gateway.db")
+        for _ in range(2):
+            await watcher.look()
+    assert calls.count == 2
+
+
 async def test_looking_sets_the_clock(database: Database) -> None:
     now = await database.now()
     database.set_clock(1_000.0, asked_at=asyncio.get_running_loop().time())
