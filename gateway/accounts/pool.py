@@ -161,11 +161,10 @@ class AccountPool:
 
     def learn(self, limits: Iterable[LimitsSeen]) -> None:
         """Take note of what other processes saw of the accounts' limits; the newest counts for each."""
-        now = self._clock()
         for one in limits:
             standing = self._standings.get(one.account_id)
             if standing is not None:
-                standing.quota.merge(one.windows, now)
+                standing.quota.merge(one.windows)
 
     @property
     def accounts(self) -> Sequence[Account]:

@@ -87,12 +87,12 @@ class Quota:
                 news.append(seen)
         return tuple(news)
 
-    def merge(self, windows: Iterable[SeenWindow], now: float) -> None:
-        """Take note of what answers showed elsewhere, but for what is older than what is known, or over."""
+    def merge(self, windows: Iterable[SeenWindow]) -> None:
+        """Take note of what answers showed elsewhere, unless something newer is known."""
         for seen in windows:
             key = (seen.window.name, seen.window.family)
             known = self._seen.get(key)
-            if _holds(seen, now) and (known is None or known.at < seen.at):
+            if known is None or known.at < seen.at:
                 _put(self._seen, key, seen)
                 _put(self._told, key, seen)
 

@@ -409,7 +409,7 @@ def test_what_another_process_saw_of_limits_counts_when_it_is_newer() -> None:
     one = cluster(1, "ab", Strategy.HEADROOM).processes[0].world
     hear(one, seen(0.9, START - 10))
     assert one.names(2) == ["b", "b"]
-    hear(one, seen(0.1, START - 20))
+    hear(one, seen(0.0, START - 20))
     assert one.names(2) == ["b", "b"]
     hear(one, seen(0.0, START - 5))
     assert "a" in one.names(2)
