@@ -9,10 +9,10 @@ All times are the database's own, so clocks that disagree do no harm.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from attrs import define
-from sqlalchemy import and_, case, delete, exists, func, select, update
+from sqlalchemy import and_, delete, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.accounts.persistence import LeaseState
@@ -23,7 +23,6 @@ from gateway.store.tables import accounts, refresh_leases
 __all__ = ["LeaseState", "LeaseStore"]
 
 _lease = refresh_leases.c
-_TICK_SECONDS: Final = 0.001
 
 
 @define
@@ -60,7 +59,7 @@ class LeaseStore:
             )
             state = LeaseState.ACQUIRED
             if held is not None and held["secret_version"] == version:
-                state = _judge(held, owner, account["resumed_at"])
+                state = _judge(held, owner)
             if state is not LeaseState.ACQUIRED:
                 return state
             values = {
@@ -96,7 +95,7 @@ class LeaseStore:
             account = await _lock_account(connection, account_id)
             if account is None or account["secret_version"] != version:
                 return False
-            values = {"sent_at": _later_than(account["resumed_at"]), "expires_at": database_time() + ttl_seconds}
+            values = {"sent_at": database_time(), "expires_at": database_time() + ttl_seconds}
             return bool((await connection.execute(update(refresh_leases).where(meant).values(values))).rowcount)
 
     async def release(self, account_id: str, owner: str) -> None:
@@ -107,41 +106,26 @@ class LeaseStore:
     async def abandon(self, account_id: str, owner: str) -> None:
         """End the lease, if it is this owner's, and keep the mark: whether the token was used up is unknown."""
         async with self.database.write() as connection:
-            account = await _lock_account(connection, account_id)
-            sent_at = _later_than(account["resumed_at"] if account is not None else None)
-            values = {"expires_at": database_time(), "sent_at": func.coalesce(_lease.sent_at, sent_at)}
+            await _lock_account(connection, account_id)
+            values = {"expires_at": database_time(), "sent_at": func.coalesce(_lease.sent_at, database_time())}
             await connection.execute(update(refresh_leases).where(_of(account_id, owner)).values(values))
 
     async def is_uncertain(self, account_id: str) -> bool:
         """Return whether a refresh token was sent of which nobody knows whether it was used up."""
-        resumed_at = select(func.coalesce(accounts.c.resumed_at, 0)).where(accounts.c.id == account_id)
         sent = exists().where(
-            _lease.account_id == account_id,
-            _lease.sent_at > resumed_at.scalar_subquery(),
-            _lease.expires_at <= database_time(),
+            _lease.account_id == account_id, _lease.sent_at.is_not(None), _lease.expires_at <= database_time()
         )
         async with self.database.read() as connection:
             return (await connection.execute(select(sent))).scalar_one()
 
 
-def _judge(held: Any, owner: str, resumed_at: float | None) -> LeaseState:
+def _judge(held: Any, owner: str) -> LeaseState:
     """Say what becomes of somebody who asks for a lease that is there."""
-    sent_at = held["sent_at"]
     if not held["expired"]:
-        return LeaseState.ACQUIRED if held["owner"] == owner and sent_at is None else LeaseState.HELD
-    if sent_at is not None and (resumed_at is None or resumed_at < sent_at):
-        return LeaseState.UNCERTAIN
-    return LeaseState.ACQUIRED
-
-
-def _later_than(resumed_at: float | None) -> Any:
-    """Return the database's time, and a bit more where that is too coarse to be later than a person's resuming.
-
-    A token that is sent after that must not look as if it had been sent before.
-    """
-    if resumed_at is None:
-        return database_time()
-    return case((database_time() > resumed_at, database_time()), else_=resumed_at + _TICK_SECONDS)
+        return LeaseState.ACQUIRED if held["owner"] == owner and held["sent_at"] is None else LeaseState.HELD
+    # A person who resumes the account after the lease's end takes the row away. One who does so before knows no
+    # more than anybody else what will become of the token.
+    return LeaseState.ACQUIRED if held["sent_at"] is None else LeaseState.UNCERTAIN
 
 
 def _of(account_id: str, owner: str) -> Any:
@@ -149,5 +133,5 @@ def _of(account_id: str, owner: str) -> Any:
 
 
 async def _lock_account(connection: AsyncConnection, account_id: str) -> Any:
-    query = select(accounts.c.secret_version, accounts.c.resumed_at).where(accounts.c.id == account_id)
+    query = select(accounts.c.secret_version).where(accounts.c.id == account_id)
     return (await connection.execute(locking(query))).mappings().first()

@@ -151,6 +151,9 @@ async def test_resuming_lets_an_uncertain_token_be_sent_once_more_but_not_beside
     await accounts.resume(account.id)
     assert await leases.acquire(account.id, "me", 0, TTL) is HELD
     await expire(leases.database)
+    # Whoever resumed it while it was on its way knew no more than anybody else what would become of it.
+    assert await leases.acquire(account.id, "me", 0, TTL) is UNCERTAIN
+    await accounts.resume(account.id)
     assert await leases.acquire(account.id, "me", 0, TTL) is ACQUIRED
     assert await leases.mark_sent(account.id, "me", 0, TTL)
     await leases.abandon(account.id, "me")
