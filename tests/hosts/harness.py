@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import tempfile
 import uuid
 from collections.abc import AsyncGenerator
@@ -44,12 +45,23 @@ class Hosts:
     database: Database
     store: AccountStore
     keys: ClientKeyStore
+    settings: dict[str, str]
 
     async def ask_all(self, **changes: Any) -> list[RawResponse]:
         """Ask every gateway for a stream at once, each in a session of its own unless `changes` say which."""
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(gateway.ask(**(of_session() | changes))) for gateway in self.gateways]
         return [task.result() for task in tasks]
+
+    @asynccontextmanager
+    async def started_anew(self) -> AsyncGenerator[GatewayProcess]:
+        """Stop all gateways in order, and start one."""
+        for gateway in self.gateways:
+            gateway.send(signal.SIGTERM)
+            assert await gateway.ended() == 0
+        async with serving_process(self.upstream.url, **self.settings) as gateway:
+            gateway.key = self.gateways[0].key
+            yield gateway
 
     async def until_cooling(self, account_id: str) -> None:
         """Wait until the database knows of a cool-down of this account."""
@@ -80,9 +92,9 @@ async def hosts(
             await add_account(store, vault, new, f"{upstream.url}/v1/oauth/token", database.clock())
         _, key = await keys.create("tester", peppers[0])
         gateways = []
+        settings = {"DATABASE_URL": url, "ANTHROPIC_API_KEY": "", **environ}
         for _ in range(count):
-            settings = {"DATABASE_URL": url, "ANTHROPIC_API_KEY": "", **environ}
             gateway = await stack.enter_async_context(serving_process(upstream.url, **settings))
             gateway.key = key
             gateways.append(gateway)
-        yield Hosts(gateways, upstream, postgres, url, database, store, keys)
+        yield Hosts(gateways, upstream, postgres, url, database, store, keys, settings)

@@ -12,10 +12,11 @@ from gateway.accounts.account import Condition
 from gateway.replay.server import ReplayUpstream
 from tests.account_path.harness import NewAccount
 from tests.contract.harness import MESSAGES
+from tests.faults.gateway_process import GatewayProcess
 from tests.faults.waiting import until
 from tests.hosts.harness import hosts, of_session
 from tests.postgres import Postgres
-from tests.replay.raw_client import message
+from tests.replay.raw_client import LIMIT, message
 
 RED, GREEN = NewAccount("red"), NewAccount("green")
 KEYS = {RED.key, GREEN.key}
@@ -161,3 +162,33 @@ async def test_workers_of_one_gateway_share_what_they_learn(postgres: Postgres) 
             assert (await gateway.ask(**of_session())).status == 200
         assert set(arrived(upstream)) == {GREEN.key}
         await until(lambda: upstream.open_streams == 0)
+
+
+async def test_a_session_over_many_connections_to_three_workers_stays_on_one_account_even_after_a_restart(
+    postgres: Postgres,
+) -> None:
+    session = of_session("0f0e0d0c-0b0a-4908-8706-050403020100")
+
+    async def accounts_of(gateway: GatewayProcess) -> set[str]:
+        arrived(upstream)
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(gateway.ask(**session)) for _ in range(20)]
+        assert {task.result().status for task in tasks} == {200}
+        return set(arrived(upstream))
+
+    blue = NewAccount("blue")
+    async with (
+        ReplayUpstream(api_keys={*KEYS, blue.key}) as upstream,
+        # Whoever is asked first chooses; every worker would begin with another one.
+        hosts(
+            postgres, RED, GREEN, blue, upstream=upstream, count=1, WORKERS="3", ROUTING__STRATEGY="round_robin"
+        ) as running,
+    ):
+        for _ in range(8):
+            await running.ask_all()
+        async with asyncio.timeout(LIMIT):
+            while len(home := await accounts_of(running.gateways[0])) > 1:
+                pass
+        assert await accounts_of(running.gateways[0]) == home
+        async with running.started_anew() as anew:
+            assert await accounts_of(anew) == home
