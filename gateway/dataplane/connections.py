@@ -18,12 +18,15 @@ from attrs import define, evolve
 
 from gateway.telemetry.logs import exception_facts, get_logger
 from gateway.wire.errors import GATEWAY_REQUEST_ID_HEADER, ApiError, new_request_id
+from gateway.wire.http1 import FramingError, request_start
+from gateway.wire.http1_exchange import FollowedRequest
 
 __all__ = ["ClientConnection", "ConnectionServer", "Diversion", "Patience", "error_response"]
 
 _log = get_logger(__name__)
 
 _LAST_PATIENCE_SECONDS: Final = 1.0
+_LONGEST_FOLLOWED_HEAD: Final = 256 * 1024
 
 
 @define(frozen=True)
@@ -64,9 +67,9 @@ class ClientConnection(web.RequestHandler):
     __slots__ = (
         "_answered",
         "_diversion",
+        "_followed",
         "_head_timer",
-        "_in_head",
-        "_last_body",
+        "_lost",
         "_patience",
         "_server",
         "_socket",
@@ -86,10 +89,11 @@ class ClientConnection(web.RequestHandler):
         self._diversion = diversion
         self._start = b""
         """Of a request, while it is too short to say whose it is."""
-        self._in_head = False
-        """Whether aiohttp has the beginning of a head."""
+        self._followed: FollowedRequest | None = None
+        """What aiohttp reads, or has read last."""
+        self._lost = False
+        """Whether it is no longer known where one request ends and another begins."""
         self._answered = 0
-        self._last_body: Any = None
         self._head_timer: asyncio.TimerHandle | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
         self._taken_before = 0
@@ -115,20 +119,21 @@ class ClientConnection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Stop the timer once a request head is complete, and break off a body that is not valid HTTP."""
-        if self._diversion is not None and self._between_requests():
-            data = self._start + data
-            claimed = self._diversion.claims(data)
-            if claimed is None:
-                self._start = data
-                return
-            self._start = b""
-            if claimed:
-                self._divert(self._diversion, data)
-                return
-            self._in_head = True
+        # aiohttp itself calls with nothing, to have what it holds looked at again.
+        if self._diversion is not None and data:
+            if self._between_requests():
+                data = self._start + data
+                data = data[request_start(data) :]
+                claimed = self._diversion.claims(data) if data else None
+                if claimed is None:
+                    self._start = data
+                    return
+                self._start = b""
+                if claimed:
+                    self._divert(self._diversion, data)
+                    return
+            self._follow(data)
         super().data_received(data)
-        if self._messages:
-            self._in_head = False
         if self._head_timer is not None and self._request_count:
             self._stop_head_timer()
         if self._messages and self._current_request is not None:
@@ -180,23 +185,32 @@ class ClientConnection(web.RequestHandler):
         """Finish, and know that it is finished."""
         finished = await super().finish_response(request, resp, start_time)
         self._answered += 1
-        self._last_body = request.content
         return finished
 
     def _between_requests(self) -> bool:
-        """Whether the next byte will be the first of a request.
-
-        Not known of a client that sends the beginning of a head right behind a body: aiohttp has it then, and what
-        follows does not look like the beginning of another.
-        """
+        """Whether the next byte will be the first of a request."""
         return (
             self._answered == self._request_count
-            and not self._in_head
-            and (self._last_body is None or self._last_body.is_eof())
+            and not self._lost
+            and (self._followed is None or self._followed.done)
             and self._socket is not None
             and not self._close
             and not self._force_close
         )
+
+    def _follow(self, data: bytes) -> None:
+        """Keep track of the requests that aiohttp is given, so as to know the beginning of one from a rest."""
+        at = 0
+        while at < len(data) and not self._lost:
+            if self._followed is None or self._followed.done:
+                at = request_start(data, at)
+                if at == len(data):
+                    break
+                self._followed = FollowedRequest(_LONGEST_FOLLOWED_HEAD)
+            try:
+                at = self._followed.take(data, at)
+            except FramingError:
+                self._lost = True
 
     def _divert(self, diversion: Diversion, data: bytes) -> None:
         """Leave the connection to somebody else."""

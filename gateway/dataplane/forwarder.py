@@ -6,16 +6,20 @@ import asyncio
 import ipaddress
 from collections.abc import Callable
 from typing import Any, Protocol
+from weakref import WeakValueDictionary
 
 from attrs import define
 
 from gateway.wire.errors import ApiError
 from gateway.wire.http1 import RequestHead
 
-__all__ = ["End", "Forwarder", "GiveBack", "Joined", "Waits", "end_of"]
+__all__ = ["Forwarder", "GiveBack", "Joined", "Waits", "Way", "way_of"]
 
 End = tuple[str, int]
 """Host and port of one end of a connection."""
+Way = tuple[End, End]
+"""A connection, by the end that opened it and the end that it leads to. One end alone does not name it: the system
+gives the same port to connections that lead to different places."""
 GiveBack = Callable[[asyncio.Transport, bytes], None]
 """Takes a connection, and the bytes that were read from it, at the beginning of a request that is not ours."""
 
@@ -54,8 +58,8 @@ class Forwarder(Protocol):
     waits: Waits
     longest_head: int
     draining: bool
-    own_ends: set[End]
-    """The gateway's ends of its connections to the upstream: what comes from there came through here before."""
+    own_ways: WeakValueDictionary[Way, asyncio.Protocol]
+    """The gateway's connections to the upstream: what comes in by one of them came through here before."""
 
     def claims(self, start: bytes | bytearray) -> bool | None:
         """Whether a request that begins with these bytes is to be forwarded; None if they are too few to say."""
@@ -90,7 +94,13 @@ class Forwarder(Protocol):
         ...
 
 
-def end_of(name: Any) -> End:
+def way_of(transport: asyncio.BaseTransport, *, opened_here: bool) -> Way:
+    """Return what names a connection, alike at both of its ends."""
+    here, there = (_end_of(transport.get_extra_info(name)) for name in ("sockname", "peername"))
+    return (here, there) if opened_here else (there, here)
+
+
+def _end_of(name: Any) -> End:
     """Return one end of a connection from its socket's name; IPv4 is the same through an IPv6 socket."""
     if not isinstance(name, tuple):
         return "", 0

@@ -14,32 +14,36 @@ import struct
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
-from gateway.dataplane.forwarder import End, Forwarder, GiveBack, end_of
+from gateway.dataplane.forwarder import Forwarder, GiveBack, Way, way_of
 from gateway.dataplane.upstream import UpstreamFault
 from gateway.wire.errors import ApiError
-from gateway.wire.http1 import FramingError, RequestHead, request_head_end
+from gateway.wire.http1 import FramingError, RequestHead, request_head_end, request_start
 from gateway.wire.http1_exchange import Exchange
 
 __all__ = ["ForwardedConnection"]
 
 _HELD: Final = 64 * 1024
 """Bytes of a client that are kept while they cannot go on; more are not read."""
+_MOST_LINES: Final = 1000
+"""Of a request head: reading lines takes time that others wait for."""
 _LINGER_SECONDS: Final = 2.0
+_LONGEST_LINGER_SECONDS: Final = 30.0
 _RESET: Final = struct.pack("ii", 1, 0)
 
 
 class _UpstreamSide(asyncio.Protocol):
     """The upstream's end of a joined connection."""
 
-    def __init__(self, joined: ForwardedConnection, own_ends: set[End]) -> None:
+    def __init__(self, joined: ForwardedConnection, own_ways: WeakValueDictionary[Way, asyncio.Protocol]) -> None:
         self._joined = joined
-        self._own_ends = own_ends
-        self._own_end: End = ("", 0)
+        self._own_ways = own_ways
+        self._way: Way | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._own_end = end_of(transport.get_extra_info("sockname"))
-        self._own_ends.add(self._own_end)
+        self._way = way_of(transport, opened_here=True)
+        self._own_ways[self._way] = self
         self._joined.upstream_made(transport)  # ty: ignore[invalid-argument-type]  # a stream's
 
     def data_received(self, data: bytes) -> None:
@@ -49,7 +53,8 @@ class _UpstreamSide(asyncio.Protocol):
         return self._joined.upstream_ended()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._own_ends.discard(self._own_end)
+        if self._way is not None:
+            self._own_ways.pop(self._way, None)
         self._joined.upstream_lost(exc)
 
     def pause_writing(self) -> None:
@@ -86,6 +91,7 @@ class ForwardedConnection(asyncio.Protocol):
         self._closing = False
         """Nothing more is to be done but to let the client have its last bytes."""
         self._in_head = False
+        self._linger_end = 0.0
         self._moved = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
@@ -176,24 +182,29 @@ class ForwardedConnection(asyncio.Protocol):
     def _begin(self) -> bool:
         """Begin with the next request; return whether its head was there."""
         arrived = self._arrived
-        claimed = self._forwarder.claims(arrived)
+        del arrived[: request_start(arrived)]
+        claimed = self._forwarder.claims(arrived) if arrived else None
         if claimed is False:
             self._return_client()
             return False
-        while arrived.startswith(b"\r\n"):
-            del arrived[:2]
         end = request_head_end(arrived) if claimed else 0
-        if not end:
-            if len(arrived) > self._forwarder.longest_head:
-                self.refuse(ApiError(431, "The request head is too long."))
-            elif not self._in_head:
-                self._in_head = True
-                self._start_timer(self._forwarder.waits.head, self._expire_head)
-            return False
-        client = self._client
+        if end:
+            return self._begin_with(end)
+        if len(arrived) > self._forwarder.longest_head:
+            self.refuse(ApiError(431, "The request head is too long."))
+        elif arrived and not self._in_head:
+            self._in_head = True
+            self._start_timer(self._forwarder.waits.head, self._expire_head)
+        return False
+
+    def _begin_with(self, end: int) -> bool:
+        """Begin with the request whose head ends there; return whether it goes on."""
+        arrived, client = self._arrived, self._client
         if client is None:
             return False
         try:
+            if end > self._forwarder.longest_head or arrived.count(b"\n", 0, end) > _MOST_LINES:
+                raise ApiError(431, "The request head is too long.")  # noqa: TRY301 - as those from elsewhere
             head = RequestHead.parse(bytes(arrived[:end]))
             self._exchange = Exchange.begin(head, self._forwarder.longest_head)
             rewritten = self._forwarder.head_for_upstream(head, client)
@@ -245,7 +256,7 @@ class ForwardedConnection(asyncio.Protocol):
     async def connect(self) -> None:
         """Open the upstream connection; a client without one is told so."""
         try:
-            await self._forwarder.connect(lambda: _UpstreamSide(self, self._forwarder.own_ends))
+            await self._forwarder.connect(lambda: _UpstreamSide(self, self._forwarder.own_ways))
         except UpstreamFault as fault:
             self.refuse(ApiError(504 if fault.timed_out else 502, fault.message))
         finally:
@@ -253,6 +264,8 @@ class ForwardedConnection(asyncio.Protocol):
 
     def upstream_made(self, transport: asyncio.Transport) -> None:
         """Send on what has arrived by now."""
+        # uvloop tells nobody of the end of a connection that is made while its making is cancelled.
+        self._connecting = None
         if self._client is None or self._closing:
             transport.abort()
             return
@@ -294,7 +307,8 @@ class ForwardedConnection(asyncio.Protocol):
 
     def _open_tunnel(self) -> None:
         self._tunnel = True
-        if self._upstream is not None:
+        # A client that has closed its half has nothing more, and an ended transport takes not even that.
+        if self._upstream is not None and self._arrived:
             self._upstream.write(bytes(self._arrived))
         self._arrived.clear()
         self.hold_client()
@@ -313,8 +327,11 @@ class ForwardedConnection(asyncio.Protocol):
         ):
             _write_eof(client)
             return True
-        self._upstream = None
-        if exchange is not None:
+        upstream, self._upstream = self._upstream, None
+        if upstream is not None and upstream.get_write_buffer_size():
+            # Closing would wait for an upload to be taken that nobody is interested in any more.
+            upstream.abort()
+        if exchange is not None and exchange.held:
             client.write(exchange.held)
         self._close_client()
         return False
@@ -331,7 +348,7 @@ class ForwardedConnection(asyncio.Protocol):
         elif self._tunnel and exc is not None:
             self._reset_client()
         else:
-            if exchange is not None and not self._tunnel:
+            if exchange is not None and exchange.held:
                 client.write(exchange.held)
             self._close_client()
 
@@ -389,19 +406,20 @@ class ForwardedConnection(asyncio.Protocol):
     def _close_client(self, *, linger: bool = False) -> None:
         """Close the connection once the client has taken its last bytes.
 
-        One that is still sending would have them torn away by a reset, so it is listened to for a moment.
+        One that is still sending would have them torn away by a reset, so it is listened to for a while.
         """
         client, exchange = self._client, self._exchange
         if client is None or self._closing:
             return
         self._closing = True
         self._drop_upstream()
-        linger = linger or (exchange is not None and not exchange.request.done)
+        linger = linger or bool(self._arrived) or (exchange is not None and not exchange.request.done)
         self._arrived.clear()
         if linger and not self._client_ended:
             _write_eof(client)
             self.hold_client(full=False)
-            self._start_timer(_LINGER_SECONDS, self.abort)
+            self._linger_end = self._loop.time() + _LONGEST_LINGER_SECONDS
+            self._start_timer(_LINGER_SECONDS, self._expire_linger)
         else:
             self._start_timer(self._forwarder.waits.idle, self.abort)
             client.close()
@@ -437,6 +455,15 @@ class ForwardedConnection(asyncio.Protocol):
 
     def _expire_head(self) -> None:
         self.refuse(ApiError(408, "The request head did not arrive in time."))
+
+    def _expire_linger(self) -> None:
+        """Give up a client that has stopped sending, or never does; many read nothing until they have sent all."""
+        now = self._loop.time()
+        left = self._moved + _LINGER_SECONDS - now
+        if left > 0 and now < self._linger_end:
+            self._timer = self._loop.call_later(left, self._expire_linger)
+        else:
+            self.abort()
 
     def _expire_idle(self) -> None:
         left = self._moved + self._forwarder.waits.idle - self._loop.time()

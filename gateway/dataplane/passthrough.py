@@ -17,6 +17,7 @@ from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
+from weakref import WeakValueDictionary
 
 from aiohappyeyeballs import start_connection
 from attrs import define, field
@@ -24,9 +25,10 @@ from multidict import CIMultiDict
 
 from gateway.actors.keys import KEY_PREFIX
 from gateway.config import ClientAuth, OpenAIMode, Settings
-from gateway.dataplane.forwarder import End, GiveBack, Joined, Waits, end_of
+from gateway.dataplane.forwarder import GiveBack, Joined, Waits, Way, way_of
 from gateway.dataplane.forwarding import ForwardedConnection
 from gateway.dataplane.loopback import check_local
+from gateway.dataplane.names import HostName
 from gateway.dataplane.upstream import UpstreamFault
 from gateway.telemetry.logs import exception_facts, get_logger
 from gateway.wire.errors import GATEWAY_REQUEST_ID_HEADER, ApiError, new_request_id
@@ -45,9 +47,12 @@ _ORIGIN: Final = re.compile(rb"https?://[^/?# ]*", re.IGNORECASE)
 _SCHEMES: Final = (b"http://", b"https://")
 # What a reader may take for a dot segment, however often it decodes; clients never send them (RFC 3986, 5.2.4).
 _SLASH: Final = rb"(?:[/\\]|%(?:25)*(?:2f|5c))"
-_DOT_SEGMENT: Final = re.compile(rb"%b(?:\.|%%(?:25)*2e){1,2}(?:%b|;|\Z)" % (_SLASH, _SLASH), re.IGNORECASE)
-_CREDENTIALS: Final = (b"authorization", b"x-api-key", b"api-key")
-_OUR_KEY: Final = KEY_PREFIX.encode()
+_SEGMENT_END: Final = rb"(?:%b|[;?#]|%%(?:25)*(?:00|23|3b|3f)|\Z)" % _SLASH
+_DOT_SEGMENT: Final = re.compile(rb"%b(?:\.|%%(?:25)*2e){1,2}%b" % (_SLASH, _SEGMENT_END), re.IGNORECASE)
+_CREDENTIALS: Final = (b"authorization", b"x-api-key", b"api-key", b"sec-websocket-protocol")
+# At the beginning of a credential: other servers' tokens may well have these letters inside. Browsers cannot set
+# headers and send theirs as a subprotocol (OpenAI API documentation, "Realtime API with WebSocket").
+_OUR_KEY: Final = re.compile(rb"(?:\A|[\s,:=\"'])(?:openai-insecure-api-key\.)?%b" % KEY_PREFIX.encode())
 _UPGRADES: Final = (b"upgrade", b"http2-settings")
 _HEAD_LINES: Final = 4
 """A whole head may be so many times as long as its longest line."""
@@ -80,7 +85,7 @@ class OpenAIForward:
     waits: Waits = field(init=False)
     longest_head: int = field(init=False)
     _host: str = field(init=False)
-    _port: int = field(init=False)
+    _name: HostName = field(init=False)
     _authority: bytes = field(init=False)
     _path: bytes = field(init=False)
     _is_openai: bool = field(init=False)
@@ -88,15 +93,15 @@ class OpenAIForward:
     _tasks: asyncio.TaskGroup = field(factory=asyncio.TaskGroup, init=False)
     _connections: set[Joined] = field(factory=set, init=False)
     _idle: asyncio.Event = field(factory=asyncio.Event, init=False)
-    own_ends: set[End] = field(factory=set, init=False)
-    """The gateway's ends of its connections to the upstream: what comes from there came through here before."""
+    own_ways: WeakValueDictionary[Way, asyncio.Protocol] = field(factory=WeakValueDictionary, init=False)
+    """The gateway's connections to the upstream: what comes in by one of them came through here before."""
 
     def __attrs_post_init__(self) -> None:
         """Take the base URL apart."""
         timeouts = self.settings.timeouts
         base = urlsplit(self.settings.openai_base_url)
         self._host = (base.hostname or "").encode("idna").decode()
-        self._port = base.port or (443 if base.scheme == "https" else 80)
+        self._name = HostName(self._host, base.port or (443 if base.scheme == "https" else 80))
         self._authority = (f"[{self._host}]" if ":" in self._host else self._host).encode()
         if base.port is not None:
             self._authority += b":%d" % base.port
@@ -124,10 +129,11 @@ class OpenAIForward:
             async with asyncio.timeout(_LAST_SECONDS):
                 await self._idle.wait()
         await self._tasks.__aexit__(None, None, None)
+        self._name.close()
 
     def claims(self, start: bytes | bytearray) -> bool | None:
         """Whether a request that begins with these bytes is for `/v1` or below; None if they cannot say yet."""
-        method, space, rest = bytes(start[: _LONGEST_METHOD + _LONGEST_ORIGIN]).lstrip(b"\r\n").partition(b" ")
+        method, space, rest = bytes(start[: _LONGEST_METHOD + _LONGEST_ORIGIN]).partition(b" ")
         if not space:
             return None if len(method) < _LONGEST_METHOD else False
         origin = _ORIGIN.match(rest)
@@ -192,13 +198,19 @@ class OpenAIForward:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self.settings.timeouts.upstream_connect_seconds):
-                addresses = await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+                addresses = await self._name.addresses()
                 connected = await start_connection(
                     addresses, happy_eyeballs_delay=_EYEBALLS_SECONDS, interleave=1, socket_factory=_make_socket
                 )
-                await loop.create_connection(
-                    factory, sock=connected, ssl=self._tls, server_hostname=self._host if self._tls else None
-                )
+                try:
+                    await loop.create_connection(
+                        factory, sock=connected, ssl=self._tls, server_hostname=self._host if self._tls else None
+                    )
+                finally:
+                    if not isinstance(loop, asyncio.BaseEventLoop):
+                        # uvloop closes what it was given itself, and forgets to tell the socket of a connection
+                        # that ends while it is made. That would close the descriptor again, when it is another's.
+                        connected.detach()
         except TimeoutError:
             raise UpstreamFault(f"{_SERVER} took no connection in time. {_CHECK}", timed_out=True) from None
         except socket.gaierror:
@@ -206,7 +218,7 @@ class OpenAIForward:
         except ssl.SSLError:
             raise UpstreamFault(f"{_SERVER} could not be talked to in TLS. {_CHECK}") from None
         except OSError:
-            raise UpstreamFault(f"{_SERVER} refused the connection. {_CHECK}") from None
+            raise UpstreamFault(f"{_SERVER} could not be connected with. {_CHECK}") from None
 
     def answer(self, error: ApiError, *, with_body: bool) -> bytes:
         """Return an answer in the gateway's own name: OpenAI's envelope, or Anthropic's for clients of theirs."""
@@ -226,6 +238,11 @@ class OpenAIForward:
         lines = [f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         return "\r\n".join([*lines, "", ""]).encode() + (body if with_body else b"")
+
+    @property
+    def busy(self) -> bool:
+        """Whether there are connections."""
+        return bool(self._connections)
 
     async def wait_idle(self) -> None:
         """Close what is idle, and wait until what is under way is over."""
@@ -248,7 +265,7 @@ class OpenAIForward:
             connection.abort()
 
     def _check(self, head: RequestHead, target: bytes, client: asyncio.Transport) -> None:
-        if end_of(client.get_extra_info("peername")) in self.own_ends:
+        if way_of(client, opened_here=False) in self.own_ways:
             raise ApiError(
                 508,
                 "This request came back to the gateway that sent it on: GATEWAY_OPENAI_BASE_URL leads to the "
@@ -263,10 +280,13 @@ class OpenAIForward:
             )
             local = _Local(head.method.decode(), head.target.decode("latin-1"), headers)
             check_local(local, websocket=head.asks_for_websocket)
+        if head.method == b"CONNECT":
+            # RFC 9110, section 9.3.6: its target is no path, and what follows its answer is no HTTP.
+            raise ApiError(400, "CONNECT is not possible here: there is nothing to be connected with below /v1.")
         if has_dot_segment(target.partition(b"?")[0]):
             raise ApiError(400, "A path below /v1 must not have dot segments.")
         is_claude = bool(head.values(b"anthropic-version"))
-        has_our_key = any(_OUR_KEY in value for name in _CREDENTIALS for value in head.values(name))
+        has_our_key = any(_OUR_KEY.search(value) for name in _CREDENTIALS for value in head.values(name))
         if is_claude and (has_our_key or self._is_openai):
             raise _ForClaudeError(
                 404,

@@ -121,14 +121,21 @@ class DataPlane:
         self.draining = True
         try:
             async with asyncio.timeout(self.settings.timeouts.drain_seconds):
-                if self.openai is not None:
-                    await self.openai.wait_idle()
-                await self._idle.wait()
+                await self._wait_idle()
         except TimeoutError:
             forwarded = self.openai.abort() if self.openai is not None else 0
             requests = self.messages.shut_down()
             requests += self.openai_pool.api.shut_down() if self.openai_pool is not None else 0
             _log.warning("ending requests that did not finish in time", requests=requests, forwarded=forwarded)
+
+    async def _wait_idle(self) -> None:
+        while True:
+            if self.openai is not None:
+                await self.openai.wait_idle()
+            await self._idle.wait()
+            # Connections that are open may have brought requests to be forwarded in the meantime.
+            if self.openai is None or not self.openai.busy:
+                return
 
     def _dispatch(self, request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
         if request.version not in _VERSIONS:

@@ -21,6 +21,7 @@ __all__ = [
     "Sized",
     "UntilClose",
     "request_head_end",
+    "request_start",
     "response_head_end",
 ]
 
@@ -30,9 +31,11 @@ _STATUS_LINE: Final = re.compile(rb"HTTP/1\.[01] ([1-9][0-9]{2})(?: [^\r\n]*)?")
 _FIELD: Final = re.compile(rb"%b:[^\x00\r\n]*" % _TOKEN)
 _LENGTH: Final = re.compile(rb"[0-9]{1,18}")
 _CHUNK: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\x00\r\n]*)?\r\n")
+_EMPTY_LINES: Final = re.compile(rb"(?:\r\n)*")
 _HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
 _CRLF: Final = b"\r\n"
 _LONGEST_LINE: Final = 64 * 1024
+_REQUEST_CODINGS: Final = frozenset({b"gzip", b"x-gzip", b"deflate", b"compress", b"x-compress"})
 _BODILESS: Final = frozenset({204, 304})
 
 
@@ -177,7 +180,10 @@ class RequestHead:
         """
         codings, lengths = self.values(b"transfer-encoding"), self.values(b"content-length")
         if codings:
-            if lengths or self.version != b"HTTP/1.1" or not _is_chunked(codings):
+            # Some readers look at one of several headers, or pass over codings that they do not know.
+            *others, last = (coding.strip(b" \t").lower() for coding in codings[0].split(b","))
+            known = len(codings) == 1 and last == b"chunked" and _REQUEST_CODINGS.issuperset(others)
+            if lengths or self.version != b"HTTP/1.1" or not known:
                 raise FramingError("Transfer-Encoding must be chunked in the end, and without a Content-Length")
             return Chunked()
         if not lengths:
@@ -227,6 +233,12 @@ class ResponseHead:
         if len(set(lengths)) == 1 and _LENGTH.fullmatch(lengths[0]):
             return Sized(int(lengths[0]))
         return UntilClose()
+
+
+def request_start(data: bytes | bytearray, start: int = 0) -> int:
+    """Return where a request begins, from `start` on: behind empty lines (RFC 9112, section 2.2)."""
+    match = _EMPTY_LINES.match(data, start)
+    return match.end() if match else start
 
 
 def request_head_end(data: bytes | bytearray, start: int = 0) -> int:

@@ -1,12 +1,20 @@
-"""A request and its answer, followed in their bytes to where both end."""
+"""Requests and their answers, followed in their bytes to where they end."""
 
 from __future__ import annotations
 
 from attrs import define, field
 
-from gateway.wire.http1 import Body, FramingError, RequestHead, ResponseHead, UntilClose, response_head_end
+from gateway.wire.http1 import (
+    Body,
+    FramingError,
+    RequestHead,
+    ResponseHead,
+    UntilClose,
+    request_head_end,
+    response_head_end,
+)
 
-__all__ = ["Exchange"]
+__all__ = ["Exchange", "FollowedRequest"]
 
 _SWITCHING_PROTOCOLS = 101
 
@@ -101,3 +109,43 @@ class Exchange:
                 self.response = head.body(self.method)
             break
         return at
+
+
+@define(eq=False)
+class FollowedRequest:
+    """A request that somebody else reads, followed to know where it ends."""
+
+    longest_head: int
+    """In bytes."""
+    _head: bytearray = field(factory=bytearray, init=False)
+    _body: Body | None = field(default=None, init=False)
+
+    @property
+    def done(self) -> bool:
+        """Whether all of it has been seen."""
+        return self._body is not None and self._body.done
+
+    def take(self, data: bytes, start: int = 0) -> int:
+        """Return where in `data`, from `start` on, the request or what there is of it ends.
+
+        Raises:
+            FramingError: readers may differ about where it ends.
+        """
+        if self._body is None:
+            before = len(self._head)
+            if before:
+                self._head += data[start:]
+                size = request_head_end(self._head, before - 3)
+                head = bytes(self._head[:size])
+            else:
+                size = max(0, request_head_end(data, start) - start)
+                head = data[start : start + size]
+                self._head += data[start:] if not size else b""
+            if len(self._head if not size else head) > self.longest_head:
+                raise FramingError("its head is too long")
+            if not size:
+                return len(data)
+            self._head.clear()
+            self._body = RequestHead.parse(head).body()
+            start += size - before
+        return self._body.take(data, start)

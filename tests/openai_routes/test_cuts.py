@@ -125,6 +125,32 @@ async def test_an_upload_that_is_refused_early_brings_the_refusal() -> None:
         assert await rest(reader) in (b"", None)
 
 
+async def test_a_client_that_reads_only_when_it_has_sent_everything_gets_an_early_refusal() -> None:
+    refusal = b"HTTP/1.1 413 Too Large\r\nConnection: close\r\nContent-Length: 3\r\n\r\nbig"
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(refusal)
+        writer.write_eof()
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    pieces, pause = 26, 0.1
+    async with (
+        server,
+        serving(openai_base_url=f"http://127.0.0.1:{port}") as served,
+        connected((served.gateway.host, served.gateway.port)) as (reader, writer),
+    ):
+        writer.write(b"POST /v1/files HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (1000 * pieces))
+        for _ in range(pieces):
+            # Longer in all than a client that has fallen silent is listened to.
+            await asyncio.sleep(pause)
+            writer.write(bytes(1000))
+        assert await rest(reader) == refusal
+
+
 async def test_an_idle_upstream_connection_that_closes_closes_the_clients() -> None:
     async def answer_once(exchange: Exchange) -> None:
         await exchange.send(SIZED)

@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -141,6 +142,35 @@ async def test_a_key_of_the_gateway_never_leaves_it(stage: Stage, name: str) -> 
     assert not stage.openai.arrivals
 
 
+async def test_a_key_that_a_browser_sends_as_a_subprotocol_does_not_leave_either(stage: Stage) -> None:
+    key = stage.served.key.encode()
+    protocols = b"Sec-WebSocket-Protocol: realtime, openai-insecure-api-key." + key + END
+    explained(await stage.served.raw(GET + b"Upgrade: websocket\r\n" + protocols + END), 401)
+    assert not stage.openai.arrivals
+
+
+async def test_a_token_of_another_server_may_have_the_letters_of_a_key_inside(stage: Stage) -> None:
+    async with connected(stage.places["forwarded"]) as (reader, writer):
+        writer.write(GET + b"Authorization: Bearer eyJhbGciOi.abcsg_defgh\r\n" + END)
+        assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
+
+
+async def test_clients_whose_ports_the_gateway_uses_elsewhere_are_not_taken_for_itself() -> None:
+    async def answer(exchange: Exchange) -> None:
+        await exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    async with (
+        ScriptedUpstream(answer) as upstream,
+        serving(openai_base_url=upstream.url) as served,
+        AsyncExitStack() as stack,
+    ):
+        # The system gives a port to several connections that lead to different places: here to some in a hundred.
+        for _ in range(800):
+            reader, writer = await stack.enter_async_context(connected((served.gateway.host, served.gateway.port)))
+            writer.write(GET + END)
+            assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
+
+
 @pytest.mark.parametrize("base", ["https://api.openai.com", "https://eu.api.openai.com/"])
 async def test_a_claude_client_with_the_wrong_base_url_is_told_the_right_one(base: str) -> None:
     async with serving(openai_base_url=base) as served:
@@ -167,6 +197,10 @@ DOTTED = [
     "/v1/..\\admin",
     "/v1/..%5cadmin",
     "/v1/..;/admin",
+    "/v1/..#x",
+    "/v1/..%23x",
+    "/v1/..%3fx",
+    "/v1/x/..%00/y",
 ]
 PLAIN = ["/v1/models/a..b", "/v1/models/...", "/v1/models/.x", "/v1/x?../y", "/v1/models/gpt-5.5", "/v1//x"]
 
@@ -194,6 +228,8 @@ AMBIGUOUS = {
     "chunked twice": [b"Transfer-Encoding: chunked, chunked"],
     "chunked not last": [b"Transfer-Encoding: chunked, gzip"],
     "unknown coding": [b"Transfer-Encoding: xchunked"],
+    "unknown coding before": [b"Transfer-Encoding: identity, chunked"],
+    "codings in two lines": [b"Transfer-Encoding: gzip", b"Transfer-Encoding: chunked"],
     "space before colon": [b"Content-Length : 3"],
     "folded": [b"A: b", b" Content-Length: 3"],
     "bare line feed": [b"A: b\nContent-Length: 3"],
@@ -216,6 +252,16 @@ async def test_a_request_whose_end_is_ambiguous_goes_nowhere(stage: Stage, lines
 
 async def test_an_endless_head_is_refused(stage: Stage) -> None:
     explained(await stage.served.raw(GET + b"a: b\r\n" * 60_000), 431)
+
+
+async def test_a_head_of_very_many_lines_is_refused_before_they_are_read(stage: Stage) -> None:
+    explained(await stage.served.raw(GET + b"a:\r\n" * 2_000 + END), 431)
+    assert not stage.openai.arrivals
+
+
+async def test_a_tunnel_to_somewhere_is_refused(stage: Stage) -> None:
+    explained(await stage.served.raw(b"CONNECT /v1/models HTTP/1.1\r\nHost: x\r\n\r\n"), 400)
+    assert not stage.openai.arrivals
 
 
 async def test_a_head_that_does_not_come_is_not_waited_for() -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import ipaddress
 import ssl
+import warnings
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvloop
@@ -16,6 +19,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from gateway.config import Settings
+from gateway.dataplane.passthrough import OpenAIForward
 from tests.contract.harness import serving
 from tests.openai_routes import test_cuts, test_recorded, test_shutdown, test_transfers, test_websocket
 from tests.openai_routes.stage import connected, exactly, rest, staged
@@ -129,6 +134,26 @@ async def test_a_certificate_that_nobody_vouches_for_is_a_502(
     await _over_tls(certified, talk, use)
 
 
+def test_a_connection_that_ends_while_it_is_made_closes_no_descriptor_twice() -> None:
+    class Gone(asyncio.Protocol):
+        def connection_made(self, transport: Any) -> None:
+            transport.abort()
+
+    async def connect() -> None:
+        upstream = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+        port = upstream.sockets[0].getsockname()[1]
+        async with upstream, OpenAIForward(Settings(openai_base_url=f"http://127.0.0.1:{port}")) as forward:
+            await forward.connect(Gone)
+
+    # A socket that still thinks it has a descriptor says so when it goes.
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        for run in (uvloop.run, asyncio.run):
+            run(connect())
+            gc.collect()
+    assert not [warning for warning in said if "socket.socket" in str(warning.message)]
+
+
 def test_the_event_loop_of_production_does_all_this_as_well(certified: ssl.SSLContext) -> None:
     async def everything() -> None:
         async with staged() as stage:
@@ -139,6 +164,7 @@ def test_the_event_loop_of_production_does_all_this_as_well(certified: ssl.SSLCo
             )
         await test_websocket.test_any_bytes_go_through_both_ways_once_the_protocol_has_switched()
         await test_websocket.test_a_reset_of_the_upstream_resets_the_client()
+        await test_websocket.test_a_client_that_says_all_at_once_gets_its_answer()
         await test_websocket.test_a_client_that_drops_its_websocket_drops_the_upstreams()
         await test_cuts.test_an_answer_that_ends_with_its_connection_is_reset_when_that_is_reset()
         await test_cuts.test_a_client_that_leaves_takes_its_upstream_request_along(b"")

@@ -109,6 +109,22 @@ async def test_an_end_of_the_upstream_leaves_the_client_time_to_say_goodbye() ->
     assert goodbye == [b"goodbye"]
 
 
+async def test_a_client_that_says_all_at_once_gets_its_answer() -> None:
+    async def talk(exchange: Exchange) -> None:
+        assert await exchange.reader.read() == b""
+        await exchange.send(SWITCHED + b"all there is")
+        exchange.close()
+
+    async with (
+        ScriptedUpstream(talk) as upstream,
+        serving(openai_base_url=upstream.url) as served,
+        connected((served.gateway.host, served.gateway.port)) as (reader, writer),
+    ):
+        writer.write(UPGRADE)
+        writer.write_eof()
+        assert await rest(reader) == SWITCHED + b"all there is"
+
+
 async def test_a_reset_of_the_upstream_resets_the_client() -> None:
     heard = asyncio.Event()
 
