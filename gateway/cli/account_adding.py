@@ -15,10 +15,8 @@ from gateway.accounts.checking import Verdict
 from gateway.accounts.drafts import Draft, DraftError, check_name, vet
 from gateway.accounts.importing import ImportRefusedError, ImportWishes, read_credentials, read_file
 from gateway.accounts.secrets import ApiKeySecret, CommandSecret, Federation, OAuthSecret, Secret, encode_secret
-from gateway.accounts.stored import read_secret
-from gateway.accounts.unavailable import CredentialUnavailableError
-from gateway.accounts.vault import Vault
 from gateway.cli.account_checking import check_accounts
+from gateway.cli.account_duplicates import refuse_known_names, refuse_known_tokens, warn_of_known_keys
 from gateway.cli.account_input import read_secrets
 from gateway.cli.account_office import Office, open_vault, run_with_office, warn
 from gateway.cli.account_output import as_json, print_json, verdict_as_json, verdict_as_text
@@ -125,9 +123,10 @@ def _add(settings: Settings, drafts: Sequence[Draft], *, check: bool) -> _Added:
     async def work(office: Office) -> _Added:
         await office.check_vault(vault)
         known = await office.accounts()
-        _refuse_known_names(drafts, known)
+        refuse_known_names(drafts, known)
+        refuse_known_tokens(drafts, known, vault)
         warnings = [*_warn_of_idle_accounts(drafts, settings)]
-        warnings += _warn_of_known_keys(drafts, known, vault, settings.anthropic_api_key)
+        warnings += warn_of_known_keys(drafts, known, vault, settings.anthropic_api_key)
         stored = await _store_all(
             office, [(draft, vault.encrypt(encode_secret(draft.secret))) for draft in drafts]
         )
@@ -151,45 +150,12 @@ async def _store_all(office: Office, drafts: Sequence[tuple[Draft, bytes]]) -> l
     )
 
 
-def _refuse_known_names(drafts: Sequence[Draft], known: Sequence[Account]) -> None:
-    names = {account.name for account in known}
-    taken = [draft.name for draft in drafts if draft.name in names]
-    if taken:
-        raise CommandError(
-            f"there is an account {taken[0]!r} already"
-            + (f", and {len(taken) - 1} more of these" if len(taken) > 1 else "")
-            + "; choose another name, or remove that one first"
-        )
-
-
 def _warn_of_idle_accounts(drafts: Sequence[Draft], settings: Settings) -> Iterator[str]:
     providers = {draft.provider for draft in drafts}
     if "openai" in providers and settings.openai_mode is not OpenAIMode.POOL:
         yield "accounts of openai serve only with openai_mode = pool"
     if "anthropic" in providers and settings.client_auth is ClientAuth.PASSTHROUGH:
         yield "client_auth = passthrough: clients bring their own credentials, and no account of anthropic serves"
-
-
-def _warn_of_known_keys(
-    drafts: Sequence[Draft], known: Sequence[Account], vault: Vault, from_environment: str
-) -> list[str]:
-    owners: dict[str, str] = {}
-    for account in known:
-        if account.secret is None:
-            if from_environment:
-                owners.setdefault(from_environment, account.name)
-        elif account.kind is AccountKind.API_KEY:
-            try:
-                owners.setdefault(read_secret(account, vault, ApiKeySecret).api_key, account.name)
-            except CredentialUnavailableError:
-                continue
-    warnings = []
-    for draft in drafts:
-        if isinstance(draft.secret, ApiKeySecret):
-            other = owners.setdefault(draft.secret.api_key, draft.name)
-            if other != draft.name:
-                warnings.append(f"{draft.name!r} has the same key as {other!r}: their limits are one and the same")
-    return warnings
 
 
 def _refuse_contradictions(args: argparse.Namespace) -> None:

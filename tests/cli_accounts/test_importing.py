@@ -176,8 +176,9 @@ async def test_a_profile_is_taken_from_either_of_its_files_and_renewed(
     credentials = accounts.file("credentials/team.json", token)
 
     done = await accounts.go("import", configuration, "--owner", "Ada", "--json")
+    await accounts.go("remove", "team", "--yes")
     other = await accounts.go("import", credentials, "--name", "again", "--json")
-    checked = await accounts.go("check", "team")
+    checked = await accounts.go("check", "again")
 
     assert done.status == 0, done
     assert "works once" in done.err
