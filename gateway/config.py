@@ -262,8 +262,8 @@ class Settings:
     """Reserved; it has no effect in this version."""
     secret_key: str = _secret()
     """Secret with which the secrets of accounts are encrypted and client keys are hashed; the same on all hosts.
-    Several, with commas between them: the first is used, the others are still understood. Default: `secret.key`
-    (mode 0600) in the data directory, one per line."""
+    Several, with commas between them: the first is used, the others are understood; docs/security.md says how to
+    exchange one. Default: `secret.key` (mode 0600) in the data directory, one per line."""
     sdk_enabled: bool = False
     """Serve `/claude-sdk/v1/messages` by local runtimes of claude-agent-sdk (extra `sdk`), with the credential of
     `anthropic_api_key`. docs/sdk-transport.md says what they can carry."""

@@ -71,5 +71,5 @@ class SecretVault(Protocol):
         ...
 
     def decrypt(self, data: bytes, /) -> bytes:
-        """Return what was encrypted; raises when the key is another."""
+        """Return what was encrypted; raises `VaultError`, which says what to do, when the key is another."""
         ...

@@ -8,6 +8,7 @@ from gateway.accounts.account import Account
 from gateway.accounts.persistence import SecretVault
 from gateway.accounts.secrets import ApiKeySecret, CommandSecret, OAuthSecret, SecretFormatError, decode_secret
 from gateway.accounts.unavailable import CredentialUnavailableError
+from gateway.accounts.vault import VaultError
 
 __all__ = ["read_secret"]
 
@@ -26,9 +27,10 @@ def read_secret(account: Account, vault: SecretVault, cls: type[_Secret]) -> _Se
         secret = decode_secret(account.kind, vault.decrypt(account.secret))
     except SecretFormatError as error:
         raise CredentialUnavailableError(f"The account cannot be used: {error}.", terminal=True) from None
-    except Exception:  # noqa: BLE001 - the vault's own kind of error, whose text is for operators
-        message = "The account's secret cannot be decrypted with the gateway's secret key."
-        raise CredentialUnavailableError(message, terminal=True) from None
+    except VaultError as error:
+        # Its text says what to do, for operators.
+        message = str(error)
+        raise CredentialUnavailableError(f"{message[0].upper()}{message[1:]}.", terminal=True) from None
     if not isinstance(secret, cls):
         raise CredentialUnavailableError("The account's secret is of another kind.", terminal=True)
     return secret

@@ -83,8 +83,9 @@ _REKEY_EXAMPLES = """\
 examples:
   GATEWAY_SECRET_KEY=NEW,OLD gateway accounts rekey
 
-To change the secret key: put the new one before the old one, separated by a comma, restart every gateway, run
-this, and take the old one away once no client key needs it. docs/security.md has the steps.
+To change the secret key of a gateway on one host: set NEW,OLD, restart it, run this, and take OLD away once no
+client key needs it. With several hosts, set OLD,NEW on all of them first, so that every one understands NEW before
+any uses it; then NEW,OLD on all of them, and run this. docs/security.md has the steps.
 """
 
 

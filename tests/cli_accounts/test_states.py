@@ -173,6 +173,7 @@ def test_a_stored_row_that_is_damaged_is_said_in_a_sentence(accounts: Command) -
 
     assert done.status == 1
     assert "cannot be decrypted" in done.out
+    assert "Set that one in GATEWAY_SECRET_KEY" in done.out
     assert (
         "the same key"
         not in accounts.run("add", "--name", "x", "--provider", "anthropic", "--secret-stdin", stdin=KEY).err
