@@ -124,11 +124,12 @@ async def run_gateway(
         await state.load_accounts()
         await state.use.load_sessions()
         await state.use.load_limits()
-        if not any(backend.pool.accounts for backend in state.backends or [anthropic]):
-            _log.warning(
-                "there is no upstream account yet; add one with `gateway accounts add`, or set "
-                "GATEWAY_ANTHROPIC_API_KEY and start again"
-            )
+        for backend in state.backends:
+            if not backend.pool.accounts:
+                _log.warning(
+                    f"there is no account of {backend.provider.name} yet; add one with "
+                    f"`gateway accounts add --provider {backend.provider.name}`"
+                )
         sdk = await stack.enter_async_context(open_sdk_transport(settings, messages, tasks))
         data_plane = DataPlane(settings, messages, forward, sdk.create if sdk is not None else None, openai_pool)
         runner = web.ServerRunner(data_plane.make_server(), shutdown_timeout=_SHUTDOWN_SECONDS)

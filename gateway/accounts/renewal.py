@@ -193,7 +193,9 @@ class Renewer:
         if resumed:
             entry.forget_trouble()
             entry.strikes = 0
-        if account.condition is Condition.NEEDS_REAUTH and account.secret_version == known.secret_version:
+        doubted = account.condition is Condition.NEEDS_REAUTH and account.secret_version == known.secret_version
+        # As long as there is something to send, the pool may find out by it whether the upstream still refuses it.
+        if doubted and entry.usable(self.clock()) is None:
             entry.dead = entry.dead or account.condition_reason or "The account needs a new credential."
         return entry
 

@@ -192,7 +192,7 @@ class Standing:
         if self.account.paused_at is not None or self.is_being_tried(now):
             return False
         if self.condition is Condition.NEEDS_REAUTH:
-            return self.account.kind is AccountKind.API_KEY and now >= self._next_reauth_probe()
+            return now >= self._next_reauth_probe()
         if self.condition is not Condition.OK or now < self._probe_at:
             return False
         return all(
@@ -211,7 +211,7 @@ class Standing:
         times += [self.health.open_until, self._probe_at]
         if self.probing is not None:
             times.append(self.probing.since + _TRIAL)
-        if self.condition is Condition.NEEDS_REAUTH and self.account.kind is AccountKind.API_KEY:
+        if self.condition is Condition.NEEDS_REAUTH:
             times.append(self._next_reauth_probe())
         return (time for time in times if time > now)
 

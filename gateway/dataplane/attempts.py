@@ -50,6 +50,7 @@ _MOST_ACCOUNTS: Final = 64  # that one request tries, whatever they say
 # The account is left out from then on, so that it costs one request an attempt and no more.
 _SETS_ASIDE: Final = frozenset({FaultClass.QUOTA, FaultClass.BILLING, FaultClass.CREDENTIAL})
 _MOST_ROUNDS: Final = 8  # of attempts, while a request is held for capacity
+_RENEWED_SOON: Final = 10  # seconds in which a token that cannot be renewed now may well be
 _BUSY: Final = 5  # seconds until a place in the queue is likely to be free
 _OR_BY_ENVIRONMENT: Final = {"anthropic": ", or to set GATEWAY_ANTHROPIC_API_KEY"}
 _RETRY_SOON: Final = 1  # second; clients wait as long as they are told, even where their own back-off is shorter
@@ -261,19 +262,36 @@ class Attempts:
             self.records.append(AttemptRecord(account.name, FaultClass.CREDENTIAL.value))
             # Others are preferred as long as there is no credential for this one.
             self.backend.pool.report(account.id, self.outgoing.need, Observation(FaultClass.UPSTREAM))
-            return Refusal(FaultClass.CREDENTIAL, _no_credential(account, error.message))
+            return Refusal(FaultClass.CREDENTIAL, _no_credential(error.message, terminal=error.terminal))
         result = await self._attempt(account, credential)
         if not isinstance(result, Refusal) or result.fault is not FaultClass.CREDENTIAL:
             self._report(account, result, credential)
             return result
-        renewable = credentials.is_renewable(account)
+        # One that needs a new credential is only being tried: what was refused before is not renewed for that.
+        renewable = credentials.is_renewable(account) and not self._needs_reauth(account)
         renewed = await credentials.renew(account, credential) if renewable else None
         if renewed is None:
             self._report(account, result, credential, renewable=renewable)
-            return result
+            return await self._without_renewal(account, result) if renewable else result
         result = await self._attempt(account, renewed)
         self._report(account, result, renewed)
         return result
+
+    def _needs_reauth(self, account: Account) -> bool:
+        try:
+            return self.backend.pool.state(account.id)[0] is AccountState.NEEDS_REAUTH
+        except KeyError:
+            return True  # it was removed meanwhile
+
+    async def _without_renewal(self, account: Account, refusal: Refusal) -> Refusal:
+        """Say whether a refused token that could not be renewed will be, sooner or later."""
+        credentials = self.backend.credentials
+        assert credentials is not None  # noqa: S101 - the only caller has them
+        try:
+            await credentials.current(account)
+        except CredentialUnavailableError as error:
+            refusal.answer = _no_credential(error.message, terminal=error.terminal)
+        return refusal
 
     def _report(
         self,
@@ -331,7 +349,7 @@ class Attempts:
         if credential is not None:
             self._rate_limits = provider.read_limits(response.headers, self.backend.clock())
         if response.status >= 400:  # noqa: PLR2004 - first error status
-            return await self._refused(account, response)
+            return await self._refused(response)
         if response.status == HTTPStatus.NOT_MODIFIED and not out.is_looked_into:
             return OpenBody(account, response, self._client_headers(response), [], complete=False)
         if response.status >= 300 or response.status < 200:  # noqa: PLR2004 - redirects and the unheard-of
@@ -344,7 +362,7 @@ class Attempts:
             return OpenBody(account, response, self._client_headers(response), [], complete=False)
         return await (self._open_stream(account, response) if out.stream else self._open_body(account, response))
 
-    async def _refused(self, account: Account, response: aiohttp.ClientResponse) -> Refusal:
+    async def _refused(self, response: aiohttp.ClientResponse) -> Refusal:
         parts, complete = await self._hold_body(response)
         if not complete:
             raise UpstreamFault("The upstream's error answer is too large.")
@@ -356,7 +374,7 @@ class Attempts:
         hidden = CONSEQUENCES[fault].hide_from_client or response.status == HTTPStatus.UNAUTHORIZED
         hidden |= response.status == HTTPStatus.FORBIDDEN and fault is not FaultClass.REQUEST
         if hidden and not self.backend.passes_through:
-            return Refusal(fault, _no_credential(account, _not_accepted(words)), words=words)
+            return Refusal(fault, _no_credential(_not_accepted(words)), words=words)
         return Refusal(fault, UpstreamAnswer(response.status, self._client_headers(response), body), words=words)
 
     async def _open_body(self, account: Account, response: aiohttp.ClientResponse) -> OpenBody | Refusal:
@@ -525,10 +543,13 @@ def _not_accepted(words: str) -> str:
     return f"{what}; it says: {words}" if words else f"{what}."
 
 
-def _no_credential(account: Account, what: str) -> ApiError:
+def _no_credential(what: str, *, terminal: bool = True) -> ApiError:
+    """Say that an account has nothing to send, without naming it: that is the operator's to know, by the log."""
+    if not terminal:
+        return ApiError(503, f"{what} Your own key is fine; this passes by itself.", retry_after=_RENEWED_SOON)
     return ApiError(
         503,
-        f"{what} Account: {account.name!r}. Your own key is fine; the operator has to renew the account.",
+        f"{what} Your own key is fine; the operator has to renew the account.",
         # It does not heal within anybody's retries, so nobody should sit through them.
         should_retry=False,
     )

@@ -192,3 +192,33 @@ async def test_a_client_that_leaves_during_a_refresh_does_not_stop_it() -> None:
             await until(served.grants)
             await served.assert_serves()
             assert served.grants() == {"granted": 1}
+
+
+async def test_an_account_whose_new_token_is_refused_too_needs_a_person_unless_it_turns_out_to_be_sound() -> None:
+    async with ReplayUpstream(api_keys=set()) as upstream:
+        pair = upstream.tokens.issue()
+        async with pooled(NewAccount("first", tokens=pair), upstream=upstream) as served:
+            for _ in range(2):
+                upstream.faults.push("error:oauth_expired")
+            answer = await served.stream()
+            assert "first" not in envelope(answer, 503, "api_error")["message"]
+            await served.until_condition(Condition.NEEDS_REAUTH, "first")
+            await served.assert_serves()
+            await served.until_condition(Condition.OK, "first")
+            assert served.grants() == {"granted": 1}
+
+
+async def test_a_token_that_is_refused_soon_after_its_renewal_is_said_to_come_back_by_itself() -> None:
+    async with ReplayUpstream(api_keys=set()) as upstream:
+        pair = upstream.tokens.issue()
+        async with pooled(NewAccount("first", tokens=pair), upstream=upstream) as served:
+            upstream.faults.push("error:oauth_expired")
+            await served.assert_serves()
+            upstream.faults.push("error:oauth_expired")
+            answer = await served.stream()
+            assert "by itself" in envelope(answer, 503, "api_error")["message"]
+            assert answer.header("retry-after") is not None
+            stored = await served.store.find("first")
+            assert stored is not None
+            assert stored.condition is Condition.OK
+            assert served.grants() == {"granted": 1}

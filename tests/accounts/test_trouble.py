@@ -465,12 +465,17 @@ def test_a_key_that_was_just_refused_is_left_alone_for_half_a_minute() -> None:
     assert one.ask() == "a"
 
 
-def test_a_refused_token_is_not_tried_again() -> None:
+def test_a_refused_token_is_tried_again_as_rarely_as_a_refused_key() -> None:
     one = world(account("a", kind=AccountKind.OAUTH), account("b", paused_at=START))
     one.fail("a", CREDENTIAL)
-    one.clock.wait(86400)
     assert one.take() is None
-    assert one.pool.exhaustion(one.need()).lack is Lack.OUT_OF_USE
+    one.clock.wait(30)
+    assert one.ask(CREDENTIAL) == "a"
+    one.clock.wait(59)
+    assert one.take() is None
+    one.clock.wait(1)
+    assert one.ask() == "a"
+    assert one.shown("a") == "active"
 
 
 def test_a_good_credential_settles_no_bill() -> None:
