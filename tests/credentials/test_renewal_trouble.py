@@ -252,14 +252,24 @@ async def test_what_goes_wrong_at_any_step_leaves_an_account_that_knows_where_it
     assert (credential is None) == (at in ("marked", "answered"))
 
 
-async def test_an_account_that_was_found_to_be_sound_after_all_is_used_again(bench: Bench) -> None:
-    account, pair = await bench.add_tokens(left=3000)
+async def test_an_account_in_doubt_renews_nothing_until_it_was_found_to_be_sound(bench: Bench) -> None:
+    account, _ = await bench.add_tokens(left=-1)
     await bench.store.set_condition(account.id, Condition.NEEDS_REAUTH, "It was refused.", secret_version=1)
     async with bench.manager(await bench.row(account)) as manager:
         with pytest.raises(CredentialUnavailableError, match=r"It was refused\."):
             await manager.current(account)
+        assert not bench.upstream.tokens.records
         await bench.store.set_condition(account.id, Condition.OK, "", secret_version=1)
         manager.replace([await bench.row(account)])
+        assert bench.upstream.tokens.standing((await manager.current(account)).secret) == "valid"
+
+
+async def test_a_token_that_is_good_by_the_clock_can_still_be_tried_while_its_account_is_in_doubt(
+    bench: Bench,
+) -> None:
+    account, pair = await bench.add_tokens(left=3000)
+    await bench.store.set_condition(account.id, Condition.NEEDS_REAUTH, "It was refused.", secret_version=1)
+    async with bench.manager(await bench.row(account)) as manager:
         assert (await manager.current(account)).secret == pair.access_token
 
 
