@@ -177,6 +177,13 @@ class AccountPool:
         return len(self._standings) > 1
 
     @property
+    def can_serve(self) -> bool:
+        """Whether there is an account of use, be it later: one that is neither paused, parked nor refused."""
+        now = self._clock()
+        useless = {AccountState.PAUSED, AccountState.PARKED, AccountState.NEEDS_REAUTH}
+        return any(standing.state(now)[0] not in useless for standing in self._standings.values())
+
+    @property
     def in_flight(self) -> int:
         """Places that are taken."""
         return self._slots.total

@@ -7,6 +7,7 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+import attrs
 from aiohttp import HttpVersion10, HttpVersion11, web
 from attrs import define, field
 
@@ -111,7 +112,7 @@ class DataPlane:
             self._active -= 1
             if not self._active:
                 self._idle.set()
-        if self.draining and not response.prepared and request.path.startswith(_PREFIX):
+        if self.draining and not response.prepared and request.path.startswith((_PREFIX, "/v1")):
             # Sends the client elsewhere with its next request.
             response.force_close()
         return response
@@ -186,9 +187,20 @@ class DataPlane:
     async def _readyz(self, _request: web.BaseRequest, _target: str) -> web.StreamResponse:
         if self.draining:
             return _json(503, b'{"status":"draining"}')
-        if not self.messages.backend.pool.accounts:
-            return _json(503, b'{"status":"no upstream account"}')
-        return _json(200, b'{"status":"ready"}')
+        apis = [self.messages, *([self.openai_pool.api] if self.openai_pool is not None else [])]
+        pools = [api.backend.pool for api in apis]
+        if any(pool.can_serve for pool in pools) or self._only_forwards:
+            return _json(200, b'{"status":"ready"}')
+        if any(pool.accounts for pool in pools):
+            return _json(503, b'{"status":"no upstream account is of use"}')
+        return _json(503, b'{"status":"no upstream account"}')
+
+    @property
+    def _only_forwards(self) -> bool:
+        """Whether this is a gateway without accounts before another server, which somebody has set."""
+        usual = attrs.fields(Settings).openai_base_url.default
+        has_accounts = bool(self.messages.backend.pool.accounts)
+        return self.openai is not None and self.settings.openai_base_url != usual and not has_accounts
 
 
 async def _hello(_request: web.BaseRequest, _target: str) -> web.StreamResponse:

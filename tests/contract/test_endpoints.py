@@ -6,6 +6,7 @@ import asyncio
 import json
 
 import pytest
+from attrs import evolve
 
 from gateway.config import ClientAuth
 from tests.contract.harness import ACCOUNT_KEY, MESSAGES, Served, envelope, head, serving
@@ -128,6 +129,20 @@ async def test_without_an_account_the_gateway_is_alive_but_not_ready() -> None:
         answer = await served.stream()
         envelope(answer, 503, "api_error")
         assert answer.header("retry-after") == "30"
+
+
+async def test_a_gateway_whose_accounts_are_all_paused_is_not_ready() -> None:
+    async with serving() as served:
+        pool = served.gateway.data_plane.messages.backend.pool
+        (account,) = pool.accounts
+        pool.replace([evolve(account, paused_at=1.0)], ())
+        ready = await served.ask(target="/readyz", usual=())
+        assert (ready.status, ready.json()) == (503, {"status": "no upstream account is of use"})
+
+
+async def test_a_gateway_that_only_forwards_is_ready_without_an_account() -> None:
+    async with serving(anthropic_api_key="", openai_base_url="http://127.0.0.1:9") as served:
+        assert (await served.ask(target="/readyz", usual=())).status == 200
 
 
 async def test_with_client_auth_off_nobody_needs_a_key() -> None:
