@@ -262,7 +262,7 @@ class Attempts:
             self.records.append(AttemptRecord(account.name, FaultClass.CREDENTIAL.value))
             # Others are preferred as long as there is no credential for this one.
             self.backend.pool.report(account.id, self.outgoing.need, Observation(FaultClass.UPSTREAM))
-            return Refusal(FaultClass.CREDENTIAL, _no_credential(error.message, terminal=error.terminal))
+            return Refusal(FaultClass.CREDENTIAL, _no_credential(error.for_clients, terminal=error.terminal))
         result = await self._attempt(account, credential)
         if not isinstance(result, Refusal) or result.fault is not FaultClass.CREDENTIAL:
             self._report(account, result, credential)
@@ -290,7 +290,7 @@ class Attempts:
         try:
             await credentials.current(account)
         except CredentialUnavailableError as error:
-            refusal.answer = _no_credential(error.message, terminal=error.terminal)
+            refusal.answer = _no_credential(error.for_clients, terminal=error.terminal)
         return refusal
 
     def _report(
