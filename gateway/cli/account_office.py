@@ -15,7 +15,7 @@ from gateway.accounts.account import Account, AccountKind
 from gateway.accounts.pool import AccountPool
 from gateway.accounts.vault import Vault, VaultError
 from gateway.cli.account_output import Shown
-from gateway.cli.common import CommandError
+from gateway.cli.common import CommandError, secret_keys_from
 from gateway.config import Settings
 from gateway.providers.anthropic import AnthropicProvider
 from gateway.providers.base import Provider
@@ -26,7 +26,6 @@ from gateway.store.canary import check_vault
 from gateway.store.engine import Database
 from gateway.store.errors import StoreError
 from gateway.store.leases import LeaseStore
-from gateway.store.secret import SecretKeyError, load_secret_keys
 from gateway.telemetry.logs import close_logs, configure_logs
 
 __all__ = ["Office", "open_vault", "run_with_office", "warn"]
@@ -127,10 +126,7 @@ def open_vault(settings: Settings) -> Vault:
     Raises:
         CommandError: the secret key cannot be used.
     """
-    try:
-        return Vault(load_secret_keys(settings.secret_key, settings.data_path))
-    except SecretKeyError as error:
-        raise CommandError(str(error)) from None
+    return Vault(secret_keys_from(settings))
 
 
 def run_with_office(settings: Settings, work: Callable[[Office], Awaitable[_T]]) -> _T:

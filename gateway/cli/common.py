@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import errno
 import sys
 from collections.abc import Generator
@@ -13,12 +14,24 @@ from typing import Any, TextIO
 from gateway.accounts.vault import VaultError
 from gateway.config import Settings, SettingsError, load_settings
 from gateway.dataplane.sdk_transport import SdkUnavailableError, check_sdk
+from gateway.store import canary
+from gateway.store.engine import Database
 from gateway.store.errors import StoreError
-from gateway.store.secret import SecretKeyError
+from gateway.store.secret import SecretKeyError, has_secret_key, load_secret_keys
 from gateway.telemetry.diagnostics import Diagnostics
 from gateway.telemetry.logs import close_logs, configure_logs
 
-__all__ = ["CommandError", "Subparsers", "add_command", "add_config_option", "check", "serving", "settings_from"]
+__all__ = [
+    "CommandError",
+    "Subparsers",
+    "add_command",
+    "add_config_option",
+    "check",
+    "refuse_lost_key",
+    "secret_keys_from",
+    "serving",
+    "settings_from",
+]
 
 Subparsers = Any
 """argparse's own type is private."""
@@ -62,6 +75,39 @@ def check(settings: Settings) -> None:
             check_sdk(settings)
         except SdkUnavailableError as error:
             raise CommandError(str(error)) from None
+
+
+def refuse_lost_key(settings: Settings) -> None:
+    """See that no secret key is made in the place of one that is lost; look into the database where there is none.
+
+    Raises:
+        CommandError: one is lost, or the database cannot be used.
+    """
+
+    async def look() -> None:
+        async with Database.of(settings) as database:
+            await canary.refuse_lost_key(database, settings.secret_key, settings.data_path)
+
+    try:
+        if not has_secret_key(settings.secret_key, settings.data_path):
+            asyncio.run(look())
+    except (SecretKeyError, StoreError) as error:
+        raise CommandError(str(error)) from None
+    except OSError as error:
+        raise CommandError(f"cannot look into {settings.data_path}: {error.strerror or error}") from None
+
+
+def secret_keys_from(settings: Settings) -> tuple[bytes, ...]:
+    """Load the secret keys; make one where none was ever needed.
+
+    Raises:
+        CommandError: they cannot be used, or one is lost.
+    """
+    refuse_lost_key(settings)
+    try:
+        return load_secret_keys(settings.secret_key, settings.data_path)
+    except SecretKeyError as error:
+        raise CommandError(str(error)) from None
 
 
 def add_command(subparsers: Subparsers, name: str, *, summary: str, about: str, examples: str) -> Any:

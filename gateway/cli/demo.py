@@ -18,6 +18,7 @@ from gateway.cli.common import (
     add_command,
     add_config_option,
     check,
+    refuse_lost_key,
     serving,
     settings_from,
 )
@@ -63,6 +64,8 @@ def run(args: argparse.Namespace) -> int:
     if settings.client_auth is not ClientAuth.KEYS:
         raise CommandError("gateway demo makes a key of its own; unset GATEWAY_CLIENT_AUTH")
     with serving(settings, log_to=sys.stderr):
+        if settings.data_dir or settings.database_url:
+            refuse_lost_key(settings)
         return run_event_loop(_demo(settings))
 
 

@@ -10,13 +10,19 @@ from typing import TypeVar
 
 from gateway.accounts.vault import Vault, VaultError
 from gateway.actors.keys import StoredKey
-from gateway.cli.common import CommandError, Subparsers, add_command, add_config_option, settings_from
+from gateway.cli.common import (
+    CommandError,
+    Subparsers,
+    add_command,
+    add_config_option,
+    secret_keys_from,
+    settings_from,
+)
 from gateway.config import Settings
 from gateway.store.canary import check_vault
 from gateway.store.client_keys import ClientKeyStore
 from gateway.store.engine import Database
 from gateway.store.errors import StoreError
-from gateway.store.secret import SecretKeyError, load_secret_keys
 
 __all__ = ["add_parser"]
 
@@ -74,10 +80,7 @@ def _create(args: argparse.Namespace) -> int:
     name = args.name.strip()
     if not name or not name.isprintable() or len(name) > _LONGEST_NAME:
         raise CommandError(f"--name needs 1 to {_LONGEST_NAME} visible characters and no control characters")
-    try:
-        secret_keys = load_secret_keys(settings.secret_key, settings.data_path)
-    except SecretKeyError as error:
-        raise CommandError(str(error)) from None
+    secret_keys = secret_keys_from(settings)
 
     async def create(store: ClientKeyStore) -> tuple[StoredKey, str]:
         # With another secret key than the gateway's, it would be a key that opens nothing.

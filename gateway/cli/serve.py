@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import argparse
 
-from gateway.cli.common import Subparsers, add_command, add_config_option, check, serving, settings_from
+from gateway.cli.common import (
+    Subparsers,
+    add_command,
+    add_config_option,
+    check,
+    refuse_lost_key,
+    serving,
+    settings_from,
+)
 from gateway.workers import run_event_loop, serve, serve_workers
 
 __all__ = ["add_parser"]
@@ -37,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
     settings = settings_from(args)
     check(settings)
     with serving(settings):
+        refuse_lost_key(settings)
         if settings.workers > 1:
             return serve_workers(settings)
         return run_event_loop(serve(settings))

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
 from typing import Final
 
-from sqlalchemy import exists, select, update
+from sqlalchemy import exists, func, select, update
 
 from gateway.accounts.vault import Vault, VaultError
 from gateway.store.engine import Database
+from gateway.store.secret import SecretKeyError, has_secret_key, key_file
 from gateway.store.statements import insert
 from gateway.store.tables import accounts, client_keys, meta
 
-__all__ = ["check_vault"]
+__all__ = ["check_vault", "refuse_lost_key"]
 
 _NAME: Final = "canary"
 _SONG: Final = b"tweet"
@@ -52,6 +55,37 @@ async def check_vault(database: Database, vault: Vault) -> None:
             # Unless another process has exchanged it meanwhile.
             same = update(meta).where(meta.c.name == _NAME, meta.c.value == canary)
             await connection.execute(same.values(value=fresh))
+
+
+async def refuse_lost_key(database: Database, configured: str, data_dir: Path) -> None:
+    """See that no secret key is made in the place of one that is lost; to be called before `load_secret_keys`.
+
+    Args:
+        database: what the key would be for.
+        configured: GATEWAY_SECRET_KEY.
+        data_dir: where the key file lives.
+
+    Raises:
+        SecretKeyError: there is none, and the database holds what was made with one.
+        StoreError: the database cannot be used.
+    """
+    async with database.read() as connection:
+        secrets = select(func.count()).select_from(accounts).where(accounts.c.secret.is_not(None))
+        keys = select(func.count()).select_from(client_keys).where(client_keys.c.revoked_at.is_(None))
+        counts = [(await connection.execute(query)).scalar_one() for query in (secrets, keys)]
+    # Looked for last: a process that stores something has made the file before.
+    if not any(counts) or await asyncio.to_thread(has_secret_key, configured, data_dir):
+        return
+    held = " and ".join(
+        f"{count} {thing}{'' if count == 1 else 's'}"
+        for count, thing in zip(counts, ("account", "client key"), strict=True)
+        if count
+    )
+    raise SecretKeyError(
+        f"there is no key file {key_file(data_dir)}, and the database holds {held} made with a secret key. Put "
+        "the file back, or set that key in GATEWAY_SECRET_KEY. If it is lost, remove the accounts and revoke the "
+        "client keys, and add and make them again: docs/security.md has the steps"
+    )
 
 
 def _check_client_keys(canary: str, vault: Vault) -> None:

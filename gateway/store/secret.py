@@ -14,15 +14,30 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-__all__ = ["SecretKeyError", "load_secret_key", "load_secret_keys"]
+__all__ = ["SecretKeyError", "has_secret_key", "key_file", "load_secret_key", "load_secret_keys"]
 
 _FILE: Final = "secret.key"
 _OWN_WRITER_SECONDS: Final = 1.0
 _LOOK_AGAIN_SECONDS: Final = 0.01
+_IF_LOST: Final = (
+    "restore it. If its key is lost, delete the file, remove the accounts and revoke the client keys, and add and "
+    "make them again: docs/security.md has the steps"
+)
 
 
 class SecretKeyError(Exception):
     """The secret key cannot be used; the message says why and what to do."""
+
+
+def key_file(data_dir: Path) -> Path:
+    """Return where the key file lives."""
+    return data_dir / _FILE
+
+
+def has_secret_key(configured: str, data_dir: Path) -> bool:
+    """Return whether `load_secret_keys` would find a key rather than make one."""
+    path = key_file(data_dir)
+    return bool(configured) or path.is_symlink() or path.exists()
 
 
 def load_secret_key(configured: str, data_dir: Path) -> bytes:
@@ -52,7 +67,7 @@ def load_secret_keys(configured: str, data_dir: Path) -> tuple[bytes, ...]:
         )
     if configured:
         return _digests(configured, configured.split(","))
-    path = data_dir / _FILE
+    path = key_file(data_dir)
     try:
         _create(path)
         mode = path.stat().st_mode
@@ -62,13 +77,11 @@ def load_secret_keys(configured: str, data_dir: Path) -> tuple[bytes, ...]:
             f"cannot use the key file {path}: {error.strerror or error}; or set GATEWAY_SECRET_KEY"
         ) from None
     except UnicodeDecodeError:
-        raise SecretKeyError(
-            f"the key file {path} is not UTF-8 text; restore it, or delete it and make new client keys"
-        ) from None
+        raise SecretKeyError(f"the key file {path} is not UTF-8 text; {_IF_LOST}") from None
     if mode & 0o077:
         raise SecretKeyError(f"others can read the key file {path}; run: chmod 600 {path}")
     if not text:
-        raise SecretKeyError(f"the key file {path} is empty; restore it, or delete it and make new client keys")
+        raise SecretKeyError(f"the key file {path} is empty; {_IF_LOST}")
     return _digests(text, text.splitlines())
 
 
