@@ -110,7 +110,7 @@ curl -N {base}/v1/messages -H 'x-api-key: {key}' -H 'anthropic-version: 2023-06-
 # Claude Code
 ANTHROPIC_BASE_URL={base} ANTHROPIC_AUTH_TOKEN={key} claude -p "Run: echo replay-tool-ok" --allowedTools Bash
 
-# Python SDK (pip install anthropic)
+# Python SDK; install it first: {python} -m pip install anthropic
 {python} - <<'PY'
 import anthropic
 client = anthropic.Anthropic(base_url="{base}", api_key="{key}")

@@ -92,6 +92,7 @@ async def test_the_claude_code_line_runs_a_tool(demo: Demo, claude: ClaudeCode, 
 
 
 async def test_the_python_snippet_prints_the_answer(demo: Demo, tmp_path: Path) -> None:
+    assert f"install it first: {sys.executable} -m pip install anthropic\n" in demo.printed
     status, output, errors = await paste(demo.commands["Python"], bare(), tmp_path)
     assert (status, output.strip()) == (0, ANSWER), errors
 
