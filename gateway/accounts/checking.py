@@ -18,8 +18,9 @@ import msgspec
 from attrs import define, field
 from multidict import CIMultiDict
 
-from gateway.accounts.account import Account
+from gateway.accounts.account import Account, AccountKind
 from gateway.accounts.credentials import CredentialManager, CredentialUnavailableError
+from gateway.accounts.stored import replace_command
 from gateway.providers.base import Credential, FaultClass, Provider
 from gateway.wire.errors import SERVER_NAME, error_message
 
@@ -142,7 +143,7 @@ class Checker:
                 body = await _read(response)
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
             return Verdict(Finding.UNREACHABLE, _unreachable(error))
-        finding, message = _judge(provider, response, body)
+        finding, message = _judge(account, provider, response, body)
         return Verdict(
             finding,
             message,
@@ -187,7 +188,9 @@ def _unreachable(error: BaseException) -> str:
     return f"The connection was closed without an answer ({type(error).__name__}). See the base URL, or try again."
 
 
-def _judge(provider: Provider, response: aiohttp.ClientResponse, body: bytes) -> tuple[Finding, str]:
+def _judge(
+    account: Account, provider: Provider, response: aiohttp.ClientResponse, body: bytes
+) -> tuple[Finding, str]:
     status = response.status
     answer = _decode(body)
     if status == _OK and isinstance(answer, dict) and isinstance(answer.get("data"), list):
@@ -198,7 +201,17 @@ def _judge(provider: Provider, response: aiohttp.ClientResponse, body: bytes) ->
             f"{wrong} (status {status}). See the base URL, which {provider.name} has to answer.",
         )
     fault = provider.classify(status, response.headers, body)
-    return _FINDINGS[fault], _MESSAGES[fault].format(status=status, words=_words(body, answer))
+    message = _MESSAGES[fault].format(status=status, words=_words(body, answer), remedy=_remedy(account))
+    return _FINDINGS[fault], message
+
+
+def _remedy(account: Account) -> str:
+    """Say how an account gets another credential."""
+    if account.secret is None:
+        return "set another GATEWAY_ANTHROPIC_API_KEY, and restart the gateway"
+    if account.kind is AccountKind.COMMAND:
+        return "see what the account's command prints"
+    return f"`{replace_command(account)}` gives the account another one"
 
 
 def _wrong_place(response: aiohttp.ClientResponse, answer: Any) -> str | None:
@@ -227,8 +240,8 @@ _FINDINGS: Final[Mapping[FaultClass, Finding]] = {
 _MESSAGES: Final[Mapping[FaultClass, str]] = {
     FaultClass.TRANSPORT: "The connection failed (status {status}).",
     FaultClass.CREDENTIAL: (
-        "The provider does not take the credential (status {status}){words}. See that it was not revoked; with "
-        "another one, remove the account and add it again."
+        "The provider does not take the credential (status {status}){words}. See that it was not revoked; "
+        "{remedy}."
     ),
     FaultClass.REQUEST: "The provider refuses (status {status}){words}. See what the credential may be used for.",
     FaultClass.QUOTA: "It works, but its limit is used up for now (status {status}){words}.",

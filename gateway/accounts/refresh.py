@@ -20,7 +20,7 @@ from gateway.accounts.entries import Entry, Flight, Impossible, Lost, Postponed,
 from gateway.accounts.oauth import ExchangeTimes, exchange
 from gateway.accounts.persistence import Leases, LeaseState, SecretStore, SecretVault
 from gateway.accounts.secrets import OAuthSecret, encode_secret
-from gateway.accounts.stored import read_secret
+from gateway.accounts.stored import read_secret, replace_command
 from gateway.accounts.token_answers import Failed, Granted, NotSent, Outcome, Refused, Unknown
 from gateway.accounts.unavailable import CredentialUnavailableError
 from gateway.providers.base import Credential
@@ -110,7 +110,7 @@ class _Refresh:
         except CredentialUnavailableError as error:
             return Impossible(error.message)
         if not self.secret.is_renewable:
-            return Lost("The account's token cannot be renewed: there is no refresh token. Add it again.")
+            return Lost(f"The account's token cannot be renewed: there is no refresh token. {self._new_secret()}")
         await self._step("begun")
         result = await self._get_lease()
         if result is not None:
@@ -253,7 +253,7 @@ class _Refresh:
         if row is None or row.secret_version != self.account.secret_version:
             self.flight.critical = False
             return self._adopt_row(row)
-        result = Impossible(f"The account's token cannot be renewed: {reason}. Add the account again.")
+        result = Impossible(f"The account's token cannot be renewed: {reason}. {self._new_secret()}")
         return await self._give_up(result)
 
     async def _lost(self, reason: str) -> Result:
@@ -283,7 +283,10 @@ class _Refresh:
         )
 
     def _what_to_do(self) -> str:
-        return f"Run `gateway accounts resume {self.account.name}` to try it once more, or add the account again."
+        return f"`gateway accounts resume {self.account.name}` has it tried once more. {self._new_secret()}"
+
+    def _new_secret(self) -> str:
+        return f"`{replace_command(self.account)}` gives it another one."
 
     async def _adopt_stored(self) -> Result:
         return self._adopt_row(await self._bounded(self.source.store.find(self.account.id)))

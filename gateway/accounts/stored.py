@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TypeVar
 
-from gateway.accounts.account import Account
+from gateway.accounts.account import Account, AccountKind
 from gateway.accounts.persistence import SecretVault
 from gateway.accounts.secrets import ApiKeySecret, CommandSecret, OAuthSecret, SecretFormatError, decode_secret
 from gateway.accounts.unavailable import CredentialUnavailableError
 from gateway.accounts.vault import VaultError
 
-__all__ = ["read_secret"]
+__all__ = ["read_secret", "replace_command"]
 
 _Secret = TypeVar("_Secret", ApiKeySecret, CommandSecret, OAuthSecret)
 
@@ -22,7 +23,8 @@ def read_secret(account: Account, vault: SecretVault, cls: type[_Secret]) -> _Se
         CredentialUnavailableError: there is none, it cannot be decrypted, or it is of another kind.
     """
     if account.secret is None:
-        raise CredentialUnavailableError("The account has no secret. Add it again.", terminal=True)
+        message = f"The account has no secret. `{replace_command(account)}` gives it one."
+        raise CredentialUnavailableError(message, terminal=True)
     try:
         secret = decode_secret(account.kind, vault.decrypt(account.secret))
     except SecretFormatError as error:
@@ -34,3 +36,9 @@ def read_secret(account: Account, vault: SecretVault, cls: type[_Secret]) -> _Se
     if not isinstance(secret, cls):
         raise CredentialUnavailableError("The account's secret is of another kind.", terminal=True)
     return secret
+
+
+def replace_command(account: Account) -> str:
+    """Return the command by which an operator gives an account another secret."""
+    source = "--command NAME" if account.kind is AccountKind.COMMAND else "--secret-stdin"
+    return f"gateway accounts add --replace --name {shlex.quote(account.name)} {source}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +14,20 @@ from gateway.accounts.account import Account, AccountKind
 from gateway.accounts.checking import Verdict
 from gateway.accounts.drafts import Draft, DraftError, check_name, vet
 from gateway.accounts.importing import ImportRefusedError, ImportWishes, read_credentials, read_file
-from gateway.accounts.secrets import ApiKeySecret, CommandSecret, Federation, OAuthSecret, Secret, encode_secret
+from gateway.accounts.secrets import encode_secret
+from gateway.cli.account_arguments import read_secret_from, refuse_contradictions
 from gateway.cli.account_checking import check_accounts
 from gateway.cli.account_duplicates import refuse_known_names, refuse_known_tokens, warn_of_known_keys
-from gateway.cli.account_input import read_secrets
-from gateway.cli.account_office import Office, open_vault, run_with_office, warn
+from gateway.cli.account_office import Office, open_vault, run_with_office, warn, warn_of_idle_accounts
 from gateway.cli.account_output import as_json, print_json, verdict_as_json, verdict_as_text
+from gateway.cli.account_replacing import run_replace
 from gateway.cli.common import CommandError, settings_from
-from gateway.config import ClientAuth, OpenAIMode, Settings
+from gateway.config import Settings
 from gateway.store.accounts import new_account_id
 
 __all__ = ["run_add", "run_import", "run_rekey"]
 
-_TOKEN_PATH = "/v1/oauth/token"  # noqa: S105 - where tokens come from
 _TICK = 1e-5  # seconds
-_FEDERATION = ("federation_rule_id", "organization_id", "service_account_id", "workspace_id")
 
 
 @define
@@ -40,21 +39,26 @@ class _Added:
 
 def run_add(args: argparse.Namespace) -> int:
     """Run `gateway accounts add`."""
+    if args.replace:
+        return run_replace(args)
     settings = settings_from(args)
-    _refuse_contradictions(args)
+    args.kind = args.kind or AccountKind.API_KEY.value
+    if args.provider is None:
+        args.parser.error("--provider is needed, one of anthropic and openai")
+    refuse_contradictions(args)
     try:
         # Before anything is typed: a name that cannot be had is no reason to type a key.
         name = check_name(args.name)
         base_url = args.base_url.rstrip("/") if args.base_url else None
-        secret = _read_secret(args, settings, base_url)
+        secret = read_secret_from(args, settings, base_url)
         draft = Draft(
             name,
             args.provider,
             secret,
             base_url,
-            args.owner.strip(),
-            args.weight,
-            args.priority,
+            (args.owner or "").strip(),
+            1 if args.weight is None else args.weight,
+            args.priority or 0,
             args.max_concurrency,
         )
         warnings = vet(draft, settings.credential_commands)
@@ -125,7 +129,7 @@ def _add(settings: Settings, drafts: Sequence[Draft], *, check: bool) -> _Added:
         known = await office.accounts()
         refuse_known_names(drafts, known)
         refuse_known_tokens(drafts, known, vault)
-        warnings = [*_warn_of_idle_accounts(drafts, settings)]
+        warnings = [*warn_of_idle_accounts(drafts, settings)]
         warnings += warn_of_known_keys(drafts, known, vault, settings.anthropic_api_key)
         stored = await _store_all(
             office, [(draft, vault.encrypt(encode_secret(draft.secret))) for draft in drafts]
@@ -147,82 +151,4 @@ async def _store_all(office: Office, drafts: Sequence[tuple[Draft, bytes]]) -> l
             draft.as_account(new_account_id(), encrypted, created_at + index * _TICK)
             for index, (draft, encrypted) in enumerate(drafts)
         ]
-    )
-
-
-def _warn_of_idle_accounts(drafts: Sequence[Draft], settings: Settings) -> Iterator[str]:
-    providers = {draft.provider for draft in drafts}
-    if "openai" in providers and settings.openai_mode is not OpenAIMode.POOL:
-        yield "accounts of openai serve only with openai_mode = pool"
-    if "anthropic" in providers and settings.client_auth is ClientAuth.PASSTHROUGH:
-        yield "client_auth = passthrough: clients bring their own credentials, and no account of anthropic serves"
-
-
-def _refuse_contradictions(args: argparse.Namespace) -> None:
-    """Refuse options that do not go together, as wrong usage."""
-    kind = AccountKind(args.kind)
-    given = {
-        f"--{name.replace('_', '-')}": value
-        for name, value in vars(args).items()
-        if name not in {"json", "check"} and value not in (None, False)
-    }
-    oauth = {
-        "--token-url",
-        "--client-id",
-        "--client-secret-stdin",
-        "--scope",
-        "--token-request",
-        "--assertion-file",
-    }
-    oauth |= {f"--{name.replace('_', '-')}" for name in _FEDERATION}
-    misplaced = [name for name in given if name in oauth and kind is not AccountKind.OAUTH]
-    misplaced += ["--command"] if "--command" in given and kind is not AccountKind.COMMAND else []
-    if misplaced:
-        args.parser.error(f"{misplaced[0]} is for --kind {'command' if misplaced[0] == '--command' else 'oauth'}")
-    if kind is AccountKind.COMMAND:
-        if args.command is None:
-            args.parser.error("--kind command needs --command NAME, one of [credential_commands] of the settings")
-        if args.secret_stdin:
-            args.parser.error(
-                "--kind command has no secret of its own: the command prints it; leave --secret-stdin out"
-            )
-        return
-    if args.assertion_file is not None:
-        if args.secret_stdin:
-            args.parser.error("--assertion-file takes the place of a refresh token; leave --secret-stdin out")
-        return
-    for name in _FEDERATION:
-        if getattr(args, name) is not None:
-            args.parser.error(f"--{name.replace('_', '-')} goes with --assertion-file")
-    if not args.secret_stdin:
-        args.parser.error("say --secret-stdin, and pipe the secret in or type it when asked; no option takes it")
-
-
-def _read_secret(args: argparse.Namespace, settings: Settings, base_url: str | None) -> Secret:
-    kind = AccountKind(args.kind)
-    if kind is AccountKind.COMMAND:
-        return CommandSecret(args.command)
-    if kind is AccountKind.API_KEY:
-        return ApiKeySecret(read_secrets(["API key"])[0])
-    token_url = args.token_url
-    if token_url is None:
-        if args.provider != "anthropic":
-            args.parser.error("--kind oauth of openai needs --token-url")
-        token_url = (base_url or settings.anthropic_base_url.rstrip("/")) + _TOKEN_PATH
-    federation, refresh_token = None, None
-    labels = [] if args.assertion_file is not None else ["refresh token"]
-    labels += ["client secret"] if args.client_secret_stdin else []
-    secrets = read_secrets(labels) if labels else []
-    if args.assertion_file is not None:
-        federation = Federation(args.assertion_file, **{name: getattr(args, name) for name in _FEDERATION})
-    else:
-        refresh_token = secrets.pop(0)
-    return OAuthSecret(
-        token_url=token_url,
-        client_id=args.client_id,
-        client_secret=secrets.pop() if secrets else None,
-        scope=args.scope,
-        refresh_token=refresh_token,
-        federation=federation,
-        as_form=(args.token_request or ("form" if args.provider == "openai" else "json")) == "form",
     )

@@ -30,7 +30,8 @@ def refuse_known_names(drafts: Sequence[Draft], known: Collection[Account]) -> N
         raise CommandError(
             f"there is an account {taken[0]!r} already"
             + (f", and {len(taken) - 1} more of these" if len(taken) > 1 else "")
-            + "; choose another name, or remove that one first"
+            + "; choose another name, give that one another secret with `gateway accounts add --replace`, or "
+            "remove it first"
         )
 
 

@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 import random
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from typing import Final, TypeVar
 
 from attrs import define
 
 from gateway.accounts.account import Account, AccountKind
+from gateway.accounts.drafts import Draft
 from gateway.accounts.pool import AccountPool
 from gateway.accounts.vault import Vault, VaultError
 from gateway.cli.account_output import Shown
 from gateway.cli.common import CommandError, secret_keys_from
-from gateway.config import Settings
+from gateway.config import ClientAuth, OpenAIMode, Settings
 from gateway.providers.anthropic import AnthropicProvider
 from gateway.providers.base import Provider
 from gateway.providers.openai import OpenAIProvider
@@ -28,7 +29,7 @@ from gateway.store.errors import StoreError
 from gateway.store.leases import LeaseStore
 from gateway.telemetry.logs import close_logs, configure_logs
 
-__all__ = ["Office", "open_vault", "run_with_office", "warn"]
+__all__ = ["Office", "open_vault", "run_with_office", "warn", "warn_of_idle_accounts"]
 
 _ENVIRONMENT_PROVIDER: Final = "anthropic"
 
@@ -148,3 +149,12 @@ def run_with_office(settings: Settings, work: Callable[[Office], Awaitable[_T]])
         raise CommandError(str(error)) from None
     finally:
         close_logs()
+
+
+def warn_of_idle_accounts(drafts: Iterable[Draft], settings: Settings) -> Iterator[str]:
+    """Return warnings of accounts that the settings leave idle."""
+    providers = {draft.provider for draft in drafts}
+    if "openai" in providers and settings.openai_mode is not OpenAIMode.POOL:
+        yield "accounts of openai serve only with openai_mode = pool"
+    if "anthropic" in providers and settings.client_auth is ClientAuth.PASSTHROUGH:
+        yield "client_auth = passthrough: clients bring their own credentials, and no account of anthropic serves"

@@ -13,7 +13,7 @@ from gateway.accounts.account import ACCOUNT_WIDE, Account, AccountState, Cooldo
 from gateway.accounts.checking import Verdict
 from gateway.telemetry.logs import printable
 
-__all__ = ["Shown", "as_json", "print_json", "print_table", "verdict_as_json", "verdict_as_text"]
+__all__ = ["Shown", "as_json", "print_json", "print_table", "still", "verdict_as_json", "verdict_as_text"]
 
 _COLUMNS: Final = (
     "NAME",
@@ -139,6 +139,21 @@ def _state(shown: Shown) -> str:
     if shown.state is AccountState.NEEDS_REAUTH and shown.reason:
         return f"needs_reauth: {printable(shown.reason)}"
     return shown.state.value
+
+
+def still(shown: Shown) -> str:
+    """Say what keeps an account out of use and what ends that; nothing for one that is in use."""
+    resume = f"`gateway accounts resume {printable(shown.account.name)}`"
+    match shown.state:
+        case AccountState.PAUSED:
+            return f"It is paused; {resume} puts it into use."
+        case AccountState.PARKED:
+            return f'It is parked, "{printable(shown.reason)}"; {resume} puts it into use once that is settled.'
+        case AccountState.NEEDS_REAUTH:
+            return f"It needs another credential; {resume} has it tried again as it is."
+        case AccountState.COOLING:
+            return f"It is {_state(shown)}; {resume} puts it into use now."
+    return ""
 
 
 def _cause(rest: Cooldown) -> str:

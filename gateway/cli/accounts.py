@@ -37,6 +37,7 @@ examples:
   gateway accounts add --name profile --provider anthropic --kind oauth --client-id ID --secret-stdin <token.txt
   gateway accounts add --name workload --provider anthropic --kind oauth --assertion-file /run/secrets/token \\
       --federation-rule-id fdrl_… --organization-id …
+  gateway accounts add --replace --name work --secret-stdin        another key for an account that is there
 """
 _IMPORT_EXAMPLES = """\
 examples:
@@ -132,9 +133,14 @@ def _action(actions: Any, name: str, summary: str, examples: str) -> argparse.Ar
 def _add_adding(actions: Any) -> None:
     parser = _action(actions, "add", "add an account; its secret comes from standard input", _ADD_EXAMPLES)
     parser.add_argument("--name", required=True, help="for lists, logs and commands")
-    parser.add_argument("--provider", required=True, choices=PROVIDERS)
+    parser.add_argument("--provider", choices=PROVIDERS, help="needed, but with --replace")
     kinds = [kind.value for kind in AccountKind if kind is not AccountKind.PASSTHROUGH]
-    parser.add_argument("--kind", choices=kinds, default=AccountKind.API_KEY.value, help="default: api_key")
+    parser.add_argument("--kind", choices=kinds, help="default: api_key")
+    parser.add_argument(
+        "--replace",
+        action="store_true",
+        help="give the account of this name another secret; what no option names stays as it is",
+    )
     parser.add_argument(
         "--secret-stdin",
         action="store_true",
@@ -143,10 +149,10 @@ def _add_adding(actions: Any) -> None:
     parser.add_argument(
         "--base-url", metavar="URL", help="where its requests go, if not to the provider's base URL"
     )
-    parser.add_argument("--owner", default="", metavar="TEXT", help="whose account it is")
-    parser.add_argument("--weight", type=int, default=1, metavar="N", help="share under the strategy weighted")
+    parser.add_argument("--owner", metavar="TEXT", help="whose account it is")
+    parser.add_argument("--weight", type=int, metavar="N", help="share under the strategy weighted; default: 1")
     parser.add_argument(
-        "--priority", type=int, default=0, metavar="N", help="order under the strategy fill_first, 0 first"
+        "--priority", type=int, metavar="N", help="order under the strategy fill_first, 0, the default, first"
     )
     parser.add_argument("--max-concurrency", type=int, metavar="N", help="requests at a time; 0 for no bound")
     parser.add_argument("--check", action="store_true", help="find out right away whether it works")

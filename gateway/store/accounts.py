@@ -7,7 +7,7 @@ nothing about it any more, and traffic never touches a pause.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from attrs import define, evolve
@@ -82,8 +82,8 @@ class AccountStore:
                 row = statements.insert(connection, accounts).values(unstructure(account)).on_conflict_do_nothing()
                 if not (await connection.execute(row)).rowcount:
                     raise StoreError(
-                        f"there is an account {account.name!r} already; choose another name, or remove that one "
-                        f"with `gateway accounts remove {account.name}`"
+                        f"there is an account {account.name!r} already; choose another name, give that one "
+                        "another secret with `gateway accounts add --replace`, or remove it first"
                     )
                 added.append(account)
             await bump(connection, ACCOUNTS)
@@ -205,7 +205,13 @@ class AccountStore:
         return bool(cleared)
 
     async def replace_secret(
-        self, account_id: str, secret: bytes, expires_at: float | None, *, expected_version: int
+        self,
+        account_id: str,
+        secret: bytes,
+        expires_at: float | None,
+        *,
+        expected_version: int,
+        changes: Mapping[str, Any] | None = None,
     ) -> int | None:
         """Store a new secret: the account needs no other one any more, and the lease has served.
 
@@ -216,6 +222,7 @@ class AccountStore:
             secret: encrypted.
             expires_at: when the credential expires, in Unix seconds; None for never or unknown.
             expected_version: of the secret that it replaces.
+            changes: what else a person changes, by the names of an account's fields.
 
         Returns:
             The new version; None if the present one is another, and nothing was stored.
@@ -227,6 +234,7 @@ class AccountStore:
             "secret_version": accounts.c.secret_version + 1,
             "expires_at": expires_at,
             **{name: case((is_parked, accounts.c[name]), else_=sound) for name, sound in _SOUND.items()},
+            **(changes or {}),
         }
         async with self.database.write() as connection:
             if not (await connection.execute(update(accounts).where(meant).values(values))).rowcount:
