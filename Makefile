@@ -22,7 +22,7 @@ run: $(RUN_READY) ## Start the gateway with a built-in upstream and a key; print
 	@$(BIN)/gateway demo
 
 test: $(DEV_READY) ## Run all tests
-	@$(BIN)/python -bb -m pytest $(ARGS)
+	@$(BIN)/python -bb -m pytest -n logical --maxprocesses 4 --dist loadfile $(ARGS)
 
 check: $(DEV_READY) ## Lint, format, types, import directions
 	@$(BIN)/ruff check .

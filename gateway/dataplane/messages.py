@@ -20,9 +20,10 @@ from gateway.accounts.pool import Need, Observation, Switch
 from gateway.config import ClientAuth, Settings
 from gateway.dataplane.admission import Admission
 from gateway.dataplane.answers import OpenBody, OpenStream, Refusal, UpstreamAnswer
-from gateway.dataplane.attempts import Attempts, Outgoing
+from gateway.dataplane.attempts import Attempts
 from gateway.dataplane.connections import ClientConnection
 from gateway.dataplane.contract import ANTHROPIC, Contract
+from gateway.dataplane.exchange import Outgoing
 from gateway.dataplane.refusals import LastRefusals
 from gateway.dataplane.relay import BodyRelay, ClientGone, Relay, StreamRelay
 from gateway.dataplane.upstream import NETWORK_ERRORS, Upstream

@@ -11,10 +11,12 @@ from attrs import define, field
 
 from gateway.dataplane.answers import UpstreamAnswer
 from gateway.providers.base import FaultClass
+from gateway.wire.errors import ApiError
 
-__all__ = ["LastRefusals"]
+__all__ = ["LastRefusals", "no_credential"]
 
 _MOST: Final = 64
+_RENEWED_SOON: Final = 10  # seconds in which a token that cannot be renewed now may well be
 _LARGEST: Final = 16 * 1024  # bytes of a body
 _KEPT: Final = frozenset({FaultClass.QUOTA, FaultClass.BILLING})
 _LONGEST: Final = 3600.0  # seconds; no account rests for longer without another refusal
@@ -60,3 +62,15 @@ class LastRefusals:
         if kept is None or (fault is FaultClass.QUOTA and self._clock() - kept.at > _LONGEST):
             return None
         return UpstreamAnswer(kept.answer.status, kept.answer.headers.copy(), kept.answer.body)
+
+
+def no_credential(what: str, *, terminal: bool = True) -> ApiError:
+    """Say that an account has nothing to send, without naming it: that is the operator's to know, by the log."""
+    if not terminal:
+        return ApiError(503, f"{what} Your own key is fine; this passes by itself.", retry_after=_RENEWED_SOON)
+    return ApiError(
+        503,
+        f"{what} Your own key is fine; the operator has to renew the account.",
+        # It does not heal within anybody's retries, so nobody should sit through them.
+        should_retry=False,
+    )

@@ -15,7 +15,8 @@ from multidict import CIMultiDict
 from gateway.accounts.pool import Need
 from gateway.config import ClientAuth, Settings, StreamMode
 from gateway.dataplane.answers import OpenBody, OpenStream, Refusal
-from gateway.dataplane.attempts import Attempts, Outgoing
+from gateway.dataplane.attempts import Attempts
+from gateway.dataplane.exchange import Outgoing
 from gateway.dataplane.messages import PooledApi
 from gateway.dataplane.sdk_gate import SdkGate, Turn
 from gateway.dataplane.sdk_process import (
