@@ -250,7 +250,8 @@ class Settings:
     `client_auth` is, with the client's own credential; `pool`, accounts of provider `openai` serve clients with a
     key of the gateway's; or `off`, 404. See docs/openai-routes.md."""
     anthropic_api_key: str = _secret(str.strip)
-    """Credential of one upstream account. White space around it is dropped."""
+    """API key of one upstream account, `environment`, beside those of `gateway accounts add`. White space around it
+    is dropped."""
     client_auth: ClientAuth = ClientAuth.KEYS
     """How clients prove who they are: `keys`; `passthrough`, their own Anthropic credential, which is sent on and
     neither stored nor logged; or `off`, refused unless the gateway listens on loopback, and then for programs of
@@ -265,8 +266,8 @@ class Settings:
     Several, with commas between them: the first is used, the others are understood; docs/security.md says how to
     exchange one. Default: `secret.key` (mode 0600) in the data directory, one per line."""
     sdk_enabled: bool = False
-    """Serve `/claude-sdk/v1/messages` by local runtimes of claude-agent-sdk (extra `sdk`), with the credential of
-    `anthropic_api_key`. docs/sdk-transport.md says what they can carry."""
+    """Serve `/claude-sdk/v1/messages` by local runtimes of claude-agent-sdk (extra `sdk`), with the accounts that
+    serve `/claude/v1/messages`. docs/sdk-transport.md says what they can carry."""
     sdk_pool_size: int = 0
     """Most idle local runtimes that are kept for the next turn of their session, each for one actor and session.
     0: each request gets a fresh one. Above 0 it takes workers = 1."""
