@@ -250,8 +250,8 @@ class Settings:
     `client_auth` is, with the client's own credential; `pool`, accounts of provider `openai` serve clients with a
     key of the gateway's; or `off`, 404. See docs/openai-routes.md."""
     anthropic_api_key: str = _secret(str.strip)
-    """API key of one upstream account, `environment`, beside those of `gateway accounts add`. White space around it
-    is dropped."""
+    """API key of one upstream account, `environment`, beside those of `gateway accounts add`. White space around
+    it is dropped."""
     client_auth: ClientAuth = ClientAuth.KEYS
     """How clients prove who they are: `keys`; `passthrough`, their own Anthropic credential, which is sent on and
     neither stored nor logged; or `off`, refused unless the gateway listens on loopback, and then for programs of
