@@ -101,9 +101,9 @@ class Office:
         """
         await check_vault(self.database, vault)
 
-    async def has_unfinished_refresh(self, account: Account) -> bool:
-        """Return whether a refresh token was sent of which nobody knows whether it was used up."""
-        return await LeaseStore(self.database).is_uncertain(account.id)
+    async def refresh_sent_until(self, account: Account) -> float | None:
+        """Return until when an answer to a refresh token that was sent may come; None if none was sent."""
+        return await LeaseStore(self.database).sent_until(account.id)
 
     def base_url(self, account: Account) -> str:
         """Return where an account's requests go; nothing for one of a provider that this program does not know."""

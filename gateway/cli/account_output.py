@@ -13,7 +13,18 @@ from gateway.accounts.account import ACCOUNT_WIDE, Account, AccountState, Cooldo
 from gateway.accounts.checking import Verdict
 from gateway.telemetry.logs import printable
 
-__all__ = ["Shown", "as_json", "print_json", "print_table", "still", "verdict_as_json", "verdict_as_text"]
+__all__ = [
+    "Shown",
+    "as_json",
+    "family_name",
+    "iso",
+    "moment",
+    "print_json",
+    "print_table",
+    "still",
+    "verdict_as_json",
+    "verdict_as_text",
+]
 
 _COLUMNS: Final = (
     "NAME",
@@ -58,8 +69,8 @@ def as_json(shown: Shown) -> dict[str, Any]:
         "cooling": [
             {
                 "family": rest.family,
-                "until": _iso(rest.until),
-                "since": _iso(rest.since),
+                "until": iso(rest.until),
+                "since": iso(rest.since),
                 "fault": rest.fault,
                 "reason": rest.reason,
             }
@@ -70,9 +81,9 @@ def as_json(shown: Shown) -> dict[str, Any]:
         "weight": account.weight,
         "priority": account.priority,
         "max_concurrency": account.max_concurrency,
-        "created_at": _iso(account.created_at or None),
-        "paused_at": _iso(account.paused_at),
-        "expires_at": _iso(account.expires_at),
+        "created_at": iso(account.created_at or None),
+        "paused_at": iso(account.paused_at),
+        "expires_at": iso(account.expires_at),
     }
 
 
@@ -122,7 +133,7 @@ def _cells(shown: Shown) -> tuple[str, ...]:
         str(account.weight),
         str(account.priority),
         bound,
-        _NOTHING if account.expires_at is None else _moment(account.expires_at, shown.now, past="expired"),
+        _expiry(account.expires_at, shown.now),
         printable(shown.base_url),
         _state(shown),
     )
@@ -131,7 +142,7 @@ def _cells(shown: Shown) -> tuple[str, ...]:
 def _state(shown: Shown) -> str:
     if shown.state is AccountState.COOLING:
         return "cooling " + ", ".join(
-            f"until {_moment(rest.until, shown.now)} ({_cause(rest)})"
+            f"until {moment(rest.until)} ({_cause(rest)})"
             for rest in sorted(shown.cooling, key=lambda rest: -rest.until)
         )
     if shown.state is AccountState.PARKED:
@@ -157,21 +168,34 @@ def still(shown: Shown) -> str:
 
 
 def _cause(rest: Cooldown) -> str:
-    return printable(rest.fault if rest.family == ACCOUNT_WIDE else f"{rest.fault}, {rest.family}")
+    return printable(rest.fault if rest.family == ACCOUNT_WIDE else f"{rest.fault}, {family_name(rest.family)}")
 
 
-def _moment(at: float, now: float, past: str = "") -> str:
-    """Return a time as the clock on the wall shows it, with the date if that is another."""
-    if past and at <= now:
-        return past
+def family_name(family: str) -> str:
+    """Return how people are told of a quota family: that of requests without a model has no name of its own."""
+    return family or "requests without a model"
+
+
+def _expiry(at: float | None, now: float) -> str:
+    if at is None:
+        return _NOTHING
+    return "expired" if at <= now else moment(at)
+
+
+def moment(at: float) -> str:
+    """Return a time as the clock on the wall shows it, with the date and how far that clock is from UTC.
+
+    Args:
+        at: Unix seconds.
+    """
     try:
-        moment, today = (datetime.fromtimestamp(time, UTC).astimezone() for time in (at, now))
+        return datetime.fromtimestamp(at, UTC).astimezone().isoformat(sep=" ", timespec="seconds")
     except (ValueError, OverflowError, OSError):
         return "?"
-    return moment.strftime("%H:%M:%S" if moment.date() == today.date() else "%Y-%m-%d %H:%M:%S")
 
 
-def _iso(at: float | None) -> str | None:
+def iso(at: float | None) -> str | None:
+    """Return a time as scripts are given it: ISO 8601, in UTC."""
     if at is None:
         return None
     try:

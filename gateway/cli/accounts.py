@@ -11,7 +11,7 @@ from gateway.accounts.drafts import PROVIDERS
 from gateway.cli import account_adding, account_checking
 from gateway.cli.account_input import CarefulParser, ask_yes
 from gateway.cli.account_office import Office, run_with_office, warn
-from gateway.cli.account_output import as_json, print_json, print_table
+from gateway.cli.account_output import Shown, as_json, family_name, iso, moment, print_json, print_table
 from gateway.cli.common import CommandError, Subparsers, add_command, add_config_option, settings_from
 from gateway.config import ClientAuth
 from gateway.store.accounts import ENVIRONMENT
@@ -70,8 +70,8 @@ _RESUME_EXAMPLES = """\
 examples:
   gateway accounts resume work
 
-Ends a pause, parking, a credential's refusal and all cool-downs; a refresh token of which nobody knows whether it
-was used up may be sent once more.
+Ends a pause, parking, a credential's refusal and all cool-downs; a refresh token that was sent before, and is used
+up for all that is known, may be sent once more. While an answer to it may still come, it is not.
 """
 _REMOVE_EXAMPLES = """\
 examples:
@@ -230,26 +230,35 @@ def _pause(args: argparse.Namespace) -> int:
 
 
 def _resume(args: argparse.Namespace) -> int:
-    async def work(office: Office) -> tuple[dict[str, Any], list[str]]:
+    async def work(office: Office) -> tuple[Shown, list[str], float | None]:
         account = await office.find_stored(args.name)
         (before,) = await office.show([account])
         cleared = ["a pause"] if account.paused_at is not None else []
         if account.condition is not Condition.OK:
             cleared.append(f"{account.condition.value} ({account.condition_reason or 'no reason given'})")
-        cleared += [f"a cool-down of {rest.family} ({rest.fault})" for rest in before.cooling]
-        if await office.has_unfinished_refresh(account):
-            cleared.append("an unfinished refresh: its token may be sent once more")
+        cleared += [f"a cool-down of {family_name(rest.family)} ({rest.fault})" for rest in before.cooling]
+        was_sent = await office.refresh_sent_until(account) is not None
         await office.store.resume(account.id)
+        # What is left of a token that was sent is under a lease that has not ended.
+        until = await office.refresh_sent_until(account)
+        if was_sent and until is None:
+            cleared.append("the mark of a refresh token that was sent before: it may be sent once more")
         (shown,) = await office.show([await office.find(account.id)])
-        return as_json(shown), cleared
+        return shown, cleared, until
 
-    resumed, cleared = run_with_office(settings_from(args), work)
+    resumed, cleared, until = run_with_office(settings_from(args), work)
     if args.json:
-        print_json({**resumed, "cleared": cleared})
-    else:
+        print_json({**as_json(resumed), "cleared": cleared, "refresh_under_way_until": iso(until)})
+        return 0
+    name = printable(resumed.account.name)
+    print(
+        f"{name} is in use.",
+        f"Cleared: {'; '.join(map(printable, cleared))}." if cleared else "Nothing was in its way.",
+    )
+    if until is not None:
         print(
-            f"{resumed['name']} is in use.",
-            f"Cleared: {'; '.join(map(printable, cleared))}." if cleared else "Nothing was in its way.",
+            f"Its refresh token was sent a moment ago, and the answer may come until {moment(until)}. If {name} "
+            f"says needs_reauth after that, `gateway accounts resume {name}` lets the token be sent once more."
         )
     return 0
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from attrs import define
-from sqlalchemy import and_, delete, exists, func, select, update
+from sqlalchemy import and_, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.accounts.persistence import LeaseState
@@ -110,13 +110,15 @@ class LeaseStore:
             values = {"expires_at": database_time(), "sent_at": func.coalesce(_lease.sent_at, database_time())}
             await connection.execute(update(refresh_leases).where(_of(account_id, owner)).values(values))
 
-    async def is_uncertain(self, account_id: str) -> bool:
-        """Return whether a refresh token was sent of which nobody knows whether it was used up."""
-        sent = exists().where(
-            _lease.account_id == account_id, _lease.sent_at.is_not(None), _lease.expires_at <= database_time()
-        )
+    async def sent_until(self, account_id: str) -> float | None:
+        """Return the end of the lease under which a refresh token was sent, in Unix seconds; None if none was.
+
+        Before that an answer may still come. After it nobody knows whether the token was used up, and an account
+        that is resumed may send it once more.
+        """
+        query = select(_lease.expires_at).where(_lease.account_id == account_id, _lease.sent_at.is_not(None))
         async with self.database.read() as connection:
-            return (await connection.execute(select(sent))).scalar_one()
+            return (await connection.execute(query)).scalar()
 
 
 def _judge(held: Any, owner: str) -> LeaseState:

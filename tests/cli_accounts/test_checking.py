@@ -7,6 +7,7 @@ import json
 import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -344,5 +345,27 @@ async def test_resuming_says_what_it_cleared(accounts: Command, upstream: Replay
     done = await accounts.go("resume", "work")
     again = await accounts.go("resume", "work")
 
-    assert "Cleared: a pause; parked (no money); an unfinished refresh" in done.out
+    assert "Cleared: a pause; parked (no money); the mark of a refresh token that was sent before" in done.out
     assert "Nothing was in its way." in again.out
+
+
+async def test_resuming_says_from_when_on_a_token_that_is_on_its_way_may_be_sent_again(accounts: Command) -> None:
+    await accounts.add("work")
+    async with accounts.database() as database:
+        store, leases = AccountStore(database), LeaseStore(database)
+        (account,) = await store.all()
+        await leases.acquire(account.id, "somebody", 1, 30)
+        await leases.mark_sent(account.id, "somebody", 1, 300)
+        until = await leases.sent_until(account.id)
+    assert until is not None
+
+    done = await accounts.go("resume", "work")
+    told = await accounts.go("resume", "work", "--json")
+
+    local = datetime.fromtimestamp(until, UTC).astimezone().isoformat(sep=" ", timespec="seconds")
+    assert f"the answer may come until {local}. If work says needs_reauth after that" in done.out
+    assert "may be sent once more" not in done.out
+    assert datetime.fromisoformat(told.json["refresh_under_way_until"]).timestamp() == pytest.approx(
+        until, abs=0.01
+    )
+    assert told.json["cleared"] == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sqlite3
 import sys
 from collections.abc import AsyncIterator
@@ -53,6 +54,7 @@ async def test_what_traffic_found_out_is_shown_and_cleared_by_resuming(on_both: 
         now = await database.now()
         ids = {account.name: account.id for account in await store.all()}
         await store.set_cooldown(Cooldown(ids["cooling"], "opus", now + 600, now, "quota", "the 7-day limit"))
+        await store.set_cooldown(Cooldown(ids["cooling"], "", now + 60, now, "quota", "another limit"))
         await store.set_condition(ids["parked"], Condition.PARKED, "Your card was declined", secret_version=1)
         await store.set_condition(ids["refused"], Condition.NEEDS_REAUTH, "invalid x-api-key", secret_version=1)
 
@@ -61,14 +63,16 @@ async def test_what_traffic_found_out_is_shown_and_cleared_by_resuming(on_both: 
     resumed = await on_both.go("resume", "cooling")
 
     assert "(quota, opus)" in rows["cooling"]
-    assert " cooling until " in rows["cooling"]
+    assert "(quota, requests without a model)" in rows["cooling"]
+    assert re.search(r" cooling until \d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d\d:\d\d \(quota", rows["cooling"])
     assert rows["parked"].endswith('parked "Your card was declined"')
     assert rows["refused"].endswith("needs_reauth: invalid x-api-key")
-    (rest,) = shown["cooling"]["cooling"]
+    rest, _ = sorted(shown["cooling"]["cooling"], key=lambda rest: -len(rest["family"]))
     assert set(rest) == {"family", "until", "since", "fault", "reason"}
     assert (shown["cooling"]["state"], rest["family"], rest["fault"]) == ("cooling", "opus", "quota")
     assert (shown["parked"]["state"], shown["parked"]["reason"]) == ("parked", "Your card was declined")
-    assert "Cleared: a cool-down of opus (quota)." in resumed.out
+    assert "a cool-down of opus (quota)" in resumed.out
+    assert "a cool-down of requests without a model (quota)" in resumed.out
     for name in ("parked", "refused"):
         await on_both.go("resume", name)
     assert {row["state"] for row in (await on_both.go("list", "--json")).json} == {"active"}
