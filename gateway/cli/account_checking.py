@@ -8,21 +8,28 @@ import secrets
 import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Final
 
 from attrs import define, evolve
 
-from gateway.accounts.account import Account, AccountKind, Condition
-from gateway.accounts.checking import Checker, Verdict
+from gateway.accounts.account import Account, AccountKind, AccountState, Condition
+from gateway.accounts.checking import Checker, Finding, Verdict
 from gateway.accounts.credentials import CredentialManager
 from gateway.accounts.vault import Vault
 from gateway.cli.account_office import Office, open_vault, run_with_office
-from gateway.cli.account_output import print_json, verdict_as_json, verdict_as_text
+from gateway.cli.account_output import Shown, print_json, still, verdict_as_json, verdict_as_text
 from gateway.cli.common import CommandError, settings_from
 from gateway.store.accounts import ENVIRONMENT
 from gateway.store.errors import StoreError
 from gateway.store.leases import LeaseStore
 
 __all__ = ["check_accounts", "run"]
+
+_NOT_CONFIGURED: Final = Verdict(
+    Finding.NO_CREDENTIAL,
+    "GATEWAY_ANTHROPIC_API_KEY is not set here. Set it as for the gateway, to check the account; if no gateway "
+    f"has it any more, `gateway accounts remove {ENVIRONMENT}`.",
+)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -37,7 +44,12 @@ def run(args: argparse.Namespace) -> int:
             wanted = {account.id: account for account in await office.accounts()}
         if not wanted:
             raise CommandError("there are no accounts to check; add one with `gateway accounts add`")
-        return await check_accounts(office, vault, list(wanted.values()), _Progress(len(wanted)).step)
+        checked = await check_accounts(office, vault, list(wanted.values()), _Progress(len(wanted)).step)
+        present = {account.id: account for account in await office.accounts()}
+        shown = await office.show([present.get(account.id, account) for account, _ in checked])
+        return [
+            (account, _with_state(verdict, one)) for (account, verdict), one in zip(checked, shown, strict=True)
+        ]
 
     checked = run_with_office(settings, work)
     if args.json:
@@ -79,6 +91,9 @@ async def check_accounts(
     )
 
     async def check(checker: Checker, account: Account) -> Verdict:
+        if not office.is_configured(account):
+            done()
+            return _NOT_CONFIGURED
         verdict = await checker.check(_open_minded(account))
         if verdict.is_good and account.condition is Condition.NEEDS_REAUTH:
             await office.store.set_condition(account.id, Condition.OK, "", secret_version=verdict.secret_version)
@@ -98,6 +113,14 @@ async def check_accounts(
 def _open_minded(account: Account) -> Account:
     """Let a command be asked again that failed before; a refresh token that was refused is not sent again."""
     return evolve(account, condition=Condition.OK) if account.kind is AccountKind.COMMAND else account
+
+
+def _with_state(verdict: Verdict, shown: Shown) -> Verdict:
+    """Let nobody believe that an account serves because it works."""
+    untold = verdict.finding is Finding.LIMITED and shown.state is AccountState.COOLING
+    if not verdict.is_good or untold or not (words := still(shown)):
+        return verdict
+    return evolve(verdict, message=f"{verdict.message} {words}")
 
 
 @define

@@ -91,7 +91,20 @@ class Office:
         now = await self.database.now()
         pool = AccountPool(self.settings.routing, clock=lambda: now, random=random.Random(0))  # noqa: S311 - unused
         pool.replace(accounts, await self.store.cooldowns())
-        return [Shown(account, *pool.state(account.id), self.base_url(account), now) for account in accounts]
+        return [
+            Shown(
+                account,
+                *pool.state(account.id),
+                self.base_url(account),
+                now,
+                is_configured=self.is_configured(account),
+            )
+            for account in accounts
+        ]
+
+    def is_configured(self, account: Account) -> bool:
+        """Return whether a gateway with these settings would serve with an account: its key may not be set."""
+        return account.id != ENVIRONMENT or bool(self.settings.anthropic_api_key)
 
     async def check_vault(self, vault: Vault) -> None:
         """See that the secrets in the database are this vault's.

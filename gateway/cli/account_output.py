@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from attrs import define
+from attrs import define, field
 
 from gateway.accounts.account import ACCOUNT_WIDE, Account, AccountState, Cooldown
 from gateway.accounts.checking import Verdict
@@ -40,6 +40,7 @@ _COLUMNS: Final = (
 )
 _NOTHING: Final = "-"
 _GAP: Final = "  "
+_NOT_CONFIGURED: Final = "GATEWAY_ANTHROPIC_API_KEY is not set"
 
 
 @define(frozen=True)
@@ -54,6 +55,13 @@ class Shown:
     """Where its requests go."""
     now: float
     """Unix seconds."""
+    is_configured: bool = field(default=True, kw_only=True)
+    """Whether the settings at hand are all that it takes to serve with it."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it would serve, if it were configured."""
+        return self.state is AccountState.ACTIVE and not self.is_configured
 
 
 def as_json(shown: Shown) -> dict[str, Any]:
@@ -64,8 +72,8 @@ def as_json(shown: Shown) -> dict[str, Any]:
         "name": account.name,
         "provider": account.provider,
         "kind": account.kind.value,
-        "state": shown.state.value,
-        "reason": shown.reason,
+        "state": "not_configured" if shown.is_idle else shown.state.value,
+        "reason": _NOT_CONFIGURED if shown.is_idle else shown.reason,
         "cooling": [
             {
                 "family": rest.family,
@@ -149,7 +157,7 @@ def _state(shown: Shown) -> str:
         return f'parked "{printable(shown.reason)}"'
     if shown.state is AccountState.NEEDS_REAUTH and shown.reason:
         return f"needs_reauth: {printable(shown.reason)}"
-    return shown.state.value
+    return f"not configured here: {_NOT_CONFIGURED}" if shown.is_idle else shown.state.value
 
 
 def still(shown: Shown) -> str:

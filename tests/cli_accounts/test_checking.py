@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from gateway.accounts.account import Account, AccountKind, Condition
+from gateway.accounts.account import Account, AccountKind, Condition, Cooldown
 from gateway.accounts.checking import Checker, Finding
 from gateway.accounts.credentials import CredentialManager
 from gateway.providers.anthropic import AnthropicProvider
@@ -307,6 +307,34 @@ async def test_the_account_of_the_environment_is_listed_and_checked(
     assert upstream.requests[0].credential == ("x-api-key", OTHER_KEY)
     (row,) = (await accounts.go("list", "--json")).json
     assert (row["name"], row["state"], row["base_url"]) == ("environment", "active", upstream.url)
+
+
+async def test_of_an_account_that_works_and_does_not_serve_both_is_said(
+    accounts: Command, upstream: ReplayUpstream
+) -> None:
+    for name in ("paused", "parked", "cooling", "spent"):
+        await accounts.add(name)
+    async with accounts.database() as database:
+        store = AccountStore(database)
+        now = await database.now()
+        ids = {account.name: account.id for account in await store.all()}
+        await store.pause(ids["paused"])
+        await store.set_condition(ids["parked"], Condition.PARKED, "no money", secret_version=1)
+        for name in ("cooling", "spent"):
+            await store.set_cooldown(Cooldown(ids[name], "account", now + 600, now, "quota", "the limit"))
+
+    works = await accounts.go("check", "paused", "parked", "cooling")
+    upstream.faults.push("error:429-retry-after-60", times="forever", path="*")
+    spent = await accounts.go("check", "spent")
+
+    resume = "`gateway accounts resume {}` puts it into use"
+    assert works.status == 0
+    paused, parked, cooling = works.out.splitlines()
+    assert f"paused: ok: It works. It is paused; {resume.format('paused')}." in paused
+    assert f'It works. It is parked, "no money"; {resume.format("parked")} once that is settled.' in parked
+    assert "It works. It is cooling until " in cooling
+    assert f"{resume.format('cooling')} now." in cooling
+    assert "resume" not in spent.out, "its limit would be used up all the same"
 
 
 async def test_another_secret_key_is_refused_before_anything_is_sent(

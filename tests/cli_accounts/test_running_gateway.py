@@ -78,3 +78,19 @@ async def test_the_account_of_the_environment_can_be_paused_once_a_gateway_has_s
     assert paused.status == 0
     (row,) = (await accounts.go("list", "--json")).json
     assert (row["name"], row["state"]) == ("environment", "paused")
+
+
+async def test_the_account_of_the_environment_is_no_active_one_where_its_key_is_not_set(
+    accounts: Command, upstream: ReplayUpstream
+) -> None:
+    async with running(accounts, upstream, anthropic_api_key=KEY) as served:
+        await until_status(served, 200)
+
+    (row,) = (await accounts.go("list", "--json")).json
+    listed = await accounts.go("list")
+    checked = await accounts.go("check", "environment")
+
+    assert (row["state"], row["reason"]) == ("not_configured", "GATEWAY_ANTHROPIC_API_KEY is not set")
+    assert "not configured here: GATEWAY_ANTHROPIC_API_KEY is not set" in listed.out
+    assert checked.status == 1
+    assert "no_credential: GATEWAY_ANTHROPIC_API_KEY is not set here." in checked.out
