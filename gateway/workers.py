@@ -94,8 +94,8 @@ async def serve(
                 pid=os.getpid(),
             )
 
-        # What is there by now stays. Looked through at every full collection, it would stop all streams for up to a
-        # tenth of a second.
+        # What is there by now stays. Looked through at every full collection, it would stop all streams for up to
+        # a tenth of a second.
         gc.collect()
         gc.freeze()
         numbers = _STOP_SIGNALS if multiprocessing.parent_process() is None else (signal.SIGTERM,)
