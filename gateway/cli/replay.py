@@ -23,6 +23,13 @@ examples:
   curl 'http://127.0.0.1:8790/_replay/requests?limit=5'
   curl http://127.0.0.1:8790/_replay/faults -d '["status:529;times=3", "hang:event=3;seconds=2"]'
   curl -X DELETE http://127.0.0.1:8790/_replay/faults
+  curl -X POST http://127.0.0.1:8790/_replay/tokens -d '{"expires_in": 60}'
+
+control paths (docs/replay.md):
+  GET, DELETE        /_replay/requests[?limit=N&bodies=1]   what was asked, the newest last; forget it
+  GET, POST, DELETE  /_replay/faults                        the script; add to it; empty it
+  POST               /_replay/tokens                        an OAuth pair; {"expires_in": SECONDS}
+  POST               /_replay/tokens/expire, .../revoke     {"token": TOKEN}: it expires; its family is revoked
 
 a fault file in TOML:
   [[rule]]

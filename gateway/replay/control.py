@@ -19,14 +19,16 @@ _SECRET_HEADERS = ("x-api-key", "authorization", "proxy-authorization", "cookie"
 _DEFAULT_LIMIT = 100
 _SHOWN = 4
 _SHORTEST_SHOWN = 12
+_LONGEST_LIFETIME = 366 * 86_400  # seconds
 
 
 def control(upstream: "ReplayUpstream", request: web.BaseRequest, body: bytes) -> Any:
     """Return the JSON value that answers a control request; raises ``ApiError``.
 
     ``GET requests[?limit=N&bodies=1]`` lists the newest requests, ``DELETE requests`` forgets them;
-    ``GET|POST|DELETE faults`` shows, appends to, and empties the script; ``POST tokens`` issues an OAuth pair,
-    and ``POST tokens/revoke`` revokes the family of the token it names.
+    ``GET|POST|DELETE faults`` shows, appends to, and empties the script; ``POST tokens`` issues an OAuth pair, and
+    ``{"expires_in": SECONDS}`` says how long it lives; ``POST tokens/expire`` makes an access token expire, and
+    ``POST tokens/revoke`` revokes the family of a token: ``{"token": TOKEN}``. docs/replay.md has them all.
     """
     path = request.path.removeprefix(PREFIX)
     match request.method, path:
@@ -38,9 +40,11 @@ def control(upstream: "ReplayUpstream", request: web.BaseRequest, body: bytes) -
         case ("GET" | "POST" | "DELETE", "faults"):
             return _faults(upstream, request.method, body)
         case "POST", "tokens":
-            return upstream.tokens.issue().as_json()
+            return upstream.tokens.issue(expires_in=_lifetime(body)).as_json()
+        case "POST", "tokens/expire":
+            return _expire(upstream, body)
         case "POST", "tokens/revoke":
-            return _revoke(upstream, _decode(body))
+            return _revoke(upstream, body)
     raise ApiError(404, "replay: no such control path")
 
 
@@ -112,13 +116,44 @@ def _masked(name: str, value: str) -> str:
     return f"…{value[-_SHOWN:]}" if len(value) >= _SHORTEST_SHOWN else "…"
 
 
-def _revoke(upstream: "ReplayUpstream", value: Any) -> dict[str, bool]:
-    token = value.get("token") if isinstance(value, dict) else None
+def _lifetime(body: bytes) -> int | None:
+    if not body.strip():
+        return None
+    value = _members(body, "expires_in").get("expires_in")
+    if value is not None and (type(value) is not int or not 0 <= value <= _LONGEST_LIFETIME):
+        raise ApiError(400, f"replay: expires_in is a whole number of seconds from 0 to {_LONGEST_LIFETIME}")
+    return value
+
+
+def _expire(upstream: "ReplayUpstream", body: bytes) -> dict[str, bool]:
     try:
-        upstream.tokens.revoke(str(token))
+        upstream.tokens.expire(_token(body))
+    except KeyError:
+        raise ApiError(404, "replay: no such access token was issued here") from None
+    return {"expired": True}
+
+
+def _revoke(upstream: "ReplayUpstream", body: bytes) -> dict[str, bool]:
+    try:
+        upstream.tokens.revoke(_token(body))
     except KeyError:
         raise ApiError(404, "replay: no such token was issued here") from None
     return {"revoked": True}
+
+
+def _token(body: bytes) -> str:
+    token = _members(body, "token").get("token")
+    if not isinstance(token, str):
+        raise ApiError(400, 'replay: the body names a token: {"token": "sk-ant-…"}')
+    return token
+
+
+def _members(body: bytes, *known: str) -> dict[str, Any]:
+    """Return the members of a JSON object that may have these and no others."""
+    value = _decode(body)
+    if not isinstance(value, dict) or value.keys() - set(known):
+        raise ApiError(400, f"replay: the body is an object with {' and '.join(known)}, and nothing else")
+    return value
 
 
 def _decode(body: bytes) -> Any:

@@ -70,6 +70,7 @@ class _Access:
 @attrs.define
 class _Refresh:
     family: int
+    expires_in: int | None
     used: bool = False
 
 
@@ -89,20 +90,26 @@ class TokenAuthority:
     _revoked: set[int] = attrs.field(factory=set, init=False)
     _families: int = attrs.field(default=0, init=False)
 
-    def issue(self, *, family: int | None = None, refreshable: bool = True) -> TokenPair:
-        """Return a new pair, of a new family unless one is given."""
+    def issue(
+        self, *, family: int | None = None, refreshable: bool = True, expires_in: int | None = None
+    ) -> TokenPair:
+        """Return a new pair, of a new family unless one is given.
+
+        ``expires_in`` is for this pair and those that it is renewed to.
+        """
+        lifetime = self.expires_in if expires_in is None else expires_in
         if family is None:
             self._families += 1
             family = self._families
         access = ACCESS_PREFIX + secrets.token_urlsafe(48)
-        self._access[access] = _Access(family, self.clock() + self.expires_in)
+        self._access[access] = _Access(family, self.clock() + lifetime)
         refresh = REFRESH_PREFIX + secrets.token_urlsafe(48) if refreshable else None
         if refresh is not None:
-            self._refresh[refresh] = _Refresh(family)
+            self._refresh[refresh] = _Refresh(family, expires_in)
         for kept in (self._access, self._refresh):
             while len(kept) > _TOKENS_KEPT:
                 del kept[next(iter(kept))]
-        return TokenPair(access, refresh, self.expires_in, family)
+        return TokenPair(access, refresh, lifetime, family)
 
     def grant(self, form: Mapping[str, str]) -> TokenPair:
         """Serve one call of the token endpoint and record it; raises ``GrantError``."""
@@ -138,7 +145,7 @@ class TokenAuthority:
             self.revoke_family(refresh.family)
             raise GrantError("invalid_grant", "Refresh token was used before; its family is revoked")
         refresh.used = self.rotates
-        return self.issue(family=refresh.family, refreshable=self.rotates)
+        return self.issue(family=refresh.family, refreshable=self.rotates, expires_in=refresh.expires_in)
 
     def standing(self, access_token: str) -> Standing:
         """Say whether an access token may be used now; ``unknown`` for one not issued here."""
@@ -150,7 +157,7 @@ class TokenAuthority:
         return "valid" if self.clock() < access.expires_at else "expired"
 
     def expire(self, access_token: str) -> None:
-        """Make an access token expire now."""
+        """Make an access token expire now; raises ``KeyError`` for one not issued here."""
         self._access[access_token].expires_at = self.clock()
 
     def revoke_family(self, family: int) -> None:

@@ -4,6 +4,8 @@ import hashlib
 import json
 from typing import Any
 
+import pytest
+
 from gateway.replay.server import ReplayUpstream
 from tests.replay.raw_client import RawResponse, ask, message
 
@@ -77,6 +79,35 @@ async def test_tokens_can_be_had_and_revoked(upstream: ReplayUpstream) -> None:
     assert revoked.status == 200
     assert upstream.tokens.standing(pair["access_token"]) == "revoked"
     assert (await control(upstream, "POST", "tokens/revoke", {"token": "other"})).status == 404
+
+
+async def test_a_pair_lives_as_long_as_was_asked_and_can_be_made_to_expire(upstream: ReplayUpstream) -> None:
+    short = (await control(upstream, "POST", "tokens", {"expires_in": 60})).json()
+    usual = (await control(upstream, "POST", "tokens", {})).json()
+    assert (short["expires_in"], usual["expires_in"]) == (60, 3600)
+    assert upstream.tokens.standing(short["access_token"]) == "valid"
+    renewed = upstream.tokens.grant({"grant_type": "refresh_token", "refresh_token": short["refresh_token"]})
+    assert renewed.expires_in == 60
+    expired = await control(upstream, "POST", "tokens/expire", {"token": short["access_token"]})
+    assert expired.json() == {"expired": True}
+    assert upstream.tokens.standing(short["access_token"]) == "expired"
+    assert (await control(upstream, "POST", "tokens/expire", {"token": short["refresh_token"]})).status == 404
+
+
+@pytest.mark.parametrize(
+    ("target", "value"),
+    [
+        *[("tokens", {"expires_in": value}) for value in (-1, 1.5, True, "60", 10**12, [])],
+        *[("tokens", value) for value in ({"expires": 60}, [60], "60", 60)],
+        *[(f"tokens/{what}", value) for what in ("expire", "revoke") for value in ({}, {"token": 1}, ["t"], "t")],
+    ],
+)
+async def test_what_means_nothing_is_refused_and_issues_no_token(
+    upstream: ReplayUpstream, target: str, value: Any
+) -> None:
+    answer = await control(upstream, "POST", target, value)
+    assert answer.status == 400
+    assert b"sk-ant-o" not in answer.body
 
 
 async def test_an_unknown_control_path_says_so(upstream: ReplayUpstream) -> None:
