@@ -18,10 +18,10 @@ from gateway.accounts.secrets import encode_secret
 from gateway.cli.account_arguments import read_secret_from, refuse_contradictions
 from gateway.cli.account_checking import check_accounts
 from gateway.cli.account_duplicates import refuse_known_names, refuse_known_tokens, warn_of_known_keys
-from gateway.cli.account_office import Office, open_vault, run_with_office, warn, warn_of_idle_accounts
+from gateway.cli.account_office import Office, open_vault, run_with_office, warn_of_idle_accounts
 from gateway.cli.account_output import as_json, print_json, verdict_as_json, verdict_as_text
 from gateway.cli.account_replacing import run_replace
-from gateway.cli.common import CommandError, settings_from
+from gateway.cli.common import CommandError, settings_from, warn
 from gateway.config import Settings
 from gateway.store.accounts import new_account_id
 

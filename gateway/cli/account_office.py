@@ -29,16 +29,11 @@ from gateway.store.errors import StoreError
 from gateway.store.leases import LeaseStore
 from gateway.telemetry.logs import close_logs, configure_logs
 
-__all__ = ["Office", "open_vault", "run_with_office", "warn", "warn_of_idle_accounts"]
+__all__ = ["Office", "open_vault", "run_with_office", "warn_of_idle_accounts"]
 
 _ENVIRONMENT_PROVIDER: Final = "anthropic"
 
 _T = TypeVar("_T")
-
-
-def warn(text: str) -> None:
-    """Tell whoever runs the command of something that need not be as it is."""
-    print(f"gateway: warning: {text}", file=sys.stderr)
 
 
 @define

@@ -16,9 +16,9 @@ from gateway.accounts.vault import Vault, VaultError
 from gateway.cli.account_arguments import read_secret_from, refuse_contradictions
 from gateway.cli.account_checking import check_accounts
 from gateway.cli.account_duplicates import refuse_known_tokens, warn_of_known_keys
-from gateway.cli.account_office import Office, open_vault, run_with_office, warn, warn_of_idle_accounts
+from gateway.cli.account_office import Office, open_vault, run_with_office, warn_of_idle_accounts
 from gateway.cli.account_output import Shown, as_json, print_json, still, verdict_as_json, verdict_as_text
-from gateway.cli.common import CommandError, settings_from
+from gateway.cli.common import CommandError, settings_from, warn
 from gateway.config import Settings
 
 __all__ = ["run_replace"]

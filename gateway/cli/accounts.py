@@ -10,9 +10,9 @@ from gateway.accounts.account import AccountKind, Condition
 from gateway.accounts.drafts import PROVIDERS
 from gateway.cli import account_adding, account_checking
 from gateway.cli.account_input import CarefulParser, ask_yes
-from gateway.cli.account_office import Office, run_with_office, warn
+from gateway.cli.account_office import Office, run_with_office
 from gateway.cli.account_output import Shown, as_json, family_name, iso, moment, print_json, print_table
-from gateway.cli.common import CommandError, Subparsers, add_command, add_config_option, settings_from
+from gateway.cli.common import CommandError, Subparsers, add_command, add_config_option, settings_from, warn
 from gateway.config import ClientAuth
 from gateway.store.accounts import ENVIRONMENT
 from gateway.telemetry.logs import printable

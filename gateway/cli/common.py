@@ -6,10 +6,10 @@ import argparse
 import asyncio
 import errno
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Final, TextIO
 
 from gateway.accounts.vault import VaultError
 from gateway.config import Settings, SettingsError, load_settings
@@ -17,7 +17,7 @@ from gateway.dataplane.sdk_transport import SdkUnavailableError, check_sdk
 from gateway.store import canary
 from gateway.store.engine import Database
 from gateway.store.errors import StoreError
-from gateway.store.secret import SecretKeyError, has_secret_key, load_secret_keys
+from gateway.store.secret import SecretKeyError, has_secret_key, key_file, load_secret_keys
 from gateway.telemetry.diagnostics import Diagnostics
 from gateway.telemetry.logs import close_logs, configure_logs
 
@@ -31,7 +31,10 @@ __all__ = [
     "secret_keys_from",
     "serving",
     "settings_from",
+    "warn",
 ]
+
+_SHORT_KEY: Final = 16
 
 Subparsers = Any
 """argparse's own type is private."""
@@ -48,6 +51,11 @@ def add_config_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def warn(text: str) -> None:
+    """Tell whoever runs the command of something that need not be as it is."""
+    print(f"gateway: warning: {text}", file=sys.stderr)
+
+
 def settings_from(args: argparse.Namespace) -> Settings:
     """Load the settings that the command line names.
 
@@ -55,13 +63,13 @@ def settings_from(args: argparse.Namespace) -> Settings:
         CommandError: they cannot be used.
     """
     try:
-        return load_settings(args.config, warn=lambda text: print(f"gateway: warning: {text}", file=sys.stderr))
+        return load_settings(args.config, warn=warn)
     except SettingsError as error:
         raise CommandError(str(error)) from None
 
 
 def check(settings: Settings) -> None:
-    """Refuse settings that could not serve anybody.
+    """Refuse settings that could not serve anybody; warn of those that will not do for long.
 
     Raises:
         CommandError: says what to set.
@@ -75,6 +83,21 @@ def check(settings: Settings) -> None:
             check_sdk(settings)
         except SdkUnavailableError as error:
             raise CommandError(str(error)) from None
+    for text in _warn_of_secret_key(settings):
+        warn(text)
+
+
+def _warn_of_secret_key(settings: Settings) -> Iterator[str]:
+    if any(len(key.strip()) < _SHORT_KEY for key in settings.secret_key.split(",") if key.strip()):
+        yield (
+            f"GATEWAY_SECRET_KEY is shorter than {_SHORT_KEY} characters: whoever gets hold of the database may "
+            "guess it, and has the accounts; docs/security.md says how to exchange it"
+        )
+    if not settings.secret_key and settings.database_url.startswith("postgres"):
+        yield (
+            f"the secret key is this host's own, {key_file(settings.data_path)}: before other hosts use this "
+            "database, set GATEWAY_SECRET_KEY to the same on all of them"
+        )
 
 
 def refuse_lost_key(settings: Settings) -> None:
