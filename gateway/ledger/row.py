@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
-from attrs import asdict, define
+from attrs import asdict, define, fields
 from cattrs import Converter
 from cattrs.errors import BaseValidationError
 
 from gateway.ledger.record import RequestRecord
+from gateway.wire.errors import encode_json
 
 __all__ = ["BadLineError", "RequestRow"]
 
@@ -87,7 +89,7 @@ class RequestRow:
             output_tokens=_count(usage.get("output_tokens")),
             cache_read_tokens=_count(usage.get("cache_read_input_tokens")),
             cache_write_tokens=_count(usage.get("cache_creation_input_tokens")),
-            attempts=json.dumps(attempts),
+            attempts=encode_json(attempts).decode(),
             switch=None if record.switch is None else json.dumps(asdict(record.switch)),
             events=record.events,
             bytes_in=record.bytes_in,
@@ -115,7 +117,11 @@ class RequestRow:
 
     def columns(self) -> dict[str, Any]:
         """Return its values by the names of the table's columns."""
-        return asdict(self)
+        return dict(zip(_COLUMNS, _values(self), strict=True))
+
+
+_COLUMNS: Final = tuple(field.name for field in fields(RequestRow))
+_values: Final = attrgetter(*_COLUMNS)
 
 
 def _as_is(kind: type[Any] | tuple[type[Any], ...]) -> Any:

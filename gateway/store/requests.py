@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from attrs import define
 from sqlalchemy import select
@@ -13,6 +13,10 @@ from gateway.store.engine import Database
 from gateway.store.tables import requests
 
 __all__ = ["RequestStore"]
+
+# Made once: SQLAlchemy knows a statement that it has compiled by its identity sooner than by its structure.
+_INTO_SQLITE: Final = sqlite.insert(requests).on_conflict_do_nothing()
+_INTO_POSTGRES: Final = postgresql.insert(requests).on_conflict_do_nothing()
 
 
 @define(frozen=True)
@@ -34,9 +38,9 @@ class RequestStore:
             StoreUnavailableError: the database is away or busy; the same may work later.
             StoreError: it does not take these rows.
         """
-        insert = postgresql.insert if self.database.is_postgres else sqlite.insert
+        insert = _INTO_POSTGRES if self.database.is_postgres else _INTO_SQLITE
         async with self.database.write() as connection:
             if rows:
-                await connection.execute(insert(requests).on_conflict_do_nothing(), rows)
+                await connection.execute(insert, rows)
             else:
                 await connection.execute(select(requests.c.id).limit(1))
