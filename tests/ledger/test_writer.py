@@ -78,7 +78,8 @@ async def test_when_settling_returns_the_record_is_a_row_with_all_that_it_says(d
                 [
                     {"account": "first", "fault": "overload", "status": 529, "ms": 7},
                     {"account": "environment", "fault": None, "status": 200, "ms": 12},
-                ]
+                ],
+                separators=(",", ":"),
             ),
             "switch": json.dumps({"account": "first", "reason": "overload", "cached_tokens": 1000, "usd": 0.5}),
             "events": 9,
