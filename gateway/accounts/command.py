@@ -6,7 +6,7 @@ import asyncio
 import math
 import os
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final
@@ -21,9 +21,10 @@ from gateway.accounts.secrets import CommandSecret, SecretFormatError, check_tok
 from gateway.accounts.stored import read_secret
 from gateway.accounts.unavailable import CredentialUnavailableError
 from gateway.providers.base import Credential
+from gateway.setting_values import suggest
 from gateway.telemetry.logs import get_logger
 
-__all__ = ["CommandError", "CommandSource", "run_command"]
+__all__ = ["CommandError", "CommandSource", "run_command", "unknown_command"]
 
 _log = get_logger(__name__)
 
@@ -184,33 +185,51 @@ class CommandSource:
         Raises:
             CredentialUnavailableError: there is no such command.
         """
-        self._argv(account)
+        self._command(account)
         return Present(None)
 
     async def renew(self, entry: Entry, flight: Flight) -> Result:
         """Run the command."""
         account = entry.account
         try:
-            argv = self._argv(account)
-            now = self.clock()
-            secret, is_token, expires_at = read_output(await run_command(argv, seconds=self.seconds), now)
+            name, argv = self._command(account)
         except CredentialUnavailableError as error:
             return Postponed(error.message)
+        now = self.clock()
+        try:
+            secret, is_token, expires_at = read_output(await run_command(argv, seconds=self.seconds), now)
         except CommandError as error:
-            return Postponed(str(error))
+            return Postponed(
+                f"credential command {name!r}: {error}. See its line under [credential_commands] in the settings "
+                "file, and run that as the gateway's user"
+            )
         present = entry.credential
         if entry.refused and present is not None and present.secret == secret:
-            return Postponed("the command prints the same credential that the upstream refused")
+            return Postponed(
+                f"credential command {name!r} prints the same credential that the upstream refused. See that it "
+                "gets a new one"
+            )
         credential = Credential(
             account.provider, secret, is_token=is_token, version=account.secret_version, expires_at=expires_at
         )
         flight.adopt(account, Present(credential, None if expires_at is None else expires_at - now))
         return Renewed()
 
-    def _argv(self, account: Account) -> Sequence[str]:
+    def _command(self, account: Account) -> tuple[str, Sequence[str]]:
         name = read_secret(account, self.vault, CommandSecret).command
-        argv = self.commands.get(name)
-        if not argv:
-            message = f"There is no command {name!r} under credential_commands in the settings file."
-            raise CredentialUnavailableError(message, terminal=True)
-        return argv
+        if argv := self.commands.get(name):
+            return name, argv
+        raise CredentialUnavailableError(f"{unknown_command(name, self.commands)}.", terminal=True)
+
+
+def unknown_command(name: str, known: Collection[str]) -> str:
+    """Say that there is no such command, and where it would have to be; without a dot at the end."""
+    if not known:
+        return (
+            f"There is no command {name!r}: no settings file with a table [credential_commands] was given. Name "
+            "the command in one, and give that with --config FILE"
+        )
+    return (
+        f"There is no command {name!r} under [credential_commands] in the settings file{suggest(name, known)}; "
+        f"known: {', '.join(sorted(known))}"
+    )

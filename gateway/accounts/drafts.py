@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from attrs import define, field
 
 from gateway.accounts.account import Account, AccountKind
+from gateway.accounts.command import unknown_command
 from gateway.accounts.oauth import is_secure
 from gateway.accounts.secrets import (
     ApiKeySecret,
@@ -22,7 +23,7 @@ from gateway.accounts.secrets import (
     SecretFormatError,
     check_token,
 )
-from gateway.setting_values import BadValueError, canonical_host, check_base_url, is_loopback, suggest
+from gateway.setting_values import BadValueError, canonical_host, check_base_url, is_loopback
 
 __all__ = ["PROVIDERS", "Draft", "DraftError", "check_name", "read_secret", "refuse_key", "vet"]
 
@@ -199,20 +200,10 @@ def vet(draft: Draft, commands: Collection[str] = ()) -> list[str]:
             refuse_key(api_key, draft.provider)
         case CommandSecret(command):
             if command not in commands:
-                raise DraftError(_unknown_command(command, commands))
+                raise DraftError(unknown_command(command, commands))
         case OAuthSecret():
             _vet_oauth(draft.secret, draft.provider)
     return warnings
-
-
-def _unknown_command(command: str, commands: Collection[str]) -> str:
-    if not commands:
-        return (
-            f"there is no command {command!r}: the settings file has none; name one there, in a table "
-            "[credential_commands], and give the file with --config"
-        )
-    known = ", ".join(sorted(commands))
-    return f"there is no command {command!r} in [credential_commands]{suggest(command, commands)}; known: {known}"
 
 
 def _vet_base_url(draft: Draft) -> Iterator[str]:

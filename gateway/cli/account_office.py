@@ -14,6 +14,9 @@ from attrs import define
 from gateway.accounts.account import Account, AccountKind
 from gateway.accounts.drafts import Draft
 from gateway.accounts.pool import AccountPool
+from gateway.accounts.secrets import CommandSecret
+from gateway.accounts.stored import read_secret
+from gateway.accounts.unavailable import CredentialUnavailableError
 from gateway.accounts.vault import Vault, VaultError
 from gateway.cli.account_output import Shown
 from gateway.cli.common import CommandError, secret_keys_from
@@ -27,6 +30,7 @@ from gateway.store.canary import check_vault
 from gateway.store.engine import Database
 from gateway.store.errors import StoreError
 from gateway.store.leases import LeaseStore
+from gateway.store.secret import SecretKeyError, has_secret_key, load_secret_keys
 from gateway.telemetry.logs import close_logs, configure_logs
 
 __all__ = ["Office", "open_vault", "run_with_office", "warn_of_idle_accounts"]
@@ -44,6 +48,8 @@ class Office:
     database: Database
     store: AccountStore
     providers: dict[str, Provider]
+    vault: Vault | None
+    """What decrypts the names of commands; None where there is no secret key to be had."""
 
     async def accounts(self) -> list[Account]:
         """Return all accounts, that of the environment first if no gateway has written it down yet."""
@@ -92,10 +98,19 @@ class Office:
                 *pool.state(account.id),
                 self.base_url(account),
                 now,
+                command=self._command(account),
                 is_configured=self.is_configured(account),
             )
             for account in accounts
         ]
+
+    def _command(self, account: Account) -> str | None:
+        if account.kind is not AccountKind.COMMAND or self.vault is None:
+            return None
+        try:
+            return read_secret(account, self.vault, CommandSecret).command
+        except CredentialUnavailableError:
+            return None
 
     def is_configured(self, account: Account) -> bool:
         """Return whether a gateway with these settings would serve with an account: its key may not be set."""
@@ -120,13 +135,13 @@ class Office:
 
 
 @asynccontextmanager
-async def _open(settings: Settings) -> AsyncGenerator[Office]:
+async def _open(settings: Settings, vault: Vault | None) -> AsyncGenerator[Office]:
     async with Database.of(settings) as database:
         providers: dict[str, Provider] = {
             "anthropic": AnthropicProvider(settings.anthropic_base_url),
             "openai": OpenAIProvider(settings.openai_base_url),
         }
-        yield Office(settings, database, AccountStore(database), providers)
+        yield Office(settings, database, AccountStore(database), providers, vault)
 
 
 def open_vault(settings: Settings) -> Vault:
@@ -138,15 +153,26 @@ def open_vault(settings: Settings) -> Vault:
     return Vault(secret_keys_from(settings))
 
 
+def _vault_at_hand(settings: Settings) -> Vault | None:
+    """Return a vault with the keys that there are; make none, and leave it to others to say what is wrong."""
+    try:
+        if has_secret_key(settings.secret_key, settings.data_path):
+            return Vault(load_secret_keys(settings.secret_key, settings.data_path))
+    except (SecretKeyError, OSError):
+        pass
+    return None
+
+
 def run_with_office(settings: Settings, work: Callable[[Office], Awaitable[_T]]) -> _T:
     """Open the database, do something, and close it.
 
     Raises:
         CommandError: says in a sentence what is wrong with the database, the keys, or what was asked for.
     """
+    vault = _vault_at_hand(settings)
 
     async def run() -> _T:
-        async with _open(settings) as office:
+        async with _open(settings, vault) as office:
             return await work(office)
 
     # What happens is told as the command's own result; what goes wrong beyond that must not get lost.

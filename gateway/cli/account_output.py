@@ -55,6 +55,8 @@ class Shown:
     """Where its requests go."""
     now: float
     """Unix seconds."""
+    command: str | None = field(default=None, kw_only=True)
+    """Name of the command that prints its credential, if it has one and that can be read."""
     is_configured: bool = field(default=True, kw_only=True)
     """Whether the settings at hand are all that it takes to serve with it."""
 
@@ -72,6 +74,7 @@ def as_json(shown: Shown) -> dict[str, Any]:
         "name": account.name,
         "provider": account.provider,
         "kind": account.kind.value,
+        "command": shown.command,
         "state": "not_configured" if shown.is_idle else shown.state.value,
         "reason": _NOT_CONFIGURED if shown.is_idle else shown.reason,
         "cooling": [
@@ -136,7 +139,7 @@ def _cells(shown: Shown) -> tuple[str, ...]:
     return (
         printable(account.name),
         account.provider,
-        account.kind.value,
+        account.kind.value if shown.command is None else f"{account.kind.value} {printable(shown.command)}",
         printable(account.owner) or _NOTHING,
         str(account.weight),
         str(account.priority),

@@ -69,7 +69,7 @@ REFUSALS = {
     "an unknown command": (
         ("add", "--name", "work", "--provider", "anthropic", "--kind", "command", "--command", "nobody"),
         "",
-        "the settings file has none",
+        "no settings file with a table [credential_commands] was given",
     ),
     "a refresh token without its client": (OAUTH, REFRESH, "belongs to a client id"),
     "an API key for a refresh token": ((*OAUTH, "--client-id", "mine"), KEY, "this is an API key"),
@@ -187,6 +187,7 @@ def test_an_account_is_listed_as_it_was_added_and_only_its_owner_can_read_the_da
         "name": "work",
         "provider": "anthropic",
         "kind": "api_key",
+        "command": None,
         "state": "active",
         "reason": "",
         "cooling": [],
@@ -273,7 +274,10 @@ def test_an_unknown_command_is_refused_with_those_there_are(accounts: Command) -
     assert done.status == 1
     assert "did you mean work?" in done.err
     assert "known: play, work" in done.err
-    assert accounts.run(*args, "--command", "work", "--json").json["kind"] == "command"
+    added = accounts.run(*args, "--command", "work", "--json").json
+    assert (added["kind"], added["command"]) == ("command", "work")
+    assert " command work " in accounts.run("list").rows()["x"]
+    assert "There is no command 'work': no settings file with a table" in accounts.run("check").out
 
 
 def test_a_terminal_is_asked_without_showing_what_is_typed(accounts: Command) -> None:

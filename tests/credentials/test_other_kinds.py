@@ -137,7 +137,9 @@ async def test_a_command_that_fails_costs_nothing_until_the_last_credential_expi
             assert (await manager.current(account)).secret == "token-1"
         assert printer.runs < 8
         bench.shift += 20
-        with pytest.raises(CredentialUnavailableError, match="printed") as failure:
+        with pytest.raises(
+            CredentialUnavailableError, match="command 'printer': what the command printed"
+        ) as failure:
             await manager.current(account)
         assert not failure.value.terminal
     assert bench.conditions == []
