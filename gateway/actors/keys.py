@@ -13,7 +13,7 @@ from multidict import CIMultiDictProxy
 
 from gateway.wire.errors import ApiError
 
-__all__ = ["Actor", "KeyRing", "StoredKey", "hash_key", "new_key", "presented_credential"]
+__all__ = ["Actor", "KeyRing", "StoredKey", "hash_key", "new_key", "presented_credential", "secret_id"]
 
 KEY_PREFIX: Final = "csg_"
 """Every gateway key begins with it, so that secret scanners and people know one when they see one."""
@@ -44,6 +44,8 @@ class StoredKey:
     created_at: str
     """ISO 8601, UTC."""
     revoked_at: str | None = None
+    secret_id: str | None = None
+    """`secret_id` of the secret key that it was hashed with; None for unknown."""
 
 
 def new_key() -> str:
@@ -64,6 +66,15 @@ def hash_key(key: str, pepper: bytes) -> str:
         pepper: the gateway's secret key, at most 64 bytes.
     """
     return hashlib.blake2b(key.encode(errors="surrogateescape"), key=pepper, digest_size=32).hexdigest()
+
+
+def secret_id(pepper: bytes) -> str:
+    """Return what tells one of the gateway's secret keys from another, and is too short to give it away.
+
+    Args:
+        pepper: the secret key, at most 64 bytes.
+    """
+    return hashlib.blake2b(key=pepper, digest_size=4, person=b"secret id").hexdigest()
 
 
 class KeyRing:

@@ -19,7 +19,7 @@ from gateway.accounts.stored import read_secret
 from gateway.accounts.unavailable import CredentialUnavailableError
 from gateway.accounts.vault import Vault, VaultError
 from gateway.cli.account_output import Shown
-from gateway.cli.common import CommandError, secret_keys_from
+from gateway.cli.common import CommandError, secret_keys_at_hand, secret_keys_from
 from gateway.config import ClientAuth, OpenAIMode, Settings
 from gateway.providers.anthropic import AnthropicProvider
 from gateway.providers.base import Provider
@@ -30,7 +30,6 @@ from gateway.store.canary import check_vault
 from gateway.store.engine import Database
 from gateway.store.errors import StoreError
 from gateway.store.leases import LeaseStore
-from gateway.store.secret import SecretKeyError, has_secret_key, load_secret_keys
 from gateway.telemetry.logs import close_logs, configure_logs
 
 __all__ = ["Office", "open_vault", "run_with_office", "warn_of_idle_accounts"]
@@ -153,23 +152,14 @@ def open_vault(settings: Settings) -> Vault:
     return Vault(secret_keys_from(settings))
 
 
-def _vault_at_hand(settings: Settings) -> Vault | None:
-    """Return a vault with the keys that there are; make none, and leave it to others to say what is wrong."""
-    try:
-        if has_secret_key(settings.secret_key, settings.data_path):
-            return Vault(load_secret_keys(settings.secret_key, settings.data_path))
-    except (SecretKeyError, OSError):
-        pass
-    return None
-
-
 def run_with_office(settings: Settings, work: Callable[[Office], Awaitable[_T]]) -> _T:
     """Open the database, do something, and close it.
 
     Raises:
         CommandError: says in a sentence what is wrong with the database, the keys, or what was asked for.
     """
-    vault = _vault_at_hand(settings)
+    keys = secret_keys_at_hand(settings)
+    vault = Vault(keys) if keys else None
 
     async def run() -> _T:
         async with _open(settings, vault) as office:

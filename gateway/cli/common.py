@@ -28,6 +28,7 @@ __all__ = [
     "add_config_option",
     "check",
     "refuse_lost_key",
+    "secret_keys_at_hand",
     "secret_keys_from",
     "serving",
     "settings_from",
@@ -131,6 +132,16 @@ def secret_keys_from(settings: Settings) -> tuple[bytes, ...]:
         return load_secret_keys(settings.secret_key, settings.data_path)
     except SecretKeyError as error:
         raise CommandError(str(error)) from None
+
+
+def secret_keys_at_hand(settings: Settings) -> tuple[bytes, ...]:
+    """Load the secret keys that there are; make none, and leave it to others to say what is wrong with them."""
+    try:
+        if has_secret_key(settings.secret_key, settings.data_path):
+            return load_secret_keys(settings.secret_key, settings.data_path)
+    except (SecretKeyError, OSError):
+        pass
+    return ()
 
 
 def add_command(subparsers: Subparsers, name: str, *, summary: str, about: str, examples: str) -> Any:

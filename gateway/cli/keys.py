@@ -5,16 +5,17 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from gateway.accounts.vault import Vault, VaultError
-from gateway.actors.keys import StoredKey
+from gateway.actors.keys import StoredKey, secret_id
 from gateway.cli.common import (
     CommandError,
     Subparsers,
     add_command,
     add_config_option,
+    secret_keys_at_hand,
     secret_keys_from,
     settings_from,
 )
@@ -28,6 +29,10 @@ __all__ = ["add_parser"]
 
 _T = TypeVar("_T")
 _LONGEST_NAME = 100
+_NOTES = {
+    "older": "  (made with an older secret key: replace it before that is taken away)",
+    "missing": "  (of no use: made with a secret key that is not configured here)",
+}
 
 _EXAMPLES = """\
 examples:
@@ -96,7 +101,9 @@ def _create(args: argparse.Namespace) -> int:
 
 
 def _list(args: argparse.Namespace) -> int:
-    keys = _with_store(settings_from(args), lambda store: store.all())
+    settings = settings_from(args)
+    keys = _with_store(settings, lambda store: store.all())
+    secret_ids = [secret_id(key) for key in secret_keys_at_hand(settings)]
     if args.json:
         rows = [
             {
@@ -105,6 +112,7 @@ def _list(args: argparse.Namespace) -> int:
                 "prefix": key.prefix,
                 "created_at": key.created_at,
                 "revoked_at": key.revoked_at,
+                "secret_key": _standing(key, secret_ids),
             }
             for key in keys
         ]
@@ -114,8 +122,18 @@ def _list(args: argparse.Namespace) -> int:
         print("There are no keys yet. Make one: gateway keys create --name NAME")
     for key in keys:
         state = f"revoked {key.revoked_at}" if key.revoked_at else "valid"
-        print(f"{key.id}  {key.prefix}…  {key.created_at}  {state:<8}  {key.name}")
+        note = "" if key.revoked_at else _NOTES.get(_standing(key, secret_ids) or "", "")
+        print(f"{key.id}  {key.prefix}…  {key.created_at}  {state:<8}  {key.name}{note}")
     return 0
+
+
+def _standing(key: StoredKey, secret_ids: Sequence[str]) -> str | None:
+    """Say what has become of the secret key that a key was made with; None for unknown."""
+    if key.secret_id is None:
+        return None
+    if key.secret_id not in secret_ids:
+        return "missing"
+    return "current" if key.secret_id == secret_ids[0] else "older"
 
 
 def _revoke(args: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from attrs import asdict, define
 from sqlalchemy import insert, or_, select, update
 
-from gateway.actors.keys import StoredKey, hash_key, new_key, visible_prefix
+from gateway.actors.keys import StoredKey, hash_key, new_key, secret_id, visible_prefix
 from gateway.store.engine import Database
 from gateway.store.rows import structure
 from gateway.store.statements import KEYS, bump
@@ -32,6 +32,7 @@ class ClientKeyStore:
             digest=hash_key(key, pepper),
             prefix=visible_prefix(key),
             created_at=_now(),
+            secret_id=secret_id(pepper),
         )
         async with self.database.write() as connection:
             await connection.execute(insert(client_keys).values(asdict(stored)))

@@ -52,6 +52,7 @@ client_keys: Final = Table(
     Column("prefix", Text, nullable=False),
     Column("created_at", Text, nullable=False),  # ISO 8601, UTC
     Column("revoked_at", Text),
+    Column("secret_id", Text),  # tells the secret key that it was hashed with from others
     UniqueConstraint("digest"),
 )
 """Keys of clients, by their keyed hashes."""
