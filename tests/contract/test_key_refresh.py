@@ -39,8 +39,8 @@ async def test_a_database_that_holds_nonsense_ends_neither_the_gateway_nor_its_k
             with closing(sqlite3.connect(path)) as file, file:
                 file.executescript(
                     "ALTER TABLE client_keys RENAME TO old;"
-                    "CREATE TABLE client_keys (id, name, digest, prefix, created_at, revoked_at);"
-                    "INSERT INTO client_keys VALUES ('key_0', 'nonsense', 5, 'csg_', '2026-01-01', NULL);"
+                    "CREATE TABLE client_keys (id, name, digest, prefix, created_at, revoked_at, secret_id);"
+                    "INSERT INTO client_keys VALUES ('key_0', 'nonsense', 5, 'csg_', '2026-01-01', NULL, NULL);"
                     "UPDATE revisions SET version = version + 1 WHERE topic = 'keys';"
                 )
             async with asyncio.timeout(LIMIT):
