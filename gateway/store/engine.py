@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import parse_qs, unquote, urlsplit
+from weakref import WeakKeyDictionary
 
 import asyncpg
 from attrs import define, field
@@ -122,6 +123,7 @@ class Database:
     _engine: AsyncEngine | None = field(default=None, init=False, repr=False)
     _writer: asyncio.Lock = field(factory=asyncio.Lock, init=False, repr=False)
     _offset: float = field(init=False, repr=False)
+    _is_upgrading: bool = field(default=False, init=False, repr=False)
     _file: _File | None = field(default=None, init=False, repr=False)
     """The SQLite file, whatever its name is now."""
     generation: int = field(default=0, init=False)
@@ -256,10 +258,21 @@ class Database:
             StoreError: the database cannot be used.
         """
         schema = await asyncio.to_thread(Schema.load)
-        async with self.write() as connection:
+        async with _one_at_a_time(), self.write() as connection:
             await connection.run_sync(schema.migrate, revision)
 
     async def _upgrade(self) -> None:
+        if self._is_upgrading:
+            return
+        self._is_upgrading = True
+        try:
+            # Alembic has one place for the connection that a migration is run on, for all databases of a process.
+            async with _one_at_a_time():
+                await self._upgrade_alone()
+        finally:
+            self._is_upgrading = False
+
+    async def _upgrade_alone(self) -> None:
         schema = await asyncio.to_thread(Schema.load)
         deadline = time.monotonic() + _BUSY_SECONDS
         while True:
@@ -359,6 +372,13 @@ async def _keep_to(connection: AsyncConnection, file: _File | None) -> None:
     info = (await connection.get_raw_connection()).info
     if info.setdefault(_FILE, file) != file:
         await connection.invalidate()
+
+
+_upgrading: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock]] = WeakKeyDictionary()
+
+
+def _one_at_a_time() -> asyncio.Lock:
+    return _upgrading.setdefault(asyncio.get_running_loop(), asyncio.Lock())
 
 
 def _make_file(path: Path) -> None:

@@ -13,13 +13,13 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from attrs import evolve
-from sqlalchemy import Connection, inspect, text, update
+from sqlalchemy import Connection, func, inspect, select, text, update
 
 from gateway.actors.keys import KeyRing
 from gateway.store.client_keys import ClientKeyStore
 from gateway.store.engine import Database, StoreError
 from gateway.store.schema import Schema
-from gateway.store.tables import metadata
+from gateway.store.tables import accounts, metadata
 
 # What version 0.1.0 made by itself.
 FIRST_TABLE = """
@@ -153,3 +153,13 @@ async def test_rows_that_the_gateway_cannot_have_written_are_said_to_be_so(
             )
         with pytest.raises(StoreError, match="client_keys of the database holds a row"):
             await store.all()
+
+
+async def test_many_databases_that_one_process_opens_at_once_each_get_their_own_tables(tmp_path: Path) -> None:
+    async def open_one(number: int) -> int:
+        async with Database("", tmp_path / str(number)) as database, database.read() as connection:
+            return (await connection.execute(select(func.count()).select_from(accounts))).scalar_one()
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(open_one(number)) for number in range(12)]
+    assert [task.result() for task in tasks] == [0] * 12
