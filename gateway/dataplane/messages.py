@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, TypeVar
 
 from aiohttp import web
 from attrs import define, field
@@ -51,6 +51,7 @@ __all__ = ["PooledApi"]
 _RETRY_SOON: Final = 5  # seconds
 _LARGE: Final = 256 * 1024  # bytes of a body that are not gone through on the event loop without need
 _log = get_logger(__name__)
+_Result = TypeVar("_Result")
 
 _KNOWN_PATHS: Final = frozenset(
     prefix + path
@@ -111,6 +112,27 @@ class PooledApi:
         except Exception as error:  # noqa: BLE001 - whatever it is, the client's answer must not suffer for it
             _log.error("the record of a request was lost", request_id=record.id, **exception_facts(error))
 
+    async def before_an_end(self, step: Awaitable[_Result]) -> _Result:
+        """Do what comes before the first byte of an answer; a shutdown can end it at any point.
+
+        Raises:
+            ApiError: 503, a shutdown ended it; and whatever the step raises.
+        """
+        try:
+            async with asyncio.timeout(None) as wait:
+                self.waiting.add(wait)
+                try:
+                    return await step
+                finally:
+                    self.waiting.discard(wait)
+        except TimeoutError:
+            raise ApiError(
+                503,
+                "The gateway is restarting and had to end this request. Send it again.",
+                retry_after=_RETRY_SOON,
+                headers={"connection": "close"},
+            ) from None
+
     def shut_down(self) -> int:
         """End everything that is under way, each in the way that its client understands; return how many."""
         count = len(self.waiting) + len(self.relays)
@@ -164,24 +186,14 @@ class _Life:
             raise
 
     async def _prepare(self) -> OpenStream | OpenBody | Refusal | ApiError:
-        """Do all that comes before the first byte of an answer; a shutdown can end it at any point."""
-        waiting = self._api.waiting
+        """Do all that comes before the first byte of an answer."""
         try:
-            async with asyncio.timeout(None) as wait:
-                waiting.add(wait)
-                try:
-                    return await self._attempt(await self._admit())
-                finally:
-                    waiting.discard(wait)
+            return await self._api.before_an_end(self._admit_and_attempt())
         except ApiError as error:
             return error
-        except TimeoutError:
-            return ApiError(
-                503,
-                "The gateway is restarting and had to end this request. Send it again.",
-                retry_after=_RETRY_SOON,
-                headers={"connection": "close"},
-            )
+
+    async def _admit_and_attempt(self) -> OpenStream | OpenBody | Refusal:
+        return await self._attempt(await self._admit())
 
     async def _admit(self) -> Outgoing:
         api, request = self._api, self._request

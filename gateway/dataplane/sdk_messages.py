@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from aiohttp import web
 from attrs import define, field
@@ -41,7 +41,6 @@ _ROUTE: Final = "POST /claude-sdk/v1/messages"
 _RETRY_SOON: Final = 1  # second
 _CLIENT_CLOSED: Final = 499  # never sent, only recorded
 _LEAST_WAIT: Final = 0.05  # seconds, for an event that is here already when the deadline has passed
-_Result = TypeVar("_Result")
 
 
 @define(eq=False)
@@ -104,8 +103,8 @@ class _Life:
     async def run(self) -> web.StreamResponse:
         try:
             try:
-                asked = await self._before_an_end(self._admit())
-                lease = _Lease(await self._before_an_end(self._pool.acquire(self._actor_id, asked)))
+                asked = await self._api.before_an_end(self._admit())
+                lease = _Lease(await self._api.before_an_end(self._pool.acquire(self._actor_id, asked)))
             except ApiError as error:
                 return await self._reject(error)
             try:
@@ -123,28 +122,6 @@ class _Life:
             self._record.reason = f"internal error ({type(error).__name__}); the log says where"
             await self._settle("failed")
             raise
-
-    async def _before_an_end(self, step: Awaitable[_Result]) -> _Result:
-        """Do what comes before the first byte of an answer; a shutdown can end it at any point.
-
-        Raises:
-            ApiError: 503, a shutdown ended it.
-        """
-        waiting = self._api.waiting
-        try:
-            async with asyncio.timeout(None) as wait:
-                waiting.add(wait)
-                try:
-                    return await step
-                finally:
-                    waiting.discard(wait)
-        except TimeoutError:
-            raise ApiError(
-                503,
-                "The gateway is restarting and had to end this request. Send it again.",
-                retry_after=_RETRY_SOON,
-                headers={"connection": "close"},
-            ) from None
 
     async def _admit(self) -> SdkRequest:
         api, request = self._api, self._request
@@ -168,7 +145,7 @@ class _Life:
         )
         opened = _Opened(lease, guard)
         try:
-            refusal = await self._before_an_end(self._open(opened, asked))
+            refusal = await self._api.before_an_end(self._open(opened, asked))
         except ApiError as error:
             refusal = error
         if self._turn is not None:
