@@ -24,6 +24,7 @@ from gateway.setting_values import (
     check_base_url,
     check_count,
     check_credential,
+    check_note,
     check_patience,
     check_seconds,
     is_loopback,
@@ -38,6 +39,7 @@ __all__ = [
     "ClientAuth",
     "Limits",
     "OpenAIMode",
+    "Rollout",
     "Routing",
     "Settings",
     "SettingsError",
@@ -82,6 +84,15 @@ class OpenAIMode(StrEnum):
     POOL = "pool"
     #: They are answered with 404.
     OFF = "off"
+
+
+class Rollout(StrEnum):
+    """How far the gateway has come beside what it is to replace."""
+
+    #: It serves beside the existing proxy, and nobody relies on it alone.
+    CANARY = "canary"
+    #: Somebody has approved in writing that it serves in place of what was there.
+    PROMOTED = "promoted"
 
 
 class Strategy(StrEnum):
@@ -259,6 +270,13 @@ class Settings:
     stream_mode: StreamMode = StreamMode.ENFORCE
     """`enforce`: only valid streams leave. `observe`: bytes pass as they come, and the log says what `enforce`
     would have done."""
+    rollout: Rollout = Rollout.CANARY
+    """How far the gateway has come: `canary`, beside what is there already; or `promoted`, in its place, which
+    takes `rollout_approval`. Requests are served alike in both; `/readyz`, `GET /claude` and the log say which it
+    is. See docs/anthropic-rollout.md."""
+    rollout_approval: str = field(default="", converter=str.strip)
+    """Who has approved the promotion, when and where it is written, such as `J. Doe, 2026-11-23, OPS-1234`; one
+    line, at most 500 characters. It is in the log; put no secret into it. Needed for `promoted`."""
     control_token: str = _secret(str.strip)
     """Reserved; it has no effect in this version."""
     secret_key: str = _secret()
@@ -415,6 +433,11 @@ def _check(settings: Settings, environ: Mapping[str, str]) -> None:
             "openai_mode = pool knows its clients by keys of the gateway; set GATEWAY_CLIENT_AUTH=keys, or "
             "GATEWAY_OPENAI_MODE=forward to pass their own credentials on"
         )
+    if settings.rollout is Rollout.PROMOTED and not settings.rollout_approval:
+        raise SettingsError(
+            "rollout = promoted takes a written approval; set GATEWAY_ROLLOUT_APPROVAL to who gave it, when and "
+            "where it is written, or leave GATEWAY_ROLLOUT at canary; docs/anthropic-rollout.md says what it rests on"
+        )
     try:
         _ = settings.data_path
     except RuntimeError:
@@ -429,6 +452,7 @@ _CHECKS: Final[Mapping[str, Callable[[Any], object]]] = {
     "sdk_pool_size": check_count,
     "anthropic_base_url": check_base_url,
     "openai_base_url": check_base_url,
+    "rollout_approval": check_note,
     "anthropic_api_key": check_credential,
     "control_token": check_credential,
     "log_level": one_of("debug", "info", "warning", "error"),

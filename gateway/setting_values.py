@@ -20,6 +20,7 @@ __all__ = [
     "check_base_url",
     "check_count",
     "check_credential",
+    "check_note",
     "check_patience",
     "check_seconds",
     "is_loopback",
@@ -32,6 +33,7 @@ __all__ = [
 _LONGEST_SECONDS: Final = 1_000_000  # eleven days; the system's timers overflow not far above
 _MOST: Final = 2**53
 _SHOWN: Final = 60
+_LONGEST_NOTE: Final = 500
 # What Kubernetes and Docker put into the environment of everything near a service called "gateway" or "gateway-…",
 # and a web server into that of a CGI program (RFC 3875, section 4.1.4). GATEWAY_PORT=8787 is somebody's guess.
 _OF_OTHERS: Final = re.compile(
@@ -242,6 +244,16 @@ def check_credential(secret: str) -> None:
         raise BadValueError(
             "holds a line break, another control character or a character that is not ASCII; copy the key again"
         )
+
+
+def check_note(text: str) -> None:
+    """Check words of a person that go into the log.
+
+    Raises:
+        BadValueError: they are more than a line.
+    """
+    if not text.isprintable() or len(text) > _LONGEST_NOTE:
+        raise BadValueError(f"must be one line of at most {_LONGEST_NOTE} printable characters")
 
 
 def suggest(name: str, known: Collection[str]) -> str:

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from gateway.accounts.vault import Vault, VaultError
 from gateway.app import Gateway, run_gateway
-from gateway.config import Address, Settings
+from gateway.config import Address, Rollout, Settings
 from gateway.dataplane.sdk_transport import SdkUnavailableError, check_sdk_program
 from gateway.store.canary import check_vault
 from gateway.store.engine import Database
@@ -91,6 +91,8 @@ async def serve(
                 url=gateway.url,
                 client_auth=settings.client_auth.value,
                 stream_mode=settings.stream_mode.value,
+                rollout=settings.rollout.value,
+                **({"approval": settings.rollout_approval} if settings.rollout is Rollout.PROMOTED else {}),
                 pid=os.getpid(),
             )
 

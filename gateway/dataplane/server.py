@@ -68,9 +68,9 @@ class DataPlane:
         self._idle.set()
         create, fetch = self.messages.create, self.messages.fetch
         self._routes = {
-            "/claude": {"HEAD": _hello, "GET": _hello},
-            "/claude/": {"HEAD": _hello, "GET": _hello},
-            "/claude/api/hello": {"HEAD": _hello, "GET": _hello},
+            "/claude": {"HEAD": self._hello, "GET": self._hello},
+            "/claude/": {"HEAD": self._hello, "GET": self._hello},
+            "/claude/api/hello": {"HEAD": self._hello, "GET": self._hello},
             "/claude/v1/messages": {"POST": create},
             "/claude/v1/messages/count_tokens": {"POST": create},
             "/claude/v1/models": {"GET": fetch},
@@ -186,14 +186,20 @@ class DataPlane:
 
     async def _readyz(self, _request: web.BaseRequest, _target: str) -> web.StreamResponse:
         if self.draining:
-            return _json(503, b'{"status":"draining"}')
+            return self._state(503, "draining")
         apis = [self.messages, *([self.openai_pool.api] if self.openai_pool is not None else [])]
         pools = [api.backend.pool for api in apis]
         if any(pool.can_serve for pool in pools) or self._only_forwards:
-            return _json(200, b'{"status":"ready"}')
+            return self._state(200, "ready")
         if any(pool.accounts for pool in pools):
-            return _json(503, b'{"status":"no upstream account is of use"}')
-        return _json(503, b'{"status":"no upstream account"}')
+            return self._state(503, "no upstream account is of use")
+        return self._state(503, "no upstream account")
+
+    def _state(self, status: int, words: str) -> web.Response:
+        return _json(status, f'{{"status":"{words}","rollout":"{self.settings.rollout}"}}'.encode())
+
+    async def _hello(self, _request: web.BaseRequest, _target: str) -> web.StreamResponse:
+        return _json(200, f'{{"message":"hello","rollout":"{self.settings.rollout}"}}'.encode())
 
     @property
     def _only_forwards(self) -> bool:
@@ -201,10 +207,6 @@ class DataPlane:
         usual = attrs.fields(Settings).openai_base_url.default
         has_accounts = bool(self.messages.backend.pool.accounts)
         return self.openai is not None and self.settings.openai_base_url != usual and not has_accounts
-
-
-async def _hello(_request: web.BaseRequest, _target: str) -> web.StreamResponse:
-    return _json(200, b'{"message":"hello"}')
 
 
 def _json(status: int, body: bytes) -> web.Response:

@@ -118,14 +118,14 @@ async def test_health_is_answered_without_a_key(served: Served, method: str, tar
     answer = await served.ask(target=target, usual=(), method=method)
     assert answer.status == 200
     if method == "GET":
-        assert answer.json() == {"status": status}
+        assert answer.json()["status"] == status
 
 
 async def test_without_an_account_the_gateway_is_alive_but_not_ready() -> None:
     async with serving(anthropic_api_key="") as served:
         assert (await served.ask(target="/healthz", usual=())).status == 200
         ready = await served.ask(target="/readyz", usual=())
-        assert (ready.status, ready.json()) == (503, {"status": "no upstream account"})
+        assert (ready.status, ready.json()) == (503, {"status": "no upstream account", "rollout": "canary"})
         answer = await served.stream()
         envelope(answer, 503, "api_error")
         assert answer.header("retry-after") == "30"
@@ -137,7 +137,10 @@ async def test_a_gateway_whose_accounts_are_all_paused_is_not_ready() -> None:
         (account,) = pool.accounts
         pool.replace([evolve(account, paused_at=1.0)], ())
         ready = await served.ask(target="/readyz", usual=())
-        assert (ready.status, ready.json()) == (503, {"status": "no upstream account is of use"})
+        assert (ready.status, ready.json()) == (
+            503,
+            {"status": "no upstream account is of use", "rollout": "canary"},
+        )
 
 
 async def test_a_gateway_that_only_forwards_is_ready_without_an_account() -> None:
