@@ -436,7 +436,7 @@ def _check(settings: Settings, environ: Mapping[str, str]) -> None:
     if settings.rollout is Rollout.PROMOTED and not settings.rollout_approval:
         raise SettingsError(
             "rollout = promoted takes a written approval; set GATEWAY_ROLLOUT_APPROVAL to who gave it, when and "
-            "where it is written, or leave GATEWAY_ROLLOUT at canary; docs/anthropic-rollout.md says what it rests on"
+            "where it is written, or leave GATEWAY_ROLLOUT at canary; see docs/anthropic-rollout.md"
         )
     try:
         _ = settings.data_path
