@@ -12,12 +12,15 @@ from sqlalchemy import (
     Boolean,
     Column,
     Double,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
     Table,
     Text,
     UniqueConstraint,
+    false,
+    text,
 )
 
 __all__ = [
@@ -28,6 +31,9 @@ __all__ = [
     "meta",
     "metadata",
     "refresh_leases",
+    "request_latencies",
+    "request_timelines",
+    "request_totals",
     "requests",
     "revisions",
     "session_pins",
@@ -152,7 +158,7 @@ requests: Final = Table(
     "requests",
     metadata,
     Column("id", Text, primary_key=True),
-    Column("at", Double, nullable=False, index=True),  # of the gateway's own clock
+    Column("at", Double, nullable=False),  # of the gateway's own clock
     Column("route", Text, nullable=False),
     Column("provider", Text),
     Column("account", Text),
@@ -178,5 +184,98 @@ requests: Final = Table(
     Column("ms_to_content", BigInteger),
     Column("ms", BigInteger),
     Column("notes", Text),  # JSON
+    Column("session", Text),
+    Column("agent", Text),
+    Column("client", Text),
+    Column("request_class", Text),
+    Column("model_served", Text),
+    Column("api_version", Text),
+    Column("iterations", Text),  # JSON
+    Column("service_tier", Text),
+    Column("inference_geo", Text),
+    Column("speed", Text),
+    Column("cost_note", Text),
+    Column("trace_id", Text),
+    Column("thinking_tokens", BigInteger),
+    Column("cache_write_5m_tokens", BigInteger),
+    Column("cache_write_1h_tokens", BigInteger),
+    Column("web_searches", BigInteger),
+    Column("web_fetches", BigInteger),
+    Column("code_executions", BigInteger),
+    Column("cost_nanousd", BigInteger),
+    Column("ms_to_first_byte", BigInteger),
+    Column("longest_gap_ms", BigInteger),
+    Column("summed", Boolean, nullable=False, server_default=false()),  # whether it is in `request_totals`
 )
 """What became of each request; gateway/ledger/row.py says what the columns mean."""
+
+
+def _requests_index(name: str, *columns: str, where: str | None = None) -> None:
+    clause = text(where) if where is not None else None
+    Index(name, *(requests.c[column] for column in columns), sqlite_where=clause, postgresql_where=clause)
+
+
+_requests_index("ix_requests_at_id", "at", "id")
+_requests_index("ix_requests_actor_id_at_id", "actor_id", "at", "id")
+_requests_index("ix_requests_account_at_id", "account", "at", "id")
+_requests_index("ix_requests_model_at_id", "model", "at", "id")
+_requests_index("ix_requests_session_at_id", "session", "at", "id", where="session IS NOT NULL")
+_requests_index("ix_requests_outcome_at_id", "outcome", "at", "id", where="outcome <> 'complete'")
+_requests_index("ix_requests_upstream_request_id", "upstream_request_id", where="upstream_request_id IS NOT NULL")
+_requests_index("ix_requests_unsummed", "id", where="summed = false")
+_requests_index("ix_requests_unpriced", "at", "id", where="cost_nanousd IS NULL")
+
+request_totals: Final = Table(
+    "request_totals",
+    metadata,
+    Column("span", Integer, primary_key=True, autoincrement=False),  # seconds: 300, 3600 or 86400
+    Column("start", BigInteger, primary_key=True, autoincrement=False),  # Unix seconds, a multiple of the span
+    *(
+        Column(name, Text, primary_key=True)  # empty for none
+        for name in ("provider", "route", "account", "actor_id", "model", "outcome", "stop_reason")
+    ),
+    *(
+        Column(name, BigInteger, nullable=False)
+        for name in (
+            "requests",
+            "partial",
+            "unpriced",
+            "input_tokens",
+            "output_tokens",
+            "thinking_tokens",
+            "cache_read_tokens",
+            "cache_write_5m_tokens",
+            "cache_write_1h_tokens",
+            "web_searches",
+            "cost_nanousd",
+            "ms",
+            "attempts",
+            "switches",
+            "switch_nanousd",
+        )
+    ),
+)
+"""Sums of requests by time and what people ask by; they outlive the rows of `requests`."""
+
+request_latencies: Final = Table(
+    "request_latencies",
+    metadata,
+    Column("span", Integer, primary_key=True, autoincrement=False),
+    Column("start", BigInteger, primary_key=True, autoincrement=False),
+    Column("measure", Text, primary_key=True),  # first_content, gap or duration
+    Column("provider", Text, primary_key=True),
+    Column("model", Text, primary_key=True),
+    Column("account", Text, primary_key=True),
+    Column("bucket", Integer, primary_key=True, autoincrement=False),  # gateway/ledger/totals.py says of what
+    Column("requests", BigInteger, nullable=False),
+)
+"""How many requests took how long, by time."""
+
+request_timelines: Final = Table(
+    "request_timelines",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("at", Double, nullable=False, index=True),  # as in `requests`
+    Column("timeline", LargeBinary, nullable=False),
+)
+"""When events of which kind came, of streams that did not end well; gateway/ledger/timeline.py reads them."""
