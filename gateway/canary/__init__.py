@@ -1,0 +1,1 @@
+"""Tools that look at a gateway from outside, as its clients do: nothing here knows how one is made."""
