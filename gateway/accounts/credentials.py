@@ -107,6 +107,11 @@ class CredentialManager:
                 del kept[account_id]
         self._renewer.replace(accounts, lambda account: self._sources.get(account.kind))
 
+    @property
+    def renewals(self) -> Mapping[str, int]:
+        """How many renewals came to what: renewed, postponed, lost, impossible."""
+        return self._renewer.results
+
     def is_renewable(self, account: Account) -> bool:
         """Whether a refused credential of this account may be followed by a better one."""
         return account.kind in self._sources

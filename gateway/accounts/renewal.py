@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
@@ -65,6 +66,9 @@ class Renewer:
     times: RenewalTimes
     store: SecretStore
     on_condition: Callable[..., None]
+    results: Counter[str] = field(factory=Counter, init=False)
+    """How many renewals came to what: renewed, postponed (where another process is at it, none counts), lost,
+    impossible."""
     _entries: dict[str, Entry] = field(factory=dict, init=False)
     _tasks: asyncio.TaskGroup | None = field(default=None, init=False)
     _flights: dict[Flight, str] = field(factory=dict, init=False)
@@ -268,6 +272,8 @@ class Renewer:
     def _settle(self, entry: Entry, result: Result) -> None:
         now = self.clock()
         facts = {"account": entry.account.name, "version": entry.account.secret_version}
+        if not (isinstance(result, Postponed) and result.soon):
+            self.results[type(result).__name__.lower()] += 1
         match result:
             case Renewed():
                 _log.info("credential renewed", **facts)

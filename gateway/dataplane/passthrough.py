@@ -27,7 +27,7 @@ from gateway.actors.keys import KEY_PREFIX
 from gateway.config import ClientAuth, OpenAIMode, Settings
 from gateway.dataplane.forwarder import GiveBack, Joined, Waits, Way, way_of
 from gateway.dataplane.forwarding import ForwardedConnection
-from gateway.dataplane.loopback import check_local
+from gateway.wire.loopback import check_local
 from gateway.dataplane.names import HostName
 from gateway.dataplane.upstream import UpstreamFault
 from gateway.telemetry.logs import exception_facts, get_logger

@@ -13,7 +13,7 @@ from attrs import define, field
 
 from gateway.config import ClientAuth, OpenAIMode, Settings
 from gateway.dataplane.connections import ConnectionServer, Patience, error_response
-from gateway.dataplane.loopback import check_local
+from gateway.wire.loopback import check_local
 from gateway.dataplane.messages import PooledApi
 from gateway.dataplane.openai_pool import OpenAIPool
 from gateway.dataplane.passthrough import OpenAIForward

@@ -19,7 +19,7 @@ from typing import Any, Final, TextIO
 import msgspec
 import structlog
 
-__all__ = ["close_logs", "configure_logs", "exception_facts", "get_logger"]
+__all__ = ["close_logs", "configure_logs", "dropped_lines", "exception_facts", "get_logger"]
 
 _QUEUE_LINES: Final = 10_000
 _BATCH_SECONDS: Final = 0.02
@@ -49,7 +49,9 @@ class _QueuedWriter:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._lines: collections.deque[str] = collections.deque()
-        self._dropped = 0
+        self.dropped = 0
+        """Lines that nobody will see, since the start."""
+        self._told = 0
         self._closing = False
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
@@ -57,7 +59,7 @@ class _QueuedWriter:
 
     def write(self, line: str) -> None:
         if len(self._lines) >= _QUEUE_LINES:
-            self._dropped += 1
+            self.dropped += 1
             return
         self._lines.append(line)
         # Waking the thread costs more than the line; it looks again by itself until the queue is empty.
@@ -77,7 +79,7 @@ class _QueuedWriter:
                 time.sleep(_BATCH_SECONDS)
             self._wake.clear()
             batch = [self._lines.popleft() for _ in range(len(self._lines))]
-            dropped, self._dropped = self._dropped, 0
+            dropped, self._told = self.dropped - self._told, self.dropped
             if dropped:
                 batch.append(f'{{"event": "log lines dropped", "level": "warning", "lines": {dropped}}}')
             if not self._put("".join(line + "\n" for line in batch)):
@@ -197,6 +199,11 @@ def configure_logs(*, level: str = "info", fmt: str = "auto", stream: TextIO | N
     root = logging.getLogger()
     root.handlers[:] = [_StandardLibraryBridge()]
     root.setLevel(max(number, logging.WARNING))
+
+
+def dropped_lines() -> int:
+    """Return how many lines were dropped because nobody took them off, since the logs were configured."""
+    return sum(writer.dropped for writer in _writers)
 
 
 def close_logs(timeout: float = 2.0) -> None:

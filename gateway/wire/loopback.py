@@ -20,6 +20,7 @@ __all__ = ["LocalRequest", "check_local"]
 _AUTHORITY: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\[\]:@/]+)(?::\d*)?")
 _READING: Final = frozenset({"GET", "HEAD"})
 _OTHER_SITES: Final = frozenset({"cross-site", "same-site"})
+_KEYS: Final = "give clients keys with GATEWAY_CLIENT_AUTH=keys"
 
 
 class LocalRequest(Protocol):
@@ -41,12 +42,13 @@ class LocalRequest(Protocol):
         ...
 
 
-def check_local(request: LocalRequest, *, websocket: bool = False) -> None:
+def check_local(request: LocalRequest, *, websocket: bool = False, remedy: str = _KEYS) -> None:
     """Refuse what may be a browser's request on behalf of a page from elsewhere.
 
     Args:
         request: to judge.
         websocket: whether it opens a WebSocket, which a page from anywhere may do and read from.
+        remedy: what the operator can do to let others in.
 
     Raises:
         ApiError: 403.
@@ -59,7 +61,7 @@ def check_local(request: LocalRequest, *, websocket: bool = False) -> None:
         raise ApiError(
             403,
             "This gateway asks for no key, so it only answers requests whose Host is localhost or a loopback "
-            "address. Use http://127.0.0.1 with its port, or give clients keys with GATEWAY_CLIENT_AUTH=keys.",
+            f"address. Use http://127.0.0.1 with its port, or {remedy}.",
         )
     if request.method in _READING and not websocket:
         return
@@ -69,7 +71,7 @@ def check_local(request: LocalRequest, *, websocket: bool = False) -> None:
         raise ApiError(
             403,
             "This gateway asks for no key, so it takes nothing from web pages of other sites. "
-            "To let one in, give it a key with GATEWAY_CLIENT_AUTH=keys.",
+            f"To let one in, {remedy}.",
         )
 
 
