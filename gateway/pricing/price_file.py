@@ -1,0 +1,249 @@
+"""Prices in TOML: our corrections of the library, and the operator's own. docs/cost-and-usage.md has the format."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, time
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any, Final
+
+import cattrs
+from attrs import define, evolve, field
+from cattrs.gen import make_dict_structure_fn, override
+
+from gateway.pricing.model_price import EXACT, ModelPrice, Rates, Schedule
+from gateway.pricing.terms import CACHE_READ, CACHE_WRITE_1H, CACHE_WRITE_5M, with_terms
+
+__all__ = ["PriceEntry", "PricesError", "parse_prices", "read_prices"]
+
+_HIGHEST: Final = Decimal(1_000_000)
+_THOUSAND: Final = Decimal(1000)
+_LARGEST_FILE: Final = 1024 * 1024
+_MOST_DIGITS: Final = 12
+
+
+class PricesError(Exception):
+    """The file of prices cannot be used; the message says where and why."""
+
+
+@define(frozen=True, kw_only=True)
+class _RateValues:
+    """Rates as a file gives them, in USD per million tokens; None = not given."""
+
+    input: Decimal | None = None
+    output: Decimal | None = None
+    cache_write_5m: Decimal | None = None
+    cache_write_1h: Decimal | None = None
+    cache_read: Decimal | None = None
+
+    def over(self, base: Rates | None, provider: str) -> Rates | None:
+        """Return these rates, those of `base` where one is missing; None if there are none to begin with."""
+        if self.input is not None and self.output is not None:
+            input_ = self.input
+            read, short, long = _defaults(input_, provider)
+            base = Rates(
+                input=input_, output=self.output, cache_read=read, cache_write_5m=short, cache_write_1h=long
+            )
+        if base is None:
+            return None
+        given = {
+            name: value
+            for name in ("input", "output", "cache_write_5m", "cache_write_1h", "cache_read")
+            if (value := getattr(self, name)) is not None
+        }
+        return evolve(base, **given)
+
+
+@define(frozen=True, kw_only=True)
+class _Above(_RateValues):
+    """Rates of requests with a larger prompt."""
+
+    tokens: int
+
+
+@define(frozen=True, kw_only=True)
+class PriceEntry(_RateValues):
+    """One `[[price]]`: what is different for a model, in a time."""
+
+    model: str
+    provider: str = "anthropic"
+    since: date | None = None
+    """The first day, in UTC."""
+    until: date | None = None
+    """The first day after, in UTC."""
+    above: tuple[_Above, ...] = ()
+    fast: Decimal | None = None
+    geo: Mapping[str, Decimal] = field(factory=dict)
+    service_tier: Mapping[str, Decimal] = field(factory=dict)
+    web_searches_per_1000: Decimal | None = None
+
+    def holds(self, when: datetime) -> bool:
+        """Say whether it is for this time."""
+        return (self.since is None or _midnight(self.since) <= when) and (
+            self.until is None or when < _midnight(self.until)
+        )
+
+    def over(self, price: ModelPrice | None, source: str) -> ModelPrice | None:
+        """Return a price as this entry changes it; None if that leaves no price."""
+        rates = _RateValues.over(self, None if price is None else price.standard.base, self.provider)
+        if rates is None:
+            return None
+        is_new = price is None or (self.input is not None and self.output is not None)
+        has_rates = any(
+            value is not None
+            for value in (self.input, self.output, self.cache_read, self.cache_write_5m, self.cache_write_1h)
+        )
+        if price is None:
+            price = ModelPrice(
+                model=self.model.lower(), provider=self.provider, source=source, standard=Schedule(rates)
+            )
+        old = price.standard
+        above = () if is_new else old.above
+        if self.above:
+            above = tuple(
+                (one.tokens, larger)
+                for one in sorted(self.above, key=lambda one: one.tokens)
+                if (larger := one.over(rates, self.provider)) is not None
+            )
+        standard = Schedule(rates, above)
+        changed = evolve(
+            price,
+            source=source if has_rates or self.above else price.source,
+            standard=standard,
+            speeds=price.speeds if self.fast is None else {**price.speeds, "fast": self.fast},
+            geos={**price.geos, **self.geo},
+            web_search=(
+                price.web_search
+                if self.web_searches_per_1000 is None
+                else EXACT.divide(self.web_searches_per_1000, _THOUSAND)
+            ),
+        )
+        if self.provider == "anthropic":
+            changed = with_terms(changed)
+        elif standard != old:
+            # What the library has for other tiers belongs to the rates that have just been replaced.
+            changed = evolve(changed, service_tiers={})
+        tiers = {name: standard.times(factor) for name, factor in self.service_tier.items()}
+        return evolve(changed, service_tiers={**changed.service_tiers, **tiers})
+
+
+def read_prices(path: Path) -> tuple[PriceEntry, ...]:
+    """Read a file of prices.
+
+    Raises:
+        PricesError: it cannot be read, or is no file of prices.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(_LARGEST_FILE + 1)
+    except OSError as error:
+        raise PricesError(f"the file of prices {path} cannot be read: {error.strerror or error}") from None
+    if len(data) > _LARGEST_FILE:
+        raise PricesError(f"the file of prices {path} has more than {_LARGEST_FILE} bytes")
+    try:
+        return parse_prices(data.decode())
+    except UnicodeDecodeError:
+        raise PricesError(f"the file of prices {path} is not UTF-8") from None
+    except PricesError as error:
+        raise PricesError(f"the file of prices {path}: {error}") from None
+
+
+def parse_prices(text: str) -> tuple[PriceEntry, ...]:
+    """Read prices from TOML.
+
+    Raises:
+        PricesError: it is something else.
+    """
+    try:
+        document = tomllib.loads(text, parse_float=Decimal)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise PricesError(f"no TOML: {error}") from None
+    except (InvalidOperation, ValueError):
+        raise PricesError("no TOML: a number that is none") from None
+    tables = document.pop("price", [])
+    if document:
+        raise PricesError(f"{next(iter(document))!r} is unknown; prices are tables [[price]]")
+    if not isinstance(tables, list):
+        raise PricesError("prices are tables [[price]], not [price]")
+    return tuple(_entry(table, number) for number, table in enumerate(tables, start=1))
+
+
+def _entry(table: object, number: int) -> PriceEntry:
+    try:
+        entry = _converter.structure(table, PriceEntry)
+    except (cattrs.BaseValidationError, TypeError, ValueError) as error:
+        what = "; ".join(cattrs.transform_error(error, path="")).replace(" @ ", " ")
+        raise PricesError(f"[[price]] number {number}: {what}") from None
+    name = f"[[price]] number {number}, {entry.model!r}"
+    if not entry.model or entry.model != entry.model.strip():
+        raise PricesError(f"{name}: model must be a name")
+    if (entry.input is None) != (entry.output is None):
+        raise PricesError(f"{name}: input and output are given both or not at all")
+    if entry.since is not None and entry.until is not None and entry.since >= entry.until:
+        raise PricesError(f"{name}: from must be before until")
+    return entry
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC)
+
+
+def _defaults(of_input: Decimal, provider: str) -> tuple[Decimal, Decimal, Decimal]:
+    """Return what reading and writing the cache cost where a file does not say it."""
+    if provider != "anthropic":
+        return of_input, of_input, of_input
+    return (
+        EXACT.multiply(of_input, CACHE_READ),
+        EXACT.multiply(of_input, CACHE_WRITE_5M),
+        EXACT.multiply(of_input, CACHE_WRITE_1H),
+    )
+
+
+def _amount(value: Any, _: Any) -> Decimal:
+    if isinstance(value, bool) or not isinstance(value, (int, str, Decimal)):
+        raise TypeError("must be a number")
+    try:
+        amount = Decimal(value)
+    except InvalidOperation:
+        raise ValueError(f"must be a number, not {value!r}") from None
+    if not amount.is_finite() or not 0 <= amount <= _HIGHEST:
+        raise ValueError(f"must be from 0 to {_HIGHEST}")
+    if -int(amount.as_tuple().exponent) > _MOST_DIGITS:
+        raise ValueError(f"must have at most {_MOST_DIGITS} digits after the point")
+    return amount
+
+
+def _day(value: Any, _: Any) -> date:
+    if isinstance(value, datetime) or not isinstance(value, date):
+        raise TypeError("must be a date, such as 2026-10-07, without quotes")
+    return value
+
+
+def _whole(value: Any, _: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise TypeError("must be a whole number")
+    return value
+
+
+def _name(value: Any, _: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("must be a text")
+    return value
+
+
+def _make_converter() -> cattrs.Converter:
+    converter = cattrs.Converter(forbid_extra_keys=True)
+    for kind, hook in ((Decimal, _amount), (date, _day), (int, _whole), (str, _name)):
+        converter.register_structure_hook(kind, hook)
+    converter.register_structure_hook(
+        PriceEntry,
+        make_dict_structure_fn(
+            PriceEntry, converter, _cattrs_forbid_extra_keys=True, since=override(rename="from")
+        ),
+    )
+    return converter
+
+
+_converter: Final = _make_converter()
