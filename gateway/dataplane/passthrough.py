@@ -27,12 +27,12 @@ from gateway.actors.keys import KEY_PREFIX
 from gateway.config import ClientAuth, OpenAIMode, Settings
 from gateway.dataplane.forwarder import GiveBack, Joined, Waits, Way, way_of
 from gateway.dataplane.forwarding import ForwardedConnection
-from gateway.wire.loopback import check_local
 from gateway.dataplane.names import HostName
 from gateway.dataplane.upstream import UpstreamFault
 from gateway.telemetry.logs import exception_facts, get_logger
 from gateway.wire.errors import GATEWAY_REQUEST_ID_HEADER, ApiError, new_request_id
 from gateway.wire.http1 import RequestHead
+from gateway.wire.loopback import check_local
 from gateway.wire.openai_errors import openai_body
 
 __all__ = ["OpenAIForward", "has_dot_segment", "open_forward"]

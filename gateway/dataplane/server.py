@@ -13,12 +13,12 @@ from attrs import define, field
 
 from gateway.config import ClientAuth, OpenAIMode, Settings
 from gateway.dataplane.connections import ConnectionServer, Patience, error_response
-from gateway.wire.loopback import check_local
 from gateway.dataplane.messages import PooledApi
 from gateway.dataplane.openai_pool import OpenAIPool
 from gateway.dataplane.passthrough import OpenAIForward
 from gateway.telemetry.logs import get_logger
 from gateway.wire.errors import SERVER_NAME, ApiError, new_request_id
+from gateway.wire.loopback import check_local
 from gateway.wire.openai_errors import openai_body
 
 __all__ = ["DataPlane"]

@@ -1,8 +1,8 @@
 """The gateway's metrics: which there are, what they are labelled with, and the page that a scrape gets.
 
-Each gateway has a registry of its own, so that several can run in one process. Labels take values from bounded sets
-only: routes are templates, models are those that answered, up to a number. With several workers the values live in
-files that all of them share (`share_metrics`), and whoever is asked adds them up.
+Each gateway has a registry of its own, so that several can run in one process. Labels take values from bounded
+sets only: routes are templates, models are those that answered, up to a number. With several workers the values
+live in files that all of them share (`share_metrics`), and whoever is asked adds them up.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ class GatewayMetrics:
     def _make_use(self) -> None:
         self.tokens = self._counter(
             "gateway_tokens_total",
-            "Tokens by kind: `input` (neither read from a cache nor written to one), `output` (thinking included), "
+            "Tokens by kind: `input` (not read from a cache, nor written to one), `output` (thinking included), "
             "`cache_read`, `cache_write_5m`, `cache_write_1h`.",
             ("provider", "model", "kind"),
         )
@@ -174,8 +174,8 @@ class GatewayMetrics:
         )
         self.limit_used = self._gauge(
             "gateway_limit_utilization_ratio",
-            "Used share of a limit, 1 for all of it: of the account that has used least of it, and of the one that "
-            "has used most.",
+            "Used share of a limit, 1 for all of it: of the account that has used least of it, and of the one "
+            "that has used most.",
             ("provider", "window", "of"),
             mode=_LATEST,
         )
