@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from functools import cache
@@ -11,16 +10,15 @@ from pathlib import Path
 from typing import Final
 
 from gateway.pricing.library import Library
-from gateway.pricing.model_price import ModelPrice
+from gateway.pricing.model_price import ModelPrice, plain_name
 from gateway.pricing.price_file import PriceEntry, PricesError, parse_prices, read_prices
 from gateway.pricing.terms import with_terms
 
-__all__ = ["CORRECTIONS", "OVERRIDE", "ModelPrice", "PriceBook", "PricesError", "plain_name"]
+__all__ = ["CORRECTIONS", "OVERRIDE", "ModelPrice", "PriceBook", "PricesError"]
 
 CORRECTIONS: Final = "corrections"
 OVERRIDE: Final = "override"
 
-_DATED: Final = re.compile(r"(?P<plain>.+?)(?:[-@]\d{8}|-\d{4}-\d{2}-\d{2}|-latest)")
 _LONGEST_NAME: Final = 200
 
 
@@ -61,40 +59,29 @@ class PriceBook:
             when = datetime.fromtimestamp(at, UTC)
         except (OverflowError, OSError, ValueError):
             return None
-        for candidate in dict.fromkeys((name, plain_name(name))):
-            price = self._find(candidate, when, provider)
-            if price is not None:
-                return price
-        return None
+        plain = plain_name(name)
+        price = self._library.find(provider, name, when) or self._library.find(provider, plain, when)
+        if price is not None and provider == "anthropic":
+            price = with_terms(price)
+        for source, entries in self._layers:
+            # What is said of one version of a model goes over what is said of all.
+            for candidate in dict.fromkeys((plain, name)):
+                for entry in entries.get((provider, candidate), ()):
+                    if entry.holds(when):
+                        price = entry.over(price, source)
+        return price
 
     def models(self, provider: str = "anthropic") -> list[str]:
         """Return the names of all models that have a price, sorted."""
         own = {name for _, entries in self._layers for (owner, name) in entries if owner == provider}
         return sorted(own | set(self._library.names(provider)))
 
-    def _find(self, name: str, when: datetime, provider: str) -> ModelPrice | None:
-        price = self._library.find(provider, name, when)
-        if price is not None and provider == "anthropic":
-            price = with_terms(price)
-        for source, entries in self._layers:
-            for entry in entries.get((provider, name), ()):
-                if entry.holds(when):
-                    price = entry.over(price, source)
-        return price
-
-
-def plain_name(model: str) -> str:
-    """Return a model's name in lower case and without its date."""
-    name = model.strip().lower()
-    dated = _DATED.fullmatch(name)
-    return name if dated is None else dated["plain"]
-
 
 def _by_model(entries: Sequence[PriceEntry]) -> Mapping[tuple[str, str], Sequence[PriceEntry]]:
     """Return the entries of each model, in the order in which they are applied: the later begins, the later."""
     found: dict[tuple[str, str], list[PriceEntry]] = {}
     for entry in sorted(entries, key=lambda entry: entry.since or date.min):
-        found.setdefault((entry.provider, plain_name(entry.model)), []).append(entry)
+        found.setdefault((entry.provider, entry.model.lower()), []).append(entry)
     return found
 
 

@@ -178,9 +178,10 @@ def _samplings(usage: Usage, model: str | None) -> Iterator[tuple[Usage | Iterat
 def _tokens(counts: Usage | Iteration, usage: Usage, price: ModelPrice) -> Iterator[CostLine]:
     schedule = price.standard
     if usage.service_tier is not None and usage.service_tier not in _STANDARD_TIERS:
-        if usage.service_tier not in price.service_tiers:
+        tier = price.schedule(usage.service_tier)
+        if tier is None:
             raise _UnknownError(Note.UNKNOWN_TIER)
-        schedule = price.service_tiers[usage.service_tier]
+        schedule = tier
     rates = schedule.rates(counts.total_input_tokens).times(_factor(usage, price))
     long = counts.cache_write_1h_tokens or 0
     short = max((counts.cache_write_tokens or 0) - long, 0)

@@ -10,7 +10,7 @@ from typing import Any, Final
 from genai_prices import types
 from genai_prices.data_snapshot import DataSnapshot, get_snapshot
 
-from gateway.pricing.model_price import EXACT, ModelPrice, Rates, Schedule
+from gateway.pricing.model_price import ModelPrice, Rates, Schedule
 
 __all__ = ["LIBRARY", "Library"]
 
@@ -57,7 +57,7 @@ class Library:
         standard = _schedule(prices)
         if standard is None:
             return None
-        tiers: dict[str, Schedule] = {}
+        tiers: dict[str, Schedule | Decimal] = {}
         speeds: dict[str, Decimal] = {}
         for variant in model.price_variants or ():
             if variant.constraint is not None and not variant.constraint.active(at):
@@ -67,7 +67,9 @@ class Library:
             if len(variant.when) != 1 or schedule is None:
                 continue
             if kind == "speed" and standard.base.input:
-                speeds[value] = schedule.base.input / standard.base.input
+                factor = schedule.base.input / standard.base.input
+                if standard.times(factor) == schedule:
+                    speeds[value] = factor
             elif kind in {"service_tier", "processing"}:
                 tiers[value] = schedule
         searches = prices.get("web_searches_kcount")
@@ -103,9 +105,8 @@ def _schedule(values: Mapping[str, Decimal | types.TieredPrices]) -> Schedule | 
     if "input_mtok" not in values or any(medium in key for key in values for medium in _OTHER_MEDIA):
         return None
     text = {key: value for key, value in values.items() if key in _TEXT_KEYS}
-    sizes = sorted(
-        {tier.start for value in text.values() if isinstance(value, types.TieredPrices) for tier in value.tiers}
-    )
+    tiered = [value for value in text.values() if isinstance(value, types.TieredPrices)]
+    sizes = sorted({tier.start for value in tiered for tier in value.tiers})
     return Schedule(_rates(text, 0), tuple((size, _rates(text, size + 1)) for size in sizes))
 
 
@@ -121,11 +122,11 @@ def _rates(values: Mapping[str, Decimal | types.TieredPrices], prompt_tokens: in
         return found
 
     # A kind of input that has no price of its own is input like all other.
-    of_input = price("input_mtok", EXACT.create_decimal(0))
+    of_input = price("input_mtok", Decimal(0))
     write = price("cache_write_mtok", of_input)
     return Rates(
         input=of_input,
-        output=price("output_mtok", EXACT.create_decimal(0)),
+        output=price("output_mtok", Decimal(0)),
         cache_write_5m=write,
         cache_write_1h=price("cache_write_1h_mtok", write),
         cache_read=price("cache_read_mtok", of_input),

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from decimal import Context, Decimal
 from typing import Final
 
 from attrs import define, field
 
-__all__ = ["EXACT", "ModelPrice", "Rates", "Schedule"]
+__all__ = ["EXACT", "ModelPrice", "Rates", "Schedule", "plain_name"]
 
 EXACT: Final = Context(prec=200)
 """For sums of money: a count times a price times factors has far fewer digits, so nothing is rounded."""
+
+_DATED: Final = re.compile(r"(?P<plain>.+?)(?:[-@]\d{8}|-\d{4}-\d{2}-\d{2}|-latest)")
 
 
 @define(frozen=True, kw_only=True)
@@ -79,3 +82,10 @@ class ModelPrice:
         """Return the rates of a service tier that is not the standard; None if they are not known."""
         found = self.service_tiers.get(service_tier)
         return self.standard.times(found) if isinstance(found, Decimal) else found
+
+
+def plain_name(model: str) -> str:
+    """Return a model's name in lower case and without its date."""
+    name = model.strip().lower()
+    dated = _DATED.fullmatch(name)
+    return name if dated is None else dated["plain"]

@@ -1,9 +1,12 @@
-"""Prices in TOML: our corrections of the library, and the operator's own. docs/cost-and-usage.md has the format."""
+"""Prices in TOML: our corrections of the library, and the operator's own.
+
+docs/cost-and-usage.md describes the format.
+"""
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, time
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -13,7 +16,7 @@ import cattrs
 from attrs import define, evolve, field
 from cattrs.gen import make_dict_structure_fn, override
 
-from gateway.pricing.model_price import EXACT, ModelPrice, Rates, Schedule
+from gateway.pricing.model_price import EXACT, ModelPrice, Rates, Schedule, plain_name
 from gateway.pricing.terms import CACHE_READ, CACHE_WRITE_1H, CACHE_WRITE_5M, with_terms
 
 __all__ = ["PriceEntry", "PricesError", "parse_prices", "read_prices"]
@@ -38,14 +41,10 @@ class _RateValues:
     cache_write_1h: Decimal | None = None
     cache_read: Decimal | None = None
 
-    def over(self, base: Rates | None, provider: str) -> Rates | None:
+    def merged(self, base: Rates | None, provider: str) -> Rates | None:
         """Return these rates, those of `base` where one is missing; None if there are none to begin with."""
         if self.input is not None and self.output is not None:
-            input_ = self.input
-            read, short, long = _defaults(input_, provider)
-            base = Rates(
-                input=input_, output=self.output, cache_read=read, cache_write_5m=short, cache_write_1h=long
-            )
+            base = _rates(self.input, self.output, provider)
         if base is None:
             return None
         given = {
@@ -87,46 +86,38 @@ class PriceEntry(_RateValues):
 
     def over(self, price: ModelPrice | None, source: str) -> ModelPrice | None:
         """Return a price as this entry changes it; None if that leaves no price."""
-        rates = _RateValues.over(self, None if price is None else price.standard.base, self.provider)
+        rates = self.merged(None if price is None else price.standard.base, self.provider)
         if rates is None:
             return None
-        is_new = price is None or (self.input is not None and self.output is not None)
-        has_rates = any(
-            value is not None
-            for value in (self.input, self.output, self.cache_read, self.cache_write_5m, self.cache_write_1h)
-        )
         if price is None:
             price = ModelPrice(
-                model=self.model.lower(), provider=self.provider, source=source, standard=Schedule(rates)
+                model=plain_name(self.model), provider=self.provider, source=source, standard=Schedule(rates)
             )
-        old = price.standard
-        above = () if is_new else old.above
+            price = with_terms(price) if self.provider == "anthropic" else price
+        above = () if self.input is not None else price.standard.above
         if self.above:
-            above = tuple(
-                (one.tokens, larger)
-                for one in sorted(self.above, key=lambda one: one.tokens)
-                if (larger := one.over(rates, self.provider)) is not None
-            )
+            above = tuple(self._larger(rates))
         standard = Schedule(rates, above)
-        changed = evolve(
+        tiers = price.service_tiers
+        if standard != price.standard:
+            # The library's own prices of other tiers belong to the rates that have just been replaced.
+            tiers = {name: tier for name, tier in tiers.items() if isinstance(tier, Decimal)}
+        searches = self.web_searches_per_1000
+        return evolve(
             price,
-            source=source if has_rates or self.above else price.source,
+            source=price.source if standard == price.standard else source,
             standard=standard,
+            service_tiers={**tiers, **self.service_tier},
             speeds=price.speeds if self.fast is None else {**price.speeds, "fast": self.fast},
             geos={**price.geos, **self.geo},
-            web_search=(
-                price.web_search
-                if self.web_searches_per_1000 is None
-                else EXACT.divide(self.web_searches_per_1000, _THOUSAND)
-            ),
+            web_search=price.web_search if searches is None else EXACT.divide(searches, _THOUSAND),
         )
-        if self.provider == "anthropic":
-            changed = with_terms(changed)
-        elif standard != old:
-            # What the library has for other tiers belongs to the rates that have just been replaced.
-            changed = evolve(changed, service_tiers={})
-        tiers = {name: standard.times(factor) for name, factor in self.service_tier.items()}
-        return evolve(changed, service_tiers={**changed.service_tiers, **tiers})
+
+    def _larger(self, rates: Rates) -> Iterator[tuple[int, Rates]]:
+        for one in sorted(self.above, key=lambda one: one.tokens):
+            larger = one.merged(rates, self.provider)
+            if larger is not None:
+                yield one.tokens, larger
 
 
 def read_prices(path: Path) -> tuple[PriceEntry, ...]:
@@ -190,14 +181,17 @@ def _midnight(day: date) -> datetime:
     return datetime.combine(day, time(), UTC)
 
 
-def _defaults(of_input: Decimal, provider: str) -> tuple[Decimal, Decimal, Decimal]:
-    """Return what reading and writing the cache cost where a file does not say it."""
-    if provider != "anthropic":
-        return of_input, of_input, of_input
-    return (
-        EXACT.multiply(of_input, CACHE_READ),
-        EXACT.multiply(of_input, CACHE_WRITE_5M),
-        EXACT.multiply(of_input, CACHE_WRITE_1H),
+def _rates(of_input: Decimal, of_output: Decimal, provider: str) -> Rates:
+    """Return rates with what is usual for the cache where a file does not say it."""
+    read, short, long = (
+        (CACHE_READ, CACHE_WRITE_5M, CACHE_WRITE_1H) if provider == "anthropic" else (Decimal(1),) * 3
+    )
+    return Rates(
+        input=of_input,
+        output=of_output,
+        cache_write_5m=EXACT.multiply(of_input, short),
+        cache_write_1h=EXACT.multiply(of_input, long),
+        cache_read=EXACT.multiply(of_input, read),
     )
 
 
