@@ -27,6 +27,7 @@ from gateway.setting_values import (
     check_note,
     check_patience,
     check_seconds,
+    check_share,
     is_loopback,
     make_converter,
     one_of,
@@ -50,6 +51,7 @@ __all__ = [
 ]
 
 _PREFIX: Final = "GATEWAY_"
+CONTROL_OFF: Final = "off"
 _SEE: Final = "; docs/configuration.md lists all"
 
 
@@ -244,7 +246,7 @@ class Settings:
     listen: str = "127.0.0.1:8787"
     """Data plane: HOST:PORT."""
     control_listen: str = "127.0.0.1:8788"
-    """Control plane: HOST:PORT. Reserved; it has no effect in this version."""
+    """Control plane, which serves `/metrics`: HOST:PORT, or `off`. Beyond loopback it takes `control_token`."""
     workers: int = 1
     """Processes that share the data plane's port."""
     data_dir: str = ""
@@ -278,7 +280,8 @@ class Settings:
     """Who has approved the promotion, when and where it is written, such as `J. Doe, 2026-11-23, OPS-1234`; one
     line, at most 500 characters. It is in the log; put no secret into it. Needed for `promoted`."""
     control_token: str = _secret(str.strip)
-    """Reserved; it has no effect in this version."""
+    """Secret that opens the control plane, as `Authorization: Bearer …`. Without one it answers programs of this
+    machine only, and not for a Host that is no loopback name."""
     secret_key: str = _secret()
     """Secret with which the secrets of accounts are encrypted and client keys are hashed; the same on all hosts.
     Several, with commas between them: the first is used, the others are understood; docs/security.md says how to
@@ -297,6 +300,18 @@ class Settings:
     """debug, info, warning or error."""
     log_format: str = "auto"
     """json, console, or auto: console on a terminal."""
+    log_sample: float = 1.0
+    """Share of the requests that ended `complete` of which the log says so, 0 to 1; of all others it always does.
+    The request's id decides, so that it is the same wherever it is asked."""
+    otel_enabled: bool = False
+    """Send a trace of each request to an OpenTelemetry collector (extra `otel`), which is set with the standard
+    variables, `OTEL_EXPORTER_OTLP_ENDPOINT` and the others. See docs/observability.md."""
+    otel_propagate: bool = False
+    """Tell the upstream of the trace: `traceparent` then names the attempt. Otherwise it goes on as the client
+    sent it, or not at all."""
+    prices_file: str = ""
+    """TOML file with prices of models that win over those that come with the gateway; docs/cost-and-usage.md says
+    how it looks."""
     allow_subscription_oauth: bool = False
     """Whether `gateway accounts import` takes credentials of a Claude subscription. The provider's terms restrict
     their use to its own applications; API keys are the supported way. See docs/accounts.md."""
@@ -314,6 +329,16 @@ class Settings:
             return Path(self.data_dir).expanduser()
         base = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
         return Path(base).expanduser() / "claude-stream-gateway"
+
+    @property
+    def prices_path(self) -> Path | None:
+        """The operator's own prices; None for none."""
+        return Path(self.prices_file).expanduser() if self.prices_file else None
+
+    @property
+    def control_address(self) -> Address | None:
+        """Where the control plane listens; None for nowhere."""
+        return None if self.control_listen == CONTROL_OFF else Address.parse(self.control_listen)
 
     @property
     def address(self) -> Address:
@@ -428,6 +453,12 @@ def _check(settings: Settings, environ: Mapping[str, str]) -> None:
             f"client_auth = off would let anyone who can reach {settings.address} use your account; "
             "listen on 127.0.0.1 or set GATEWAY_CLIENT_AUTH=keys"
         )
+    control = settings.control_address
+    if control is not None and not control.is_loopback and not settings.control_token:
+        raise SettingsError(
+            f"control_listen = {control} would let anyone who can reach it look into the gateway; set "
+            "GATEWAY_CONTROL_TOKEN, or listen on 127.0.0.1"
+        )
     if settings.openai_mode is OpenAIMode.POOL and settings.client_auth is ClientAuth.PASSTHROUGH:
         raise SettingsError(
             "openai_mode = pool knows its clients by keys of the gateway; set GATEWAY_CLIENT_AUTH=keys, or "
@@ -445,9 +476,14 @@ def _check(settings: Settings, environ: Mapping[str, str]) -> None:
         raise SettingsError(f"{name} is in a home directory that does not exist; set GATEWAY_DATA_DIR") from None
 
 
+def _check_control_listen(text: str) -> None:
+    if text != CONTROL_OFF:
+        Address.parse(text)
+
+
 _CHECKS: Final[Mapping[str, Callable[[Any], object]]] = {
     "listen": Address.parse,
-    "control_listen": Address.parse,
+    "control_listen": _check_control_listen,
     "workers": check_amount,
     "sdk_pool_size": check_count,
     "anthropic_base_url": check_base_url,
@@ -457,6 +493,7 @@ _CHECKS: Final[Mapping[str, Callable[[Any], object]]] = {
     "control_token": check_credential,
     "log_level": one_of("debug", "info", "warning", "error"),
     "log_format": one_of("auto", "json", "console"),
+    "log_sample": check_share,
     "timeouts": check_seconds,
     "limits": check_amount,
     "concurrency": check_count,

@@ -23,6 +23,7 @@ __all__ = [
     "check_note",
     "check_patience",
     "check_seconds",
+    "check_share",
     "is_loopback",
     "make_converter",
     "one_of",
@@ -148,6 +149,16 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def check_share(value: float) -> None:
+    """Check a part of a whole.
+
+    Raises:
+        BadValueError: it is not between 0 and 1.
+    """
+    if not 0 <= value <= 1:
+        raise BadValueError(f"must be between 0 and 1, not {value}")
 
 
 def check_seconds(value: float) -> None:
