@@ -14,6 +14,7 @@ from typing import Any, Final, TextIO
 from gateway.accounts.vault import VaultError
 from gateway.config import Settings, SettingsError, load_settings
 from gateway.dataplane.sdk_transport import SdkUnavailableError, check_sdk
+from gateway.pricing.price_file import PricesError
 from gateway.store import canary
 from gateway.store.engine import Database
 from gateway.store.errors import StoreError
@@ -165,7 +166,7 @@ def serving(settings: Settings, *, log_to: TextIO | None = None) -> Generator[No
     configure_logs(level=settings.log_level, fmt=settings.log_format, stream=log_to)
     try:
         yield
-    except (SecretKeyError, StoreError, SdkUnavailableError, VaultError) as error:
+    except (PricesError, SecretKeyError, StoreError, SdkUnavailableError, VaultError) as error:
         raise CommandError(str(error)) from None
     except OSError as error:
         raise _cannot_listen(error, settings.listen) from None
