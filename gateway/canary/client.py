@@ -303,6 +303,15 @@ class CanaryClient:
             exchange.stream.finish(reasons.get(exchange.ending, EndReason.CUT))
         return exchange
 
+    async def try_send(self, target: Target, request: Request) -> Exchange:
+        """Send a request as `send` does; where nothing can be connected with, the exchange says so."""
+        try:
+            return await self.send(target, request)
+        except CannotRunError as error:
+            exchange = Exchange(target.base_url + request.path, request, target.headers_of(request))
+            exchange.trouble = str(error)
+            return exchange
+
 
 async def _read(
     response: aiohttp.ClientResponse, exchange: Exchange, started: float, limit: asyncio.Timeout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from http import HTTPStatus
 from typing import Final
@@ -12,13 +13,14 @@ from sse_fsm import EndReason
 from sse_fsm.printing import Paint
 from sse_fsm.tracing import Tracer
 
-__all__ = ["fence", "render", "table", "trimmed"]
+__all__ = ["cell", "fence", "render", "table", "trimmed"]
 
 _LONGEST_BODY: Final = 700
 _LONGEST_VALUE: Final = 160
 _FIRST_LINES: Final = 14
 _LAST_LINES: Final = 8
 _MOST_HEADERS: Final = 40
+_SPACES: Final = re.compile(r" {20,}")
 
 
 def render(exchange: Exchange, mask: Masker) -> str:
@@ -80,7 +82,7 @@ def trimmed(body: bytes, mask: Masker, longest: int = _LONGEST_BODY) -> str:
     # What is masked first cannot be cut in two and be half visible.
     text = mask(body[: 8 * longest].decode("utf-8", "replace"))
     text = "".join(char if char.isprintable() or char == "\n" else "·" for char in text)
-    collapsed = text.strip() if text.strip() else "(white space)"
+    collapsed = _SPACES.sub(" (many spaces) ", text).strip() or "(white space)"
     if len(body) <= 8 * longest and len(collapsed) <= longest:
         return collapsed
     end = mask(body[-2 * longest :].decode("utf-8", "replace")).strip()[-longest // 3 :]
@@ -105,12 +107,13 @@ def fence(text: str) -> str:
 def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
     """Return a table of Markdown, whatever is in the cells."""
     head = list(head)
-    lines = [head, ["---"] * len(head), *([_cell(value) for value in row] for row in rows)]
+    lines = [head, ["---"] * len(head), *([cell(value) for value in row] for row in rows)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def _cell(value: object) -> str:
+def cell(value: object) -> str:
+    """Return a value on one line of Markdown, in which nothing of it is markup."""
     text = " ".join(str(value).split())
-    for sign in ("\\", "|", "<", ">"):
+    for sign in ("\\", "|", "<", ">", "`"):
         text = text.replace(sign, "\\" + sign)
-    return text or "–"
+    return text or "-"

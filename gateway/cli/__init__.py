@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from io import TextIOWrapper
 
-from gateway.cli import accounts, demo, keys, replay, serve
+from gateway.cli import accounts, demo, keys, replay, serve, smoke
 from gateway.cli.account_input import RedactingParser
 from gateway.cli.common import CommandError, Subparsers
 
 __all__ = ["main"]
 
-_COMMANDS = (serve, demo, replay, accounts, keys)
+_COMMANDS = (serve, demo, replay, accounts, keys, smoke)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
