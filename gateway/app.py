@@ -31,7 +31,11 @@ from gateway.dataplane.sdk_transport import open_sdk_transport
 from gateway.dataplane.server import DataPlane
 from gateway.dataplane.upstream import Upstream
 from gateway.ledger.record import Ledger
+from gateway.ledger.settlement import Settlement
 from gateway.ledger.writer import open_ledger
+from gateway.observability import open_observability
+from gateway.observation.sampling import LiveState
+from gateway.pricing.book import PriceBook
 from gateway.providers.anthropic import AnthropicProvider
 from gateway.providers.base import Provider
 from gateway.providers.openai import OpenAIProvider
@@ -68,6 +72,8 @@ class Gateway:
     data_plane: DataPlane
     host: str
     port: int
+    control_url: str | None = None
+    """Base URL of the control plane; None for none."""
 
     @property
     def url(self) -> str:
@@ -78,7 +84,7 @@ class Gateway:
 
 @asynccontextmanager
 async def run_gateway(
-    settings: Settings, *, reuse_port: bool = False, ledger: Ledger | None = None
+    settings: Settings, *, reuse_port: bool = False, ledger: Ledger | None = None, control: bool = False
 ) -> AsyncGenerator[Gateway, None]:
     """Run the data plane for as long as the context lasts; drain it at the end.
 
@@ -86,12 +92,15 @@ async def run_gateway(
         settings: as loaded.
         reuse_port: let several processes listen on the same port.
         ledger: where the records of requests go; default the database.
+        control: run the control plane too.
 
     Raises:
         SecretKeyError: the secret key cannot be used.
         StoreError: the database cannot be used.
         VaultError: its secrets were encrypted with another key.
         SdkUnavailableError: the local SDK transport is enabled and cannot be used.
+        ControlAddressError: the control plane's address cannot be listened on.
+        TracingUnavailableError: traces are switched on and cannot be made.
         OSError: the address cannot be listened on.
     """
     peppers = await asyncio.to_thread(load_secret_keys, settings.secret_key, settings.data_path)
@@ -109,17 +118,25 @@ async def run_gateway(
         state = await _shared_state(settings, database, peppers)
         for writes in (state.writes, state.use.session_writes, state.use.limit_writes):
             tasks.create_task(writes.run(stopped), name="write-behind")
-        records = ledger or await stack.enter_async_context(open_ledger(database, settings, tasks))
-        admission = Admission(settings.client_auth, state.keys, peppers[0], settings.limits, settings.timeouts)
+        writer = None if ledger else await stack.enter_async_context(open_ledger(database, settings, tasks))
+        observability = await stack.enter_async_context(open_observability(settings))
+        settlement = Settlement(
+            ledger or writer,
+            await asyncio.to_thread(PriceBook.load, settings.prices_path),
+            observability.observers,
+        )
+        admission = Admission(
+            settings.client_auth, state.keys, peppers[0], settings.limits, settings.timeouts, database.clock
+        )
         diagnostics = Diagnostics(settings.diagnostics)
         backends = _Backends(settings, database, vault, peppers[0], state)
         anthropic = await stack.enter_async_context(backends.anthropic())
-        messages = PooledApi(settings, admission, anthropic, upstream, records, diagnostics)
+        messages = PooledApi(settings, admission, anthropic, upstream, settlement, diagnostics)
         openai_pool = None
         if settings.openai_mode is OpenAIMode.POOL:
             openai = await stack.enter_async_context(backends.openai())
             openai_pool = OpenAIPool(
-                PooledApi(settings, admission, openai, upstream, records, diagnostics, contract=OPENAI)
+                PooledApi(settings, admission, openai, upstream, settlement, diagnostics, contract=OPENAI)
             )
         await state.load_accounts()
         await state.use.load_sessions()
@@ -132,6 +149,12 @@ async def run_gateway(
                 )
         sdk = await stack.enter_async_context(open_sdk_transport(settings, messages, tasks))
         data_plane = DataPlane(settings, messages, forward, sdk.create if sdk is not None else None, openai_pool)
+        control_url = None
+        if control:
+            live = LiveState(state.backends, data_plane.count_streams, lambda: data_plane.draining, writer)
+            control_url = await stack.enter_async_context(
+                observability.control_plane(live, tasks, reuse_port=reuse_port)
+            )
         runner = web.ServerRunner(data_plane.make_server(), shutdown_timeout=_SHUTDOWN_SECONDS)
         await runner.setup()
         try:
@@ -150,7 +173,7 @@ async def run_gateway(
             )
             tasks.create_task(watcher.run(stopping), name="watch-database")
             try:
-                yield Gateway(data_plane, address.host, site.port)
+                yield Gateway(data_plane, address.host, site.port, control_url)
             finally:
                 stopping.set()
                 # New connections go elsewhere from here on; those that are open finish what they are at.

@@ -114,6 +114,8 @@ class Verdict:
     """Bytes handed out, those that the guard itself wrote included."""
     message: dict[str, Any] | None = None
     """The message as a JSON object, its content left out: model, stop reason, usage."""
+    blocks: int = 0
+    """Content blocks that were started."""
 
     @property
     def code(self) -> str | None:
@@ -227,6 +229,7 @@ class StreamGuard:
             bytes_in=self._bytes_in,
             bytes_out=self._bytes_out,
             message=self.message,
+            blocks=self.machine.blocks,
         )
         return data, self._verdict
 

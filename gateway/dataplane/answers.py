@@ -55,8 +55,10 @@ class OpenBody:
     complete: bool
     lease: Lease | None = None
     usage: dict[str, Any] | None = None
-    """Of a message that is here as a whole; so is the next one."""
+    """Of a message that is here as a whole; so are the next ones."""
     stop_reason: str | None = None
+    model: str | None = None
+    has_output: bool | None = None
 
     def close(self) -> None:
         """Close the upstream's answer, unless it is over, and give the account's slot back."""

@@ -92,6 +92,7 @@ class Exchange:
         clock = asyncio.get_running_loop().time
         began = clock()
         self._held_by = began + self.timeouts.upstream_head_seconds
+        record.began_milliseconds = max(0, round((began - self.outgoing.started) * 1000))
         result: OpenStream | OpenBody | Refusal | None = None
         try:
             result = await self._exchange(account, credential, record)
@@ -165,6 +166,7 @@ class Exchange:
                 return Refusal(FaultClass.UPSTREAM, _broken(found.problem))
         opened = OpenBody(account, response, self._client_headers(response), parts, complete)
         opened.usage, opened.stop_reason = found.usage, found.stop_reason
+        opened.model, opened.has_output = found.model, found.has_output
         return opened
 
     async def _look_into(self, body: bytes, encoding: str) -> HeldAnswer:

@@ -27,7 +27,10 @@ class HeldAnswer:
     usage: dict[str, Any] | None = None
     """Of a message, as the API counts it."""
     stop_reason: str | None = None
-    """Of a message."""
+    """Of a message; so are the next ones."""
+    model: str | None = None
+    has_output: bool | None = None
+    """Whether it has any content; None where it is no message."""
 
 
 def look_into(body: bytes, encoding: str, limit: int) -> HeldAnswer:
@@ -81,6 +84,8 @@ def _in_the_clear(body: bytes, encoding: str, limit: int) -> bytes | None:
 class _Message(msgspec.Struct):
     usage: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     stop_reason: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    model: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    content: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 def _read(body: bytes) -> HeldAnswer | None:
@@ -100,11 +105,20 @@ def _read(body: bytes) -> HeldAnswer | None:
         return None
     except RecursionError:
         return HeldAnswer()  # too deep to be read here, which is no reason to refuse it
-    usage, stop_reason = _value(found.usage), _value(found.stop_reason)
+    usage, stop_reason, model = _value(found.usage), _value(found.stop_reason), _value(found.model)
     return HeldAnswer(
         usage=usage if isinstance(usage, dict) else None,
         stop_reason=stop_reason if isinstance(stop_reason, str) else None,
+        model=model if isinstance(model, str) else None,
+        has_output=_has_output(found.content),
     )
+
+
+def _has_output(content: msgspec.Raw | msgspec.UnsetType) -> bool | None:
+    """Return whether a list of content blocks has any, without reading them."""
+    if not isinstance(content, msgspec.Raw):
+        return None
+    return bytes(memoryview(content)[:_LONGEST_PART]).translate(None, _SPACE) != b"[]"
 
 
 def _value(raw: msgspec.Raw | msgspec.UnsetType) -> Any:

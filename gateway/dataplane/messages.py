@@ -24,14 +24,16 @@ from gateway.dataplane.attempts import Attempts
 from gateway.dataplane.connections import ClientConnection
 from gateway.dataplane.contract import ANTHROPIC, Contract
 from gateway.dataplane.exchange import Outgoing
+from gateway.dataplane.recording import begin_record, note_message, note_verdict
 from gateway.dataplane.refusals import LastRefusals
 from gateway.dataplane.relay import BodyRelay, ClientGone, Relay, StreamRelay
 from gateway.dataplane.upstream import NETWORK_ERRORS, Upstream
-from gateway.ledger.pricing import price_of_cache_lost
-from gateway.ledger.record import Ledger, RequestRecord, SwitchRecord
+from gateway.ledger.record import RequestRecord, SwitchRecord
+from gateway.ledger.settlement import Settlement
+from gateway.pricing.cache_loss import price_of_cache_lost
 from gateway.providers.base import FaultClass
 from gateway.telemetry.diagnostics import Diagnostics, body_hash, header_names
-from gateway.telemetry.logs import exception_facts, get_logger
+from gateway.telemetry.logs import get_logger
 from gateway.wire import headers as header_rules
 from gateway.wire.errors import (
     GATEWAY_REQUEST_ID_HEADER,
@@ -39,7 +41,6 @@ from gateway.wire.errors import (
     SERVER_NAME,
     TYPE_BY_STATUS,
     ApiError,
-    new_request_id,
     read_error,
 )
 from gateway.wire.requests import RequestFacts
@@ -75,7 +76,7 @@ class PooledApi:
     admission: Admission
     backend: Backend
     upstream: Upstream
-    ledger: Ledger
+    settlement: Settlement
     diagnostics: Diagnostics
     contract: Contract = ANTHROPIC
     refusals: LastRefusals = field(factory=LastRefusals, init=False)
@@ -106,11 +107,8 @@ class PooledApi:
         await self.settle(record)
 
     async def settle(self, record: RequestRecord) -> None:
-        """Hand a record to the ledger."""
-        try:
-            await self.ledger.settle(record)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the client's answer must not suffer for it
-            _log.error("the record of a request was lost", request_id=record.id, **exception_facts(error))
+        """Settle a request, as the last thing before its end leaves."""
+        await self.settlement.settle(record)
 
     async def before_an_end(self, step: Awaitable[_Result]) -> _Result:
         """Do what comes before the first byte of an answer; a shutdown can end it at any point.
@@ -155,17 +153,13 @@ class _Life:
         self._clock: Callable[[], float] = asyncio.get_running_loop().time
         self._started = self._clock()
         path = target.partition("?")[0]
-        self._record = RequestRecord(
-            id=new_request_id(),
-            route=f"{request.method} {path}",
-            actor="unknown",
-            provider=api.backend.provider.name,
-        )
+        self._record = begin_record(request, path, provider=api.backend.provider.name)
         self._attempts: Attempts | None = None
         self._guard: StreamGuard | None = None
         self._settled = False
         self._need = Need("")
         self._early: web.StreamResponse | None = None
+        self._stream: StreamRelay | None = None
 
     async def run(self) -> web.StreamResponse:
         try:
@@ -286,6 +280,7 @@ class _Life:
         if response is None:
             response = self._response(opened.response.status, opened.headers)
             await response.prepare(request)
+            self._record.milliseconds_to_first_byte = self._elapsed()
         self._record.status = response.status
         relay = StreamRelay(request, opened, response, self._api.settings.timeouts)
         self._api.relays.add(relay)
@@ -335,6 +330,7 @@ class _Life:
             await response.prepare(self._request)
             self._early = response
             self._record.status = response.status
+            self._record.milliseconds_to_first_byte = self._elapsed()
         try:
             await self._early.write(PING)
         except NETWORK_ERRORS:
@@ -353,7 +349,13 @@ class _Life:
         if switch is not None:
             names = {account.id: account.name for account in self._api.backend.pool.accounts}
             left = names.get(switch.from_account, switch.from_account)
-            cost = price_of_cache_lost(self._need.model, switch.cached_tokens)
+            cost = price_of_cache_lost(
+                self._need.model,
+                switch.cached_tokens,
+                prices=self._api.settlement.prices,
+                at=self._record.at,
+                provider=self._api.backend.provider.name,
+            )
             self._record.switch = SwitchRecord(left, switch.reason, switch.cached_tokens, cost)
 
     async def _pass_body(self, opened: OpenBody) -> web.StreamResponse:
@@ -362,7 +364,8 @@ class _Life:
             body = b"".join(opened.held)
             response = web.Response(status=opened.response.status, body=body, headers=self._marked(opened.headers))
             self._record.bytes_out = len(body)
-            self._record.usage, self._record.stop_reason = opened.usage, opened.stop_reason
+            note_message(self._record, opened.model, opened.stop_reason, opened.usage)
+            self._record.has_output = opened.has_output
             self._note_cached(opened.account, opened.usage)
             await self._settle(Outcome.COMPLETE)
             return response
@@ -384,7 +387,7 @@ class _Life:
             if refusal.verdict is None:
                 # Without an attempt it is the gateway's own doing: there is no account, or no place on one.
                 return await self._reject(answer, Outcome.UPSTREAM_ERROR if self._record.attempts else "rejected")
-            self._note(refusal.verdict)
+            note_verdict(self._record, refusal.verdict)
             self._record.bytes_out = 0  # what the guard let out was held back
             return await self._reject(answer, outcome=refusal.verdict.outcome)
         return await self._pass_refusal(answer)
@@ -424,24 +427,8 @@ class _Life:
         headers[GATEWAY_REQUEST_ID_HEADER] = self._record.id
         return headers
 
-    def _note(self, verdict: Verdict) -> None:
-        record = self._record
-        record.code = verdict.code
-        record.events = verdict.events
-        record.bytes_in, record.bytes_out = verdict.bytes_in, verdict.bytes_out
-        record.notes = verdict.notes
-        if verdict.violation is not None:
-            # Its own sentence may quote what the upstream sent, which is for the client alone.
-            record.reason = f"at event {verdict.violation.event_number}, byte {verdict.violation.offset}"
-        elif verdict.reason not in (None, EndReason.EOF):
-            record.reason = verdict.reason
-        if verdict.message is not None:
-            stop_reason = verdict.message.get("stop_reason")
-            record.stop_reason = stop_reason if isinstance(stop_reason, str) else None
-            record.usage = verdict.message.get("usage")
-
     async def _settle_stream(self, verdict: Verdict) -> None:
-        self._note(verdict)
+        note_verdict(self._record, verdict)
         await self._settle(verdict.outcome)
 
     async def _settle_body(self, reason: EndReason) -> None:
@@ -460,7 +447,7 @@ class _Life:
             outcome = Outcome.CANCELLED
         else:
             _, verdict = guard.finish(EndReason.CANCELLED)
-            self._note(verdict)
+            note_verdict(self._record, verdict)
             outcome = verdict.outcome
         protocol = self._request.protocol
         if isinstance(protocol, ClientConnection) and protocol.stalled:
@@ -471,9 +458,14 @@ class _Life:
         if self._settled:
             return
         self._settled = True
-        self._record.outcome = str(outcome)
-        self._record.milliseconds = self._elapsed()
-        await self._api.settle(self._record)
+        record = self._record
+        record.outcome = str(outcome)
+        record.milliseconds = self._elapsed()
+        if record.milliseconds_to_first_byte is None and record.status != _CLIENT_CLOSED:
+            record.milliseconds_to_first_byte = record.milliseconds
+        if self._stream is not None:
+            record.longest_gap_milliseconds = round(self._stream.longest_gap * 1000)
+        await self._api.settle(record)
 
     def _write_attempts(self) -> None:
         if self._api.diagnostics.wants("attempts"):

@@ -16,12 +16,12 @@ from attrs import define, field
 from gateway.dataplane.answers import UpstreamAnswer
 from gateway.dataplane.connections import error_response
 from gateway.dataplane.messages import PooledApi
+from gateway.dataplane.recording import begin_record, note_verdict
 from gateway.dataplane.relay import ClientGone, StreamRelay
 from gateway.dataplane.sdk_gate import Turn
 from gateway.dataplane.sdk_pool import RuntimePool
 from gateway.dataplane.sdk_requests import SdkRequest, read_sdk_request
 from gateway.dataplane.sdk_runtime import Runtime
-from gateway.ledger.record import RequestRecord
 from gateway.wire.errors import (
     GATEWAY_REQUEST_ID_HEADER,
     REQUEST_ID_HEADER,
@@ -30,7 +30,6 @@ from gateway.wire.errors import (
     TYPE_BY_STATUS,
     ApiError,
     encode_json,
-    new_request_id,
 )
 from gateway.wire.requests import decode_body
 from sse_fsm import EndReason, MessageAccumulator, Outcome, State, StreamGuard, Verdict
@@ -93,12 +92,14 @@ class _Life:
         self._request = request
         self._clock: Callable[[], float] = asyncio.get_running_loop().time
         self._started = self._clock()
-        self._record = RequestRecord(id=new_request_id(), route=_ROUTE, actor="unknown", provider="anthropic")
+        self._record = begin_record(request, "/v1/messages", provider="anthropic")
+        self._record.route = _ROUTE
         self._actor_id = ""
         self._turn: Turn | None = None
         self._guard: StreamGuard | None = None
         self._message = MessageAccumulator()
         self._settled = False
+        self._stream: StreamRelay | None = None
 
     async def run(self) -> web.StreamResponse:
         try:
@@ -160,7 +161,7 @@ class _Life:
 
         async def settle(verdict: Verdict) -> None:
             self._give_back(lease, asked, verdict)
-            self._note(verdict)
+            note_verdict(self._record, verdict)
             await self._settle(verdict.outcome)
 
         response = web.StreamResponse(headers=self._headers("text/event-stream; charset=utf-8"))
@@ -168,7 +169,8 @@ class _Life:
         response.headers["x-accel-buffering"] = "no"
         await response.prepare(self._request)
         self._record.status = response.status
-        relay = StreamRelay(self._request, opened, response, self._timeouts)
+        self._record.milliseconds_to_first_byte = self._elapsed()
+        relay = self._stream = StreamRelay(self._request, opened, response, self._timeouts)
         self._api.relays.add(relay)
         try:
             await relay.run(settle)
@@ -242,7 +244,7 @@ class _Life:
         _, verdict = self._guard.finish()
         self._give_back(lease, asked, verdict)
         body = encode_json(self._message.to_json())
-        self._note(verdict)
+        note_verdict(self._record, verdict)
         self._record.status, self._record.bytes_out = 200, len(body)
         await self._settle(verdict.outcome)
         return web.Response(body=body, headers=self._headers("application/json"))
@@ -260,7 +262,7 @@ class _Life:
     async def _refuse(self, refusal: ApiError | UpstreamAnswer) -> web.StreamResponse:
         if self._guard is not None:
             _, verdict = self._guard.finish()
-            self._note(verdict)
+            note_verdict(self._record, verdict)
             self._record.bytes_out = 0  # what the guard let out was held back
         if isinstance(refusal, ApiError):
             outcome = "rejected" if refusal.status == 400 else Outcome.UPSTREAM_ERROR  # noqa: PLR2004 - a refusal of ours
@@ -286,19 +288,6 @@ class _Life:
             GATEWAY_REQUEST_ID_HEADER: self._record.id,
         }
 
-    def _note(self, verdict: Verdict) -> None:
-        record = self._record
-        record.code = verdict.code
-        record.events = verdict.events
-        record.bytes_in, record.bytes_out = verdict.bytes_in, verdict.bytes_out
-        record.notes = verdict.notes
-        if verdict.reason not in (None, EndReason.EOF):
-            record.reason = verdict.reason
-        if verdict.message is not None:
-            stop_reason = verdict.message.get("stop_reason")
-            record.stop_reason = stop_reason if isinstance(stop_reason, str) else None
-            record.usage = verdict.message.get("usage")
-
     async def _settle_cancelled(self) -> None:
         if self._settled:
             return
@@ -306,7 +295,7 @@ class _Life:
         outcome = Outcome.CANCELLED
         if self._guard is not None:
             _, verdict = self._guard.finish(EndReason.CANCELLED)
-            self._note(verdict)
+            note_verdict(self._record, verdict)
             outcome = verdict.outcome
         await self._settle(outcome)
 
@@ -314,9 +303,14 @@ class _Life:
         if self._settled:
             return
         self._settled = True
-        self._record.outcome = str(outcome)
-        self._record.milliseconds = self._elapsed()
-        await self._api.settle(self._record)
+        record = self._record
+        record.outcome = str(outcome)
+        record.milliseconds = self._elapsed()
+        if record.milliseconds_to_first_byte is None and record.status != _CLIENT_CLOSED:
+            record.milliseconds_to_first_byte = record.milliseconds
+        if self._stream is not None:
+            record.longest_gap_milliseconds = round(self._stream.longest_gap * 1000)
+        await self._api.settle(record)
 
     def _elapsed(self) -> int:
         return round((self._clock() - self._started) * 1000)

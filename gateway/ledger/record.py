@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from attrs import asdict, define, field
+from attrs import define, field
 
-from gateway.telemetry.logs import get_logger
+from gateway.pricing.cost import Cost
+from gateway.pricing.usage import Usage
 
-__all__ = ["AttemptRecord", "Ledger", "LogLedger", "RequestRecord", "SwitchRecord"]
-
-_log = get_logger(__name__)
+__all__ = ["AttemptRecord", "Ledger", "RecordObserver", "RequestRecord", "SwitchRecord"]
 
 
 @define
@@ -23,6 +22,10 @@ class AttemptRecord:
     fault: str | None = None
     status: int | None = None
     milliseconds: int = 0
+    began_milliseconds: int | None = None
+    """When it began, after the request did."""
+    span_id: str | None = None
+    """Of its span, in hexadecimal, where the upstream was told of it."""
 
 
 @define
@@ -58,6 +61,22 @@ class RequestRecord:
     before any content, `rejected` by the gateway itself, `failed` by a fault of the gateway's own."""
     status: int | None = None
     """HTTP status that the client got."""
+    session: str | None = None
+    """`x-claude-code-session-id`, as the client sent it; so are the next three."""
+    agent: str | None = None
+    """`x-claude-code-agent-id`: of a subagent."""
+    request_class: str | None = None
+    """`x-claude-code-request-class`: main, subagent, workflow, compaction or auxiliary."""
+    client: str | None = None
+    """Name and version of the client, from its User-Agent."""
+    api_version: str | None = None
+    """`anthropic-version`."""
+    trace_id: str | None = None
+    """Of the W3C trace that the request is part of, in hexadecimal."""
+    traceparent: str | None = None
+    """As the client sent it, if it is valid: the span that this request is part of."""
+    model_served: str | None = None
+    """The model that answered, as the answer says."""
     upstream_request_id: str | None = None
     code: str | None = None
     """Violation code."""
@@ -65,6 +84,12 @@ class RequestRecord:
     """One sentence, where the outcome needs one."""
     stop_reason: str | None = None
     usage: Mapping[str, Any] | None = None
+    """As the upstream counted, its last words first; `counts` is what they mean."""
+    has_output: bool | None = None
+    """Whether the answer has any content; None where that is not known."""
+    counts: Usage | None = None
+    """Filled in when the request is settled, and so is the next one."""
+    cost: Cost | None = None
     attempts: list[AttemptRecord] = field(factory=list)
     """The last one served the request, if any did."""
     account: str | None = None
@@ -73,9 +98,15 @@ class RequestRecord:
     events: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
+    milliseconds_to_first_byte: int | None = None
+    """Until the client was sent the head of its answer."""
     milliseconds_to_content: int | None = None
     milliseconds: int | None = None
+    longest_gap_milliseconds: int | None = None
+    """Longest silence of the upstream in a stream, after its content began."""
     notes: tuple[str, ...] = ()
+    timeline: bytes | None = None
+    """When which events came, of a stream that did not end well."""
 
 
 class Ledger(Protocol):
@@ -86,39 +117,9 @@ class Ledger(Protocol):
         ...
 
 
-class LogLedger:
-    """Writes each record as one log line."""
+class RecordObserver(Protocol):
+    """Whoever wants to know of each request when it is over: metrics, logs, limits, traces."""
 
-    async def settle(self, record: RequestRecord) -> None:
-        """Log the record."""
-        usage = {name: count for name, count in (record.usage or {}).items() if isinstance(count, int)}
-        facts = {
-            "request_id": record.id,
-            "upstream_request_id": record.upstream_request_id,
-            "route": record.route,
-            "provider": record.provider,
-            "actor": record.actor,
-            "model": record.model,
-            "stream": record.stream,
-            "outcome": record.outcome,
-            "status": record.status,
-            "code": record.code,
-            "reason": record.reason,
-            "stop_reason": record.stop_reason,
-            "input_tokens": usage.get("input_tokens"),
-            "cache_creation_input_tokens": usage.get("cache_creation_input_tokens"),
-            "cache_read_input_tokens": usage.get("cache_read_input_tokens"),
-            "output_tokens": usage.get("output_tokens"),
-            "account": record.account,
-            "switch": asdict(record.switch) if record.switch is not None else None,
-            "attempts": [
-                {"account": a.account, "fault": a.fault, "status": a.status, "ms": a.milliseconds}
-                for a in record.attempts
-            ],
-            "events": record.events or None,
-            "bytes_out": record.bytes_out or None,
-            "ms_to_content": record.milliseconds_to_content,
-            "ms": record.milliseconds,
-            "notes": list(record.notes) or None,
-        }
-        _log.info("request", **{name: value for name, value in facts.items() if value is not None})
+    def settled(self, record: RequestRecord) -> None:
+        """Take note of it, at once and without waiting for anything; the client's last event waits for this."""
+        ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode, b64encode
 from operator import attrgetter
 from typing import Any, Final
 
@@ -12,13 +13,13 @@ from cattrs import Converter
 from cattrs.errors import BaseValidationError
 
 from gateway.ledger.record import RequestRecord
+from gateway.pricing.usage import Usage
 from gateway.wire.errors import encode_json
 
 __all__ = ["BadLineError", "RequestRow"]
 
 _TEXT_LENGTH: Final = 1000  # characters; what clients and upstreams choose has no bound of its own
 _LIST_LENGTH: Final = 50
-_LARGEST: Final = 2**63 - 1
 
 
 class BadLineError(Exception):
@@ -60,11 +61,37 @@ class RequestRow:
     ms: int | None = None
     notes: str | None = None
     """JSON: a list of texts."""
+    session: str | None = None
+    agent: str | None = None
+    client: str | None = None
+    request_class: str | None = None
+    model_served: str | None = None
+    api_version: str | None = None
+    iterations: str | None = None
+    """JSON; `gateway.pricing.usage` reads it, and the counters."""
+    service_tier: str | None = None
+    inference_geo: str | None = None
+    speed: str | None = None
+    cost_note: str | None = None
+    trace_id: str | None = None
+    thinking_tokens: int | None = None
+    cache_write_5m_tokens: int | None = None
+    cache_write_1h_tokens: int | None = None
+    web_searches: int | None = None
+    web_fetches: int | None = None
+    code_executions: int | None = None
+    cost_nanousd: int | None = None
+    """1e-9 USD; None with the reason in `cost_note`."""
+    ms_to_first_byte: int | None = None
+    longest_gap_ms: int | None = None
+    timeline: str | None = None
+    """In base64; kept in a table of its own."""
 
     @classmethod
     def of(cls, record: RequestRecord) -> RequestRow:
         """Return a record as it is now."""
-        usage = record.usage or {}
+        counts = record.counts or _NOTHING_COUNTED
+        cost = record.cost
         attempts = [
             {"account": a.account, "fault": a.fault, "status": a.status, "ms": a.milliseconds}
             for a in record.attempts[:_LIST_LENGTH]
@@ -85,10 +112,6 @@ class RequestRow:
             code=_text(record.code),
             reason=_text(record.reason),
             stop_reason=_text(record.stop_reason),
-            input_tokens=_count(usage.get("input_tokens")),
-            output_tokens=_count(usage.get("output_tokens")),
-            cache_read_tokens=_count(usage.get("cache_read_input_tokens")),
-            cache_write_tokens=_count(usage.get("cache_creation_input_tokens")),
             attempts=encode_json(attempts).decode(),
             switch=None if record.switch is None else json.dumps(asdict(record.switch)),
             events=record.events,
@@ -97,6 +120,19 @@ class RequestRow:
             ms_to_content=record.milliseconds_to_content,
             ms=record.milliseconds,
             notes=json.dumps([_text(note) for note in record.notes[:_LIST_LENGTH]]) if record.notes else None,
+            session=_text(record.session),
+            agent=_text(record.agent),
+            client=_text(record.client),
+            request_class=_text(record.request_class),
+            model_served=_text(record.model_served),
+            api_version=_text(record.api_version),
+            cost_note="no price was worked out" if cost is None else _text(cost.note),
+            trace_id=_text(record.trace_id),
+            cost_nanousd=None if cost is None else cost.nanousd,
+            ms_to_first_byte=record.milliseconds_to_first_byte,
+            longest_gap_ms=record.longest_gap_milliseconds,
+            **counts.columns(),
+            timeline=None if record.timeline is None else b64encode(record.timeline).decode(),
         )
 
     @classmethod
@@ -113,14 +149,26 @@ class RequestRow:
 
     def to_line(self) -> bytes:
         """Return it as a line of the spool, without the end of the line."""
-        return msgspec.json.encode(self.columns())
+        line = self.columns() | {"timeline": self.timeline}
+        return msgspec.json.encode({name: value for name, value in line.items() if value is not None})
 
     def columns(self) -> dict[str, Any]:
-        """Return its values by the names of the table's columns."""
+        """Return its values by the names of the columns of `requests`."""
         return dict(zip(_COLUMNS, _values(self), strict=True))
 
+    def timeline_columns(self) -> dict[str, Any] | None:
+        """Return its values by the names of the columns of `request_timelines`; None where it has no timeline."""
+        if self.timeline is None:
+            return None
+        try:
+            timeline = b64decode(self.timeline, validate=True)
+        except ValueError:  # of a line that somebody wrote
+            return None
+        return {"id": self.id, "at": self.at, "timeline": timeline}
 
-_COLUMNS: Final = tuple(field.name for field in fields(RequestRow))
+
+_NOTHING_COUNTED: Final = Usage()
+_COLUMNS: Final = tuple(field.name for field in fields(RequestRow) if field.name != "timeline")
 _values: Final = attrgetter(*_COLUMNS)
 
 
@@ -144,10 +192,3 @@ def _text(value: str | None) -> str | None:
         return None
     short = value[:_TEXT_LENGTH]
     return short.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
-
-
-def _count(value: object) -> int | None:
-    """Return a count that an upstream gave, if it is one."""
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _LARGEST:
-        return None
-    return value

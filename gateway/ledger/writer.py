@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 from attrs import define, field
 
 from gateway.config import Settings
-from gateway.ledger.record import LogLedger, RequestRecord
+from gateway.ledger.record import RequestRecord
 from gateway.ledger.row import BadLineError, RequestRow
 from gateway.ledger.spool import Kept, Spool, SpoolFile
 from gateway.store.engine import Database
@@ -81,7 +81,6 @@ class LedgerWriter:
     counts: LedgerCounts = field(factory=LedgerCounts, init=False)
     is_away: bool = field(default=False, init=False)
     """Whether the database did not take records when it was last asked."""
-    _lines: LogLedger = field(factory=LogLedger, init=False)
     _open: _Batch = field(factory=_Batch, init=False)
     _under_way: _Batch | None = field(default=None, init=False)
     _late: set[asyncio.Task[bool]] = field(factory=set, init=False)
@@ -101,7 +100,6 @@ class LedgerWriter:
         Once it has been called the record is kept, whether its caller waits for that or is cancelled. A record
         that neither takes is logged as lost, and counted.
         """
-        await self._lines.settle(record)
         row = RequestRow.of(record)
         batch = self._open
         if self._ended or len(batch.rows) >= _QUEUE_ROWS:
@@ -128,6 +126,13 @@ class LedgerWriter:
         finally:
             self._ended = True
             await self._put_away()
+
+    @property
+    def waiting(self) -> int:
+        """Records that are not durable yet."""
+        under_way = self._under_way
+        settling = len(under_way.rows) if under_way is not None and not under_way.settled.is_set() else 0
+        return len(self._open.rows) + settling
 
     def close(self) -> None:
         """Ask `run` to write what is left, and to return."""
@@ -171,11 +176,15 @@ class LedgerWriter:
 
     async def _insert(self, rows: Sequence[RequestRow]) -> bool:
         try:
-            await self.store.insert([row.columns() for row in rows])
+            await self._put(rows)
         except Exception as error:  # noqa: BLE001 - whatever it is, the records are still to be kept
             self._note_away(_words(error))
             return False
         return True
+
+    async def _put(self, rows: Sequence[RequestRow]) -> None:
+        timelines = [timeline for row in rows if (timeline := row.timeline_columns()) is not None]
+        await self.store.insert([row.columns() for row in rows], timelines)
 
     async def _keep(self, rows: Sequence[RequestRow]) -> None:
         """Put rows into the spool, and say which of them cannot be."""
@@ -289,7 +298,7 @@ class LedgerWriter:
         """
         try:
             if rows:
-                await self.store.insert([row.columns() for row in rows])
+                await self._put(rows)
         except StoreUnavailableError:
             raise
         except Exception as error:  # noqa: BLE001 - such as a value that a driver cannot send
@@ -300,7 +309,7 @@ class LedgerWriter:
         refused: list[RequestRow] = []
         for row in rows:
             try:
-                await self.store.insert([row.columns()])
+                await self._put([row])
             except StoreUnavailableError:
                 raise
             except Exception:  # noqa: BLE001 - as above

@@ -10,13 +10,16 @@ from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.store.engine import Database
-from gateway.store.tables import requests
+from gateway.store.tables import request_timelines, requests
 
 __all__ = ["RequestStore"]
 
 # Made once: SQLAlchemy knows a statement that it has compiled by its identity sooner than by its structure.
 _INTO_SQLITE: Final = sqlite.insert(requests).on_conflict_do_nothing()
 _INTO_POSTGRES: Final = postgresql.insert(requests).on_conflict_do_nothing()
+
+_TIMELINE_INTO_SQLITE: Final = sqlite.insert(request_timelines).on_conflict_do_nothing()
+_TIMELINE_INTO_POSTGRES: Final = postgresql.insert(request_timelines).on_conflict_do_nothing()
 
 
 @define(frozen=True)
@@ -25,7 +28,7 @@ class RequestStore:
 
     database: Database
 
-    async def insert(self, rows: Sequence[Mapping[str, Any]]) -> None:
+    async def insert(self, rows: Sequence[Mapping[str, Any]], timelines: Sequence[Mapping[str, Any]] = ()) -> None:
         """Insert rows, all or none; one whose id is there already stays as it is.
 
         When this returns they are on the database's disk. Of rows that are none it finds out whether the table can
@@ -33,6 +36,7 @@ class RequestStore:
 
         Args:
             rows: values by the names of the columns.
+            timelines: those of `request_timelines`.
 
         Raises:
             StoreUnavailableError: the database is away or busy; the same may work later.
@@ -42,5 +46,8 @@ class RequestStore:
         async with self.database.write() as connection:
             if rows:
                 await connection.execute(insert, rows)
+                if timelines:
+                    insert = _TIMELINE_INTO_POSTGRES if self.database.is_postgres else _TIMELINE_INTO_SQLITE
+                    await connection.execute(insert, timelines)
             else:
                 await connection.execute(select(requests.c.id).limit(1))

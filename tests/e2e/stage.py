@@ -12,7 +12,7 @@ from attrs import define, field
 
 from gateway.app import run_gateway
 from gateway.config import load_settings
-from gateway.ledger.record import LogLedger, RequestRecord
+from gateway.ledger.record import RequestRecord
 from gateway.replay.server import ReplayUpstream
 from gateway.store.client_keys import ClientKeyStore
 from gateway.store.engine import Database
@@ -25,15 +25,13 @@ UPSTREAM_KEY = "sk-ant-e2e-upstream"
 
 @define
 class Records:
-    """A ledger that also remembers what it logged."""
+    """A ledger that keeps records for tests to look at."""
 
     kept: list[RequestRecord] = field(factory=list)
-    _log: LogLedger = field(factory=LogLedger)
 
     async def settle(self, record: RequestRecord) -> None:
-        """Log the record and keep it."""
+        """Keep the record."""
         self.kept.append(record)
-        await self._log.settle(record)
 
 
 @define

@@ -118,6 +118,7 @@ async def started(
             _, key = await ClientKeyStore(database).create("process", pepper)
         settings = {
             "LISTEN": "127.0.0.1:0",
+            "CONTROL_LISTEN": "127.0.0.1:0",
             "DATA_DIR": directory,
             "SECRET_KEY": SECRET,
             "ANTHROPIC_BASE_URL": upstream_url,

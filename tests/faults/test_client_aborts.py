@@ -90,7 +90,7 @@ class SlowLedger:
 
 async def test_a_client_that_leaves_during_the_last_event_has_one_record_of_a_complete_answer() -> None:
     async with serving() as served:
-        ledger = served.gateway.data_plane.messages.ledger = SlowLedger()
+        ledger = served.gateway.data_plane.messages.settlement.ledger = SlowLedger()
         async with served.connect() as connection:
             await connection.send(MESSAGES, message(stream=True), usual=served.usual)
             async with asyncio.timeout(LIMIT):

@@ -17,7 +17,7 @@ import pytest
 import structlog
 
 from gateway.accounts.pool import AccountPool
-from gateway.ledger.record import LogLedger, RequestRecord
+from gateway.ledger.record import RequestRecord
 from gateway.telemetry.logs import close_logs, configure_logs, exception_facts, get_logger
 from tests.contract.harness import ACCOUNT_KEY, MESSAGES, envelope, head, serving
 from tests.faults.gateway_process import serving_process
@@ -110,7 +110,6 @@ async def test_no_answer_gets_into_the_logs(kind: str) -> None:
         ScriptedUpstream(serve) as upstream,
         serving(anthropic_base_url=upstream.url, diagnostics=["all"]) as served,
     ):
-        served.gateway.data_plane.messages.ledger = LogLedger()
         await served.ask(prompt(stream=kind != "body"), headers=marked_headers())
         await until(lambda: any(found["event"] == "request" for found in recent_events()))
         topics = {found.get("topic") for found in recent_events()}
@@ -129,7 +128,6 @@ BAD_REQUESTS = {
 @pytest.mark.parametrize("kind", BAD_REQUESTS)
 async def test_no_bad_request_gets_into_the_logs(kind: str) -> None:
     async with serving(diagnostics=["all"]) as served:
-        served.gateway.data_plane.messages.ledger = LogLedger()
         extra = [("content-encoding", MARKER)] if kind == "encoding" else []
         answer = await served.ask(BAD_REQUESTS[kind] or b"{}", headers=[*marked_headers(), *extra])
         assert answer.status == 400
@@ -138,7 +136,6 @@ async def test_no_bad_request_gets_into_the_logs(kind: str) -> None:
 
 async def test_neither_does_what_is_no_http_nor_a_wrong_key_nor_an_unknown_path() -> None:
     async with serving(diagnostics=["all"]) as served:
-        served.gateway.data_plane.messages.ledger = LogLedger()
         await served.raw(f"{MARKER} / HTTP/1.1\r\n\r\n".encode())
         await served.raw(f"GET /\x00{MARKER} HTTP/1.1\r\n\r\n".encode())
         await served.raw(f"GET / HTTP/1.1\r\nbad header {MARKER}\r\n\r\n".encode())
@@ -185,7 +182,7 @@ async def test_a_ledger_that_fails_costs_the_client_nothing_and_the_log_says_so(
             raise RuntimeError(SECRET_ERROR)
 
     async with serving() as served:
-        served.gateway.data_plane.messages.ledger = Failing()
+        served.gateway.data_plane.messages.settlement.ledger = Failing()
         answer = await served.stream()
         assert answer.status == 200
         assert answer.body.count(b"event: message_stop") == 1

@@ -1,0 +1,131 @@
+"""What goes into a request's record: facts of the client's headers, of the stream, and of the answer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from aiohttp import web
+
+from gateway.ledger.record import RequestRecord
+from gateway.wire.errors import new_request_id
+from sse_fsm import EndReason, Verdict
+
+__all__ = ["begin_record", "note_message", "note_verdict", "route_of"]
+
+_LONGEST: Final = 200  # characters of a header's value that are kept
+_HEADERS: Final = {
+    "session": "x-claude-code-session-id",
+    "agent": "x-claude-code-agent-id",
+    "request_class": "x-claude-code-request-class",
+    "api_version": "anthropic-version",
+}
+_TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-|\Z)")
+_TRACEPARENT_LENGTH: Final = 55  # of version 00; what later ones add behind is theirs
+_WORDS: Final = frozenset(
+    {
+        "assistants",
+        "audio",
+        "batches",
+        "cancel",
+        "chat",
+        "complete",
+        "completions",
+        "containers",
+        "content",
+        "conversations",
+        "count_tokens",
+        "edits",
+        "embeddings",
+        "evals",
+        "files",
+        "fine_tuning",
+        "generations",
+        "images",
+        "input_items",
+        "input_tokens",
+        "items",
+        "jobs",
+        "messages",
+        "models",
+        "moderations",
+        "organization",
+        "parts",
+        "realtime",
+        "responses",
+        "runs",
+        "speech",
+        "steps",
+        "threads",
+        "transcriptions",
+        "translations",
+        "uploads",
+        "usage",
+        "v1",
+        "variations",
+        "vector_stores",
+        "videos",
+    }
+)
+"""Segments of paths that are no ids, of both APIs."""
+_MOST_SEGMENTS: Final = 8
+
+
+def begin_record(request: web.BaseRequest, path: str, *, provider: str, actor: str = "unknown") -> RequestRecord:
+    """Return the record of a request that has just come in.
+
+    Args:
+        request: of the client.
+        path: where it goes, without a query.
+        provider: whose API is asked.
+        actor: on whose behalf, as long as that is not known better.
+    """
+    headers = request.headers
+    record = RequestRecord(
+        id=new_request_id(), route=f"{request.method} {route_of(path)}", actor=actor, provider=provider
+    )
+    for name, header in _HEADERS.items():
+        if (value := headers.get(header)) is not None:
+            setattr(record, name, value[:_LONGEST])
+    if (client := headers.get("user-agent")) is not None:
+        # What follows the first product and its version says how it was built, and where it runs.
+        record.client = client.partition(" ")[0][:_LONGEST]
+        if record.client in {"Anthropic/Python", "AsyncAnthropic/Python", "Anthropic/JS"}:
+            record.client = " ".join(client.split(" ")[:2])[:_LONGEST]
+    if (trace := headers.get("traceparent")) is not None and (found := _TRACEPARENT.match(trace)):
+        record.trace_id, record.traceparent = found.group(1), trace[:_TRACEPARENT_LENGTH]
+    return record
+
+
+def route_of(path: str) -> str:
+    """Return a path without ids, so that there are not more routes than the API has."""
+    segments = path.split("/")
+    known = ["{id}" if segment and segment not in _WORDS else segment for segment in segments[:_MOST_SEGMENTS]]
+    return "/".join(known) + ("/…" if len(segments) > _MOST_SEGMENTS else "")
+
+
+def note_verdict(record: RequestRecord, verdict: Verdict) -> None:
+    """Put into the record what became of a stream."""
+    record.code = verdict.code
+    record.events = verdict.events
+    record.bytes_in, record.bytes_out = verdict.bytes_in, verdict.bytes_out
+    record.notes = verdict.notes
+    record.has_output = verdict.blocks > 0
+    if verdict.violation is not None:
+        # Its own sentence may quote what the upstream sent, which is for the client alone.
+        record.reason = f"at event {verdict.violation.event_number}, byte {verdict.violation.offset}"
+    elif verdict.reason not in (None, EndReason.EOF):
+        record.reason = verdict.reason
+    if verdict.message is not None:
+        message = verdict.message
+        note_message(record, message.get("model"), message.get("stop_reason"), message.get("usage"))
+
+
+def note_message(
+    record: RequestRecord, model: object, stop_reason: object, usage: Mapping[str, Any] | None
+) -> None:
+    """Put into the record what a message says of itself, where it is of the type that it should be."""
+    record.model_served = model if isinstance(model, str) else None
+    record.stop_reason = stop_reason if isinstance(stop_reason, str) else None
+    record.usage = usage

@@ -1,0 +1,199 @@
+"""Sums of requests by time and by what people ask for: made from rows, added up, and read.
+
+A request counts in three spans of time: five minutes, an hour, a day. How long requests took is kept as a
+histogram whose buckets grow by a twelfth each, so that a percentile is at most a twenty-fourth off.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from attrs import define, field, fields
+
+__all__ = ["KEYS", "SPANS", "SUMS", "LatencyKey", "Sums", "TotalKey", "Totals", "bucket_of", "percentile"]
+
+SPANS: Final = (300, 3600, 86400)
+"""Seconds."""
+_PER_OCTAVE: Final = 8
+_MODELS: Final = re.compile(r"(?:claude|gpt|chatgpt|o\d|text-embedding|dall-e|whisper|tts|codex)[\w.@:/-]{0,80}\Z")
+_NOT_BILLED: Final = frozenset({"refused", "rejected", "failed"})
+
+
+@define(frozen=True)
+class TotalKey:
+    """What requests are summed by; an empty text stands for none."""
+
+    span: int
+    start: int
+    """Unix seconds, a multiple of the span."""
+    provider: str
+    route: str
+    account: str
+    actor_id: str
+    model: str
+    """The one that answered, or else that was asked for; `(other)` for a name that is none of a model."""
+    outcome: str
+    stop_reason: str
+
+
+@define
+class Sums:
+    """What is summed."""
+
+    requests: int = 0
+    partial: int = 0
+    """Of which no more is known than what was seen before they broke off."""
+    unpriced: int = 0
+    """Whose cost is not known."""
+    input_tokens: int = 0
+    """Neither written to the cache nor read from it."""
+    output_tokens: int = 0
+    thinking_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_5m_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    web_searches: int = 0
+    cost_nanousd: int = 0
+    ms: int = 0
+    attempts: int = 0
+    switches: int = 0
+    switch_nanousd: int = 0
+
+    def add(self, other: Sums) -> None:
+        """Add what another one has."""
+        for name in SUMS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+@define(frozen=True)
+class LatencyKey:
+    """What histograms are kept by."""
+
+    span: int
+    start: int
+    measure: str
+    """`first_content`, `gap` or `duration`."""
+    provider: str
+    model: str
+    account: str
+    bucket: int
+
+
+@define
+class Totals:
+    """Sums of some rows."""
+
+    sums: dict[TotalKey, Sums] = field(factory=dict)
+    latencies: Counter[LatencyKey] = field(factory=Counter)
+
+    @classmethod
+    def of(cls, rows: Iterable[Mapping[str, Any]]) -> Totals:
+        """Return the sums of rows of the table `requests`."""
+        totals = cls()
+        for row in rows:
+            totals._add(row)
+        return totals
+
+    def _add(self, row: Mapping[str, Any]) -> None:
+        sums = sums_of(row)
+        model = model_of(row)
+        for span in SPANS:
+            key = key_of(row, span, model)
+            known = self.sums.get(key)
+            if known is None:
+                known = self.sums[key] = Sums()
+            known.add(sums)
+            for measure, ms in (("first_content", row["ms_to_content"]), ("gap", row["longest_gap_ms"])):
+                if ms is not None:
+                    self._count(key, measure, ms)
+            if row["ms"] is not None and row["outcome"] not in _NOT_BILLED:
+                self._count(key, "duration", row["ms"])
+
+    def _count(self, key: TotalKey, measure: str, ms: int) -> None:
+        where = LatencyKey(key.span, key.start, measure, key.provider, key.model, key.account, bucket_of(ms))
+        self.latencies[where] += 1
+
+
+KEYS: Final = tuple(each.name for each in fields(TotalKey))
+SUMS: Final = tuple(each.name for each in fields(Sums))
+
+
+def key_of(row: Mapping[str, Any], span: int, model: str) -> TotalKey:
+    """Return under what a row counts in one span of time."""
+    texts = (row["provider"], row["route"], row["account"], row["actor_id"])
+    provider, route, account, actor_id = (text or "" for text in texts)
+    start = int(row["at"]) // span * span
+    return TotalKey(
+        span, start, provider, route, account, actor_id, model, row["outcome"] or "", row["stop_reason"] or ""
+    )
+
+
+def model_of(row: Mapping[str, Any]) -> str:
+    """Return the model under which a row counts; clients may ask for anything, and there shall not be as many."""
+    if row["model_served"]:
+        return row["model_served"]
+    asked = row["model"] or ""
+    return asked if not asked or _MODELS.match(asked) else "(other)"
+
+
+def sums_of(row: Mapping[str, Any]) -> Sums:
+    """Return what one row adds to the sums."""
+    write_5m, write_1h = row["cache_write_5m_tokens"], row["cache_write_1h_tokens"]
+    if write_5m is None and write_1h is None:
+        write_5m = row["cache_write_tokens"]
+    switch = _json(row["switch"])
+    usd = switch.get("usd") if isinstance(switch, dict) else None
+    attempts = _json(row["attempts"])
+    return Sums(
+        requests=1,
+        partial=int("partial" in (row["cost_note"] or "")),
+        unpriced=int(row["cost_nanousd"] is None),
+        input_tokens=row["input_tokens"] or 0,
+        output_tokens=row["output_tokens"] or 0,
+        thinking_tokens=row["thinking_tokens"] or 0,
+        cache_read_tokens=row["cache_read_tokens"] or 0,
+        cache_write_5m_tokens=write_5m or 0,
+        cache_write_1h_tokens=write_1h or 0,
+        web_searches=row["web_searches"] or 0,
+        cost_nanousd=row["cost_nanousd"] or 0,
+        ms=row["ms"] or 0,
+        attempts=len(attempts) if isinstance(attempts, list) else 0,
+        switches=int(row["switch"] is not None),
+        switch_nanousd=round(usd * 1e9) if isinstance(usd, (int, float)) and math.isfinite(usd) else 0,
+    )
+
+
+def _json(text: str | None) -> Any:
+    try:
+        return json.loads(text) if text else None
+    except ValueError:
+        return None
+
+
+def bucket_of(ms: int) -> int:
+    """Return the bucket of a histogram that a time belongs to: 0 below a millisecond, then eight per doubling."""
+    return 0 if ms < 1 else 1 + round(_PER_OCTAVE * math.log2(ms))
+
+
+def percentile(buckets: Mapping[int, int], share: float) -> float | None:
+    """Return the time in milliseconds that this share of the requests took at the most; None for no requests.
+
+    Args:
+        buckets: how many requests are in each bucket.
+        share: such as 0.95.
+    """
+    total = sum(buckets.values())
+    if not total:
+        return None
+    seen = 0
+    last = 0
+    for last in sorted(buckets):
+        seen += buckets[last]
+        if seen >= share * total:
+            break
+    return 0.0 if last == 0 else 2 ** ((last - 1) / _PER_OCTAVE)

@@ -1,0 +1,207 @@
+"""Sums of requests in the database: `request_totals`, `request_latencies`, and what becomes of old rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from attrs import asdict, define, field
+from sqlalchemy import Select, Table, bindparam, delete, func, select, text, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.ledger.totals import KEYS, SPANS, SUMS, LatencyKey, Sums, TotalKey, Totals, key_of, model_of, sums_of
+from gateway.store.engine import Database
+from gateway.store.statements import insert
+from gateway.store.tables import request_latencies, request_timelines, request_totals, requests
+
+__all__ = ["CostChange", "RequestTotals"]
+
+_LOCK: Final = 0x637368  # an advisory lock of PostgreSQL, beside that of the migrations
+_READ: Final = (
+    "id",
+    "at",
+    "provider",
+    "route",
+    "account",
+    "actor_id",
+    "model",
+    "model_served",
+    "outcome",
+    "stop_reason",
+    "input_tokens",
+    "output_tokens",
+    "thinking_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "cache_write_5m_tokens",
+    "cache_write_1h_tokens",
+    "web_searches",
+    "cost_nanousd",
+    "cost_note",
+    "ms",
+    "ms_to_content",
+    "longest_gap_ms",
+    "attempts",
+    "switch",
+    "summed",
+)
+_COLUMNS: Final = tuple(requests.c[name] for name in _READ)
+
+_UNSUMMED: Final = select(requests.c.id).where(requests.c.summed.is_(False)).limit(1)
+
+
+@define(frozen=True)
+class CostChange:
+    """What a request turns out to cost."""
+
+    id: str
+    nanousd: int | None
+    note: str | None
+
+
+@define
+class RequestTotals:
+    """Keeps the sums. Every method raises `StoreError` if the database cannot be used."""
+
+    database: Database
+    _sum_up: Select[Any] = field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Compile what is asked again and again but once."""
+        self._sum_up = select(*_COLUMNS).where(requests.c.summed.is_(False)).limit(bindparam("most"))
+
+    async def sum_up(self, most: int) -> int:
+        """Add rows that are in no sum yet to the sums, up to a number; return how many there were.
+
+        Each row is added once, whatever happens and however many processes are at it.
+        """
+        async with self.database.read() as connection:
+            # Most of the time there is nothing to do, and no other writer has to wait for that.
+            if (
+                await connection.execute(select(requests.c.id).where(requests.c.summed.is_(False)).limit(1))
+            ).first() is None:
+                return 0
+        async with self.database.write() as connection:
+            if not await self._alone(connection):
+                return 0
+            rows = (await connection.execute(self._sum_up, {"most": most})).mappings().all()
+            if rows:
+                await self._add(connection, Totals.of(rows))
+                done = update(requests).where(requests.c.id == bindparam("row_id")).values(summed=True)
+                await connection.execute(done, [{"row_id": row["id"]} for row in rows])
+        return len(rows)
+
+    async def recost(self, changes: Sequence[CostChange]) -> int:
+        """Put other costs into rows, and the differences into the sums; return how many rows there were."""
+        wanted = {change.id: change for change in changes}
+        async with self.database.write() as connection:
+            query = select(*_COLUMNS).where(requests.c.id.in_(wanted)).with_for_update()
+            rows = (await connection.execute(query)).mappings().all()
+            totals = Totals()
+            for row in rows:
+                change = wanted[row["id"]]
+                after = {**row, "cost_nanousd": change.nanousd, "cost_note": change.note}
+                if row["summed"]:
+                    self._difference(totals, row, after)
+            await self._add(connection, totals)
+            if rows:
+                statement = update(requests).where(requests.c.id == bindparam("row_id"))
+                statement = statement.values(cost_nanousd=bindparam("nanousd"), cost_note=bindparam("note"))
+                changed = [wanted[row["id"]] for row in rows]
+                values = [{"row_id": each.id, "nanousd": each.nanousd, "note": each.note} for each in changed]
+                await connection.execute(statement, values)
+        return len(rows)
+
+    async def delete_before(self, at: float, most: int) -> int:
+        """Delete the oldest rows that are in the sums and began before a time; return how many they were.
+
+        Args:
+            at: Unix seconds.
+            most: rows to delete in this step.
+        """
+        oldest = select(requests.c.id).where(requests.c.at < at, requests.c.summed.is_(True))
+        oldest = oldest.order_by(requests.c.at, requests.c.id).limit(most)
+        async with self.database.write() as connection:
+            ids = (await connection.execute(oldest)).scalars().all()
+            if ids:
+                await connection.execute(delete(requests).where(requests.c.id.in_(ids)))
+                await connection.execute(delete(request_timelines).where(request_timelines.c.id.in_(ids)))
+        return len(ids)
+
+    async def delete_timelines_before(self, at: float, most: int) -> int:
+        """Delete the oldest timelines of requests that began before a time; return how many they were."""
+        oldest = select(request_timelines.c.id).where(request_timelines.c.at < at)
+        oldest = oldest.order_by(request_timelines.c.at).limit(most)
+        async with self.database.write() as connection:
+            ids = (await connection.execute(oldest)).scalars().all()
+            if ids:
+                await connection.execute(delete(request_timelines).where(request_timelines.c.id.in_(ids)))
+        return len(ids)
+
+    async def delete_totals_before(self, span: int, start: float) -> None:
+        """Delete the sums of one span of time that begin before a time, in Unix seconds."""
+        async with self.database.write() as connection:
+            for table in (request_totals, request_latencies):
+                await connection.execute(delete(table).where(table.c.span == span, table.c.start < start))
+
+    async def bytes_used(self) -> int:
+        """Return what the rows take on the disk, as far as the database knows; space that is free again is none.
+
+        In SQLite that is all that is in the file.
+        """
+        async with self.database.read() as connection:
+            if self.database.is_postgres:
+                query = text(
+                    "SELECT pg_total_relation_size('requests') * n_live_tup::float8 "
+                    "/ greatest(n_live_tup + n_dead_tup, 1) FROM pg_stat_user_tables WHERE relname = 'requests'"
+                )
+                return int((await connection.execute(query)).scalar() or 0)
+            query = text(
+                "SELECT (page_count - freelist_count) * page_size "
+                "FROM pragma_page_count(), pragma_freelist_count(), pragma_page_size()"
+            )
+            return int((await connection.execute(query)).scalar_one())
+
+    async def oldest(self) -> float | None:
+        """Return when the oldest request began, in Unix seconds; None where there are none."""
+        async with self.database.read() as connection:
+            return (await connection.execute(select(func.min(requests.c.at)))).scalar_one_or_none()
+
+    async def _alone(self, connection: AsyncConnection) -> bool:
+        if not self.database.is_postgres:
+            return True
+        query = select(func.pg_try_advisory_xact_lock(_LOCK))
+        return bool((await connection.execute(query)).scalar_one())
+
+    def _difference(self, totals: Totals, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+        old, new = sums_of(before), sums_of(after)
+        change = Sums(**{name: getattr(new, name) - getattr(old, name) for name in SUMS})
+        for span in SPANS:
+            totals.sums.setdefault(key_of(before, span, model_of(before)), Sums()).add(change)
+
+    async def _add(self, connection: AsyncConnection, totals: Totals) -> None:
+        # In one order, lest two writers wait for each other.
+        sums = sorted(totals.sums.items(), key=lambda item: [str(getattr(item[0], name)) for name in KEYS])
+        latencies = sorted(totals.latencies.items(), key=lambda item: str(item[0]))
+        await _upsert(connection, request_totals, [_total_values(key, values) for key, values in sums])
+        await _upsert(connection, request_latencies, [_latency_values(key, count) for key, count in latencies])
+
+
+def _total_values(key: TotalKey, sums: Sums) -> dict[str, Any]:
+    return asdict(key) | asdict(sums)
+
+
+def _latency_values(key: LatencyKey, count: int) -> dict[str, Any]:
+    return asdict(key) | {"requests": count}
+
+
+async def _upsert(connection: AsyncConnection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    if not rows:
+        return
+    statement = insert(connection, table)
+    keys = [column.name for column in table.primary_key]
+    others = [column.name for column in table.columns if column.name not in keys]
+    statement = statement.on_conflict_do_update(
+        index_elements=keys, set_={name: table.c[name] + statement.excluded[name] for name in others}
+    )
+    await connection.execute(statement, list(rows))
