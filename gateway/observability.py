@@ -1,0 +1,158 @@
+"""Puts together what follows a gateway: log lines, metrics, traces, and the control plane that shows them."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import importlib
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final
+
+from aiohttp import web
+from attrs import define, field
+
+from gateway.config import Address, Settings
+from gateway.controlplane.server import ControlPlane
+from gateway.dataplane.connections import ConnectionServer, Patience
+from gateway.ledger.log_line import RequestLog
+from gateway.ledger.record import RecordObserver
+from gateway.observation.request_metrics import RequestMetrics
+from gateway.observation.sampling import LiveState, Sampler
+from gateway.telemetry.metrics import GatewayMetrics
+
+__all__ = ["ControlAddressError", "Observability", "TracingUnavailableError", "open_observability"]
+
+_PATIENCE: Final = Patience(head_seconds=10.0, stalled_seconds=30.0)
+_KEEPALIVE_SECONDS: Final = 30.0
+_SHUTDOWN_SECONDS: Final = 1.0
+_BACKLOG: Final = 64
+_LONGEST_LINE: Final = 8 * 1024
+
+
+class ControlAddressError(Exception):
+    """The control plane cannot listen where it should; the message says where and what to set."""
+
+
+class TracingUnavailableError(Exception):
+    """Traces are switched on, and what makes them is not installed; the message says what to install."""
+
+
+@define(eq=False)
+class Observability:
+    """What follows one gateway."""
+
+    settings: Settings
+    observers: Sequence[RecordObserver]
+    """Told of each request that is over, in this order."""
+    metrics: GatewayMetrics = field(factory=GatewayMetrics)
+
+    @asynccontextmanager
+    async def control_plane(
+        self, live: LiveState, tasks: asyncio.TaskGroup, *, wanted: bool, reuse_port: bool
+    ) -> AsyncGenerator[str | None]:
+        """Look after the metrics and serve the control plane for as long as the context lasts; give its URL.
+
+        Args:
+            live: what to look at.
+            tasks: owns the task that looks.
+            wanted: whether to; nothing happens otherwise.
+            reuse_port: let several processes listen on the same port.
+
+        Raises:
+            ControlAddressError: the address cannot be listened on.
+        """
+        if not wanted:
+            yield None
+            return
+        sampler = Sampler(self.metrics, live)
+        sampler.begin(self.settings.rollout.value)
+        stopped = asyncio.Event()
+        task = tasks.create_task(sampler.run(stopped), name="look-after-metrics")
+        try:
+            async with AsyncExitStack() as stack:
+                address, url = self.settings.control_address, None
+                if address is not None:
+                    url = await stack.enter_async_context(self._listening(address, sampler, reuse_port=reuse_port))
+                yield url
+        finally:
+            stopped.set()
+            await asyncio.wait({task})
+            sampler.end()
+
+    @asynccontextmanager
+    async def _listening(self, address: Address, sampler: Sampler, *, reuse_port: bool) -> AsyncGenerator[str]:
+        scraping = asyncio.Lock()
+
+        async def page(accept: str) -> tuple[bytes, str]:
+            # One at a time: each takes a processor for some milliseconds.
+            async with scraping:
+                await sampler.refresh()
+                return await asyncio.to_thread(self.metrics.page, accept)
+
+        control = ControlPlane(page, self.settings.control_token)
+        server = ConnectionServer(
+            control.handle,
+            patience=_PATIENCE,
+            handler_cancellation=True,
+            options={
+                "access_log": None,
+                "auto_decompress": False,
+                "keepalive_timeout": _KEEPALIVE_SECONDS,
+                "max_field_size": _LONGEST_LINE,
+                "max_line_size": _LONGEST_LINE,
+            },
+        )
+        runner = web.ServerRunner(server, shutdown_timeout=_SHUTDOWN_SECONDS)
+        await runner.setup()
+        try:
+            site = web.TCPSite(runner, address.host, address.port, backlog=_BACKLOG, reuse_port=reuse_port or None)
+            try:
+                await site.start()
+            except OSError as error:
+                raise ControlAddressError(cannot_listen(address, error)) from None
+            yield f"http://{Address(address.host, site.port)}"
+        finally:
+            await runner.cleanup()
+
+
+@asynccontextmanager
+async def open_observability(settings: Settings) -> AsyncGenerator[Observability]:
+    """Set up what the settings ask for; at the end send what is left of the traces, for a few seconds at most.
+
+    Raises:
+        TracingUnavailableError: `otel_enabled` is set, and the extra `otel` is not installed.
+    """
+    async with AsyncExitStack() as stack:
+        observers: list[RecordObserver] = []
+        if settings.otel_enabled:
+            # First, because it gives requests the ids of their traces.
+            observers.append(await stack.enter_async_context(_open_spans()))
+        metrics = GatewayMetrics()
+        observers += [RequestLog(settings.log_sample), RequestMetrics(metrics)]
+        yield Observability(settings, observers, metrics)
+
+
+@asynccontextmanager
+async def _open_spans() -> AsyncGenerator[RecordObserver]:
+    try:
+        # In a thread, because it takes a while.
+        tracing = await asyncio.to_thread(importlib.import_module, "gateway.observation.tracing")
+    except ModuleNotFoundError as error:
+        raise TracingUnavailableError(
+            f"GATEWAY_OTEL_ENABLED needs a package that is not installed ({error.name}): "
+            "pip install 'claude-stream-gateway[otel]'"
+        ) from None
+    async with tracing.open_spans() as spans:
+        yield spans
+
+
+def cannot_listen(address: Address, error: OSError) -> str:
+    """Say why the control plane cannot listen and what to do."""
+    if error.errno == errno.EADDRINUSE:
+        why = f"{address}, the control plane's address, is in use already"
+    elif error.errno == errno.EACCES:
+        why = f"listening on {address}, the control plane's address, is not permitted"
+    else:
+        why = f"the control plane cannot listen on {address}: {error.strerror or error}"
+    return f"{why}; set GATEWAY_CONTROL_LISTEN to another HOST:PORT, or to off"

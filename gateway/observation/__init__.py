@@ -1,0 +1,1 @@
+"""What follows requests and the process, and makes numbers and traces of it."""

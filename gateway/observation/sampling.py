@@ -1,0 +1,166 @@
+"""What is looked at now and then, rather than counted when it happens: accounts, queues, the ledger, the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Final
+
+import prometheus_client
+from attrs import asdict, define, field
+
+from gateway.accounts.account import AccountState
+from gateway.accounts.backend import Backend
+from gateway.accounts.pool import AccountPool
+from gateway.ledger.record import Ledger
+from gateway.ledger.writer import LedgerWriter
+from gateway.telemetry.logs import dropped_lines, exception_facts, get_logger
+from gateway.telemetry.metrics import BoundedNames, GatewayMetrics
+
+__all__ = ["LiveState", "Sampler"]
+
+_log = get_logger(__name__)
+
+_LAG_SECONDS: Final = 0.5
+_EVERY: Final = 2  # naps between two looks
+_MOST_WINDOWS: Final = 30
+
+
+@define(frozen=True)
+class LiveState:
+    """Where to look."""
+
+    backends: Sequence[Backend]
+    streams: Callable[[], Iterable[tuple[str, int]]]
+    """Answers on their way, by provider."""
+    is_draining: Callable[[], bool]
+    ledger: Ledger | None = None
+    """Looked at if it is one that writes to a database."""
+
+
+@define(eq=False)
+class Sampler:
+    """Brings the metrics up to date: every second, and before a scrape."""
+
+    metrics: GatewayMetrics
+    live: LiveState
+    _seen: Counter[tuple[str, ...]] = field(factory=Counter, init=False)
+    """Counts of others, as they were at the last look."""
+    _windows: BoundedNames = field(factory=lambda: BoundedNames(_MOST_WINDOWS), init=False)
+    _windows_set: set[tuple[str, str, str]] = field(factory=set, init=False)
+
+    def begin(self, rollout: str) -> None:
+        """Say what runs, and that it does."""
+        self.metrics.build.labels(_version(), platform.python_version(), rollout).set(1)
+        self.metrics.workers.set(1)
+        # A counter that nobody ever saw at zero has no first increase.
+        for result in ("renewed", "postponed", "lost", "impossible"):
+            for backend in self.live.backends:
+                self.metrics.refreshes.labels(backend.provider.name, result)
+
+    def end(self) -> None:
+        """Take back what would otherwise go on being shown for a worker that has gone."""
+        for gauge in (self.metrics.workers, self.metrics.draining, self.metrics.ledger_waiting):
+            gauge.set(0)
+        self.metrics.ledger_away.set(0)
+        for backend in self.live.backends:
+            for labelled in (self.metrics.in_flight, self.metrics.queue, self.metrics.streams):
+                labelled.labels(backend.provider.name).set(0)
+
+    async def run(self, stopped: asyncio.Event) -> None:
+        """Look until it is over. A defect here is logged and harms nothing else."""
+        clock = asyncio.get_running_loop().time
+        naps = 0
+        while not stopped.is_set():
+            due = clock() + _LAG_SECONDS
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(due):
+                    await stopped.wait()
+            if not stopped.is_set():
+                self.metrics.loop_lag.observe(max(0.0, clock() - due))
+            naps += 1
+            if naps % _EVERY == 0:
+                await self.refresh()
+
+    async def refresh(self) -> None:
+        """Bring everything up to date."""
+        try:
+            self._look()
+            if isinstance(self.live.ledger, LedgerWriter):
+                size = await asyncio.to_thread(_size, self.live.ledger.spool.directory)
+                self.metrics.ledger_spool.set(size)
+        except Exception as error:  # noqa: BLE001 - numbers are not worth a gateway
+            _log.error("cannot look after the metrics", **exception_facts(error))
+
+    def _look(self) -> None:
+        metrics = self.metrics
+        for backend in self.live.backends:
+            self._look_at(backend)
+        for provider, count in self.live.streams():
+            metrics.streams.labels(provider).set(count)
+        metrics.draining.set(self.live.is_draining())
+        self._advance(metrics.log_lines_dropped, ("log",), dropped_lines())
+        ledger = self.live.ledger
+        if isinstance(ledger, LedgerWriter):
+            metrics.ledger_waiting.set(ledger.waiting)
+            metrics.ledger_away.set(ledger.is_away)
+            for fate, count in asdict(ledger.counts).items():
+                self._advance(metrics.ledger_rows.labels(fate), ("ledger", fate), count)
+
+    def _look_at(self, backend: Backend) -> None:
+        metrics, pool, provider = self.metrics, backend.pool, backend.provider.name
+        states = Counter(pool.state(account.id)[0] for account in pool.accounts)
+        for state in AccountState:
+            metrics.accounts.labels(provider, state.value).set(states[state])
+        metrics.in_flight.labels(provider).set(pool.in_flight)
+        metrics.queue.labels(provider).set(pool.waiting)
+        self._look_at_limits(provider, pool)
+        if backend.credentials is not None:
+            for result, count in backend.credentials.renewals.items():
+                self._advance(metrics.refreshes.labels(provider, result), ("renewals", provider, result), count)
+
+    def _look_at_limits(self, provider: str, pool: AccountPool) -> None:
+        used: dict[str, list[float]] = {}
+        for account in pool.accounts:
+            for window in pool.windows(account.id):
+                if window.utilization is not None:
+                    name = window.name if window.family == "account" else f"{window.name}/{window.family}"
+                    used.setdefault(self._windows.fold(name), []).append(window.utilization)
+        now: set[tuple[str, str, str]] = set()
+        for name, shares in used.items():
+            for of, share in (("least_used", min(shares)), ("most_used", max(shares))):
+                labels = (provider, name, of)
+                self.metrics.limit_used.labels(*labels).set(share)
+                now.add(labels)
+        # Limits of which nothing is known any more have started anew.
+        gone = {labels for labels in self._windows_set - now if labels[0] == provider}
+        for labels in gone:
+            self.metrics.limit_used.labels(*labels).set(0)
+        self._windows_set |= now
+
+    def _advance(self, counter: prometheus_client.Counter, key: tuple[str, ...], count: int) -> None:
+        """Bring a counter up to a count that somebody else keeps."""
+        if count > self._seen[key]:
+            counter.inc(count - self._seen[key])
+            self._seen[key] = count
+
+
+def _version() -> str:
+    try:
+        return version("claude-stream-gateway")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _size(directory: Path) -> int:
+    """Return the bytes of records in a spool; what is deleted meanwhile has none."""
+    size = 0
+    for path in directory.glob("requests-*.jsonl"):
+        with suppress(OSError):
+            size += path.stat().st_size
+    return size
