@@ -118,10 +118,10 @@ async def run_gateway(
         state = await _shared_state(settings, database, peppers)
         for writes in (state.writes, state.use.session_writes, state.use.limit_writes):
             tasks.create_task(writes.run(stopped), name="write-behind")
-        writer = None if ledger else await stack.enter_async_context(open_ledger(database, settings, tasks))
+        records = ledger or await stack.enter_async_context(open_ledger(database, settings, tasks))
         observability = await stack.enter_async_context(open_observability(settings))
         settlement = Settlement(
-            ledger or writer,
+            records,
             await asyncio.to_thread(PriceBook.load, settings.prices_path),
             observability.observers,
         )
@@ -149,12 +149,10 @@ async def run_gateway(
                 )
         sdk = await stack.enter_async_context(open_sdk_transport(settings, messages, tasks))
         data_plane = DataPlane(settings, messages, forward, sdk.create if sdk is not None else None, openai_pool)
-        control_url = None
-        if control:
-            live = LiveState(state.backends, data_plane.count_streams, lambda: data_plane.draining, writer)
-            control_url = await stack.enter_async_context(
-                observability.control_plane(live, tasks, reuse_port=reuse_port)
-            )
+        live = LiveState(state.backends, data_plane.count_streams, lambda: data_plane.draining, records)
+        control_url = await stack.enter_async_context(
+            observability.control_plane(live, tasks, wanted=control, reuse_port=reuse_port)
+        )
         runner = web.ServerRunner(data_plane.make_server(), shutdown_timeout=_SHUTDOWN_SECONDS)
         await runner.setup()
         try:

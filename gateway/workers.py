@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import multiprocessing
 import multiprocessing.connection
@@ -13,18 +12,25 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
+from contextlib import ExitStack, contextmanager
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any, Final
 
 from gateway.accounts.vault import Vault, VaultError
 from gateway.app import Gateway, run_gateway
 from gateway.config import Address, Rollout, Settings
 from gateway.dataplane.sdk_transport import SdkUnavailableError, check_sdk_program
+from gateway.observability import ControlAddressError, TracingUnavailableError, cannot_listen, open_observability
+from gateway.pricing.book import PriceBook
+from gateway.pricing.price_file import PricesError
 from gateway.store.canary import check_vault
 from gateway.store.engine import Database
 from gateway.store.errors import StoreError
 from gateway.store.secret import SecretKeyError, load_secret_keys
 from gateway.telemetry.logs import close_logs, configure_logs, get_logger
+from gateway.telemetry.metrics import share_metrics
+from gateway.telemetry.shared_files import shared_directory
 
 __all__ = ["run_event_loop", "serve", "serve_workers", "wait_for_signal"]
 
@@ -33,7 +39,15 @@ _log = get_logger(__name__)
 _RESTART_SECONDS: Final = 1.0
 _GRACE_SECONDS: Final = 15.0
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
-_REFUSALS: Final = (SecretKeyError, StoreError, SdkUnavailableError, VaultError)
+_REFUSALS: Final = (
+    SecretKeyError,
+    StoreError,
+    SdkUnavailableError,
+    VaultError,
+    ControlAddressError,
+    TracingUnavailableError,
+    PricesError,
+)
 
 
 def run_event_loop(main: Coroutine[Any, Any, int]) -> int:
@@ -81,7 +95,7 @@ async def serve(
     settings: Settings, *, reuse_port: bool = False, ready: Callable[[Gateway], None] | None = None
 ) -> int:
     """Serve in this process until a signal; return the exit status."""
-    async with run_gateway(settings, reuse_port=reuse_port) as gateway:
+    async with run_gateway(settings, reuse_port=reuse_port, control=True) as gateway:
 
         def tell() -> None:
             if ready is not None:
@@ -89,6 +103,7 @@ async def serve(
             _log.info(
                 "gateway is ready",
                 url=gateway.url,
+                control_url=gateway.control_url,
                 client_auth=settings.client_auth.value,
                 stream_mode=settings.stream_mode.value,
                 rollout=settings.rollout.value,
@@ -117,11 +132,14 @@ def serve_workers(settings: Settings) -> int:
         StoreError: the database cannot be used.
         VaultError: its secrets were encrypted with another key.
         SdkUnavailableError: the local SDK transport is enabled and cannot be used.
+        ControlAddressError: the control plane's address cannot be listened on.
+        TracingUnavailableError: traces are switched on and cannot be made.
+        PricesError: the file of prices cannot be used.
     """
-    with _reserved(settings):
+    with _reserved(settings), shared_directory() as metrics:
         # What no worker could start with is no reason to start workers again and again.
         asyncio.run(_check_start(settings))
-        return _serve_workers(settings)
+        return _serve_workers(settings, metrics)
 
 
 async def _check_start(settings: Settings) -> None:
@@ -130,18 +148,21 @@ async def _check_start(settings: Settings) -> None:
         await check_vault(database, Vault(keys))
     if settings.sdk_enabled:
         await check_sdk_program(settings)
+    await asyncio.to_thread(PriceBook.load, settings.prices_path)
+    async with open_observability(settings):
+        pass
 
 
-def _serve_workers(settings: Settings) -> int:
+def _serve_workers(settings: Settings, metrics: Path) -> int:
     with _signals() as signals:
-        workers = [_start(settings) for _ in range(settings.workers)]
+        workers = [_start(settings, metrics, place) for place in range(settings.workers)]
         while not signals.wait(workers):
             for place, process in enumerate(workers):
                 if not process.is_alive():
                     _log.error("a worker died and is started again", pid=process.pid, exit_code=process.exitcode)
                     if signals.wait((), _RESTART_SECONDS):
                         break
-                    workers[place] = _start(settings)
+                    workers[place] = _start(settings, metrics, place)
         for process in workers:
             process.terminate()
         deadline = time.monotonic() + settings.timeouts.drain_seconds + _GRACE_SECONDS
@@ -154,17 +175,19 @@ def _serve_workers(settings: Settings) -> int:
         return 0 if signals.count == 1 else 1
 
 
-def _start(settings: Settings) -> BaseProcess:
-    process = multiprocessing.get_context("spawn").Process(target=_worker, args=(settings,), name="gateway-worker")
+def _start(settings: Settings, metrics: Path, place: int) -> BaseProcess:
+    arguments = (settings, metrics, place)
+    process = multiprocessing.get_context("spawn").Process(target=_worker, args=arguments, name="gateway-worker")
     process.start()
     return process
 
 
-def _worker(settings: Settings) -> None:
+def _worker(settings: Settings, metrics: Path, place: int) -> None:
     # Ctrl-C reaches every process of the terminal. The parent hands it on as SIGTERM; taken as well, it would
     # be a second signal, and no worker would drain.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     configure_logs(level=settings.log_level, fmt=settings.log_format)
+    share_metrics(metrics, place)
     status = 1
     try:
         status = run_event_loop(serve(settings, reuse_port=True))
@@ -195,7 +218,7 @@ class _Signals:
         return self.count > 0
 
 
-@contextlib.contextmanager
+@contextmanager
 def _signals() -> Generator[_Signals]:
     """Take signals by a socket that can be waited for together with processes."""
     reader, writer = socket.socketpair()
@@ -211,10 +234,23 @@ def _signals() -> Generator[_Signals]:
             signal.set_wakeup_fd(previous)
 
 
-@contextlib.contextmanager
+@contextmanager
 def _reserved(settings: Settings) -> Generator[None]:
-    """Hold the port without listening, so that a taken one is found here rather than in every worker."""
-    address = settings.address
+    """Hold the ports without listening, so that a taken one is found here rather than in every worker."""
+    with ExitStack() as stack:
+        settings.listen = str(stack.enter_context(_held(settings.address)))
+        control = settings.control_address
+        if control is not None:
+            try:
+                settings.control_listen = str(stack.enter_context(_held(control)))
+            except OSError as error:
+                raise ControlAddressError(cannot_listen(control, error)) from None
+        yield
+
+
+@contextmanager
+def _held(address: Address) -> Generator[Address]:
+    """Hold a port; give the address with the port that the system chose where it was to choose."""
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     # Without SO_REUSEPORT first: with it, a gateway could join another that runs on this port already.
     with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -223,5 +259,4 @@ def _reserved(settings: Settings) -> Generator[None]:
     with socket.socket(family, socket.SOCK_STREAM) as holder:
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         holder.bind((address.host, address.port))
-        settings.listen = str(Address(address.host, holder.getsockname()[1]))
-        yield
+        yield Address(address.host, holder.getsockname()[1])

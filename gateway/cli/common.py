@@ -14,6 +14,7 @@ from typing import Any, Final, TextIO
 from gateway.accounts.vault import VaultError
 from gateway.config import Settings, SettingsError, load_settings
 from gateway.dataplane.sdk_transport import SdkUnavailableError, check_sdk
+from gateway.observability import ControlAddressError, TracingUnavailableError
 from gateway.pricing.price_file import PricesError
 from gateway.store import canary
 from gateway.store.engine import Database
@@ -37,6 +38,16 @@ __all__ = [
 ]
 
 _SHORT_KEY: Final = 16
+_REFUSALS: Final = (
+    ControlAddressError,
+    PricesError,
+    SdkUnavailableError,
+    SecretKeyError,
+    StoreError,
+    TracingUnavailableError,
+    VaultError,
+)
+"""Whose messages say what to do."""
 
 Subparsers = Any
 """argparse's own type is private."""
@@ -166,7 +177,7 @@ def serving(settings: Settings, *, log_to: TextIO | None = None) -> Generator[No
     configure_logs(level=settings.log_level, fmt=settings.log_format, stream=log_to)
     try:
         yield
-    except (PricesError, SecretKeyError, StoreError, SdkUnavailableError, VaultError) as error:
+    except _REFUSALS as error:
         raise CommandError(str(error)) from None
     except OSError as error:
         raise _cannot_listen(error, settings.listen) from None

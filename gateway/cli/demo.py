@@ -86,7 +86,7 @@ async def _demo(settings: Settings) -> int:
         store = ClientKeyStore(await stack.enter_async_context(Database.of(settings)))
         stored, key = await store.create("demo", pepper)
         stack.push_async_callback(store.revoke, stored.id)
-        gateway = await stack.enter_async_context(run_gateway(settings))
+        gateway = await stack.enter_async_context(run_gateway(settings, control=True))
         await wait_for_signal(ready=lambda: print(_instructions(gateway, key, upstream), flush=True))
         print("stopping", flush=True)
     return 0
@@ -99,9 +99,10 @@ def _instructions(gateway: Gateway, key: str, upstream: str) -> str:
         '"messages":[{"role":"user","content":"Say hello"}]}'
     )
     python = shlex.quote(str(Path(sys.executable)))
+    metrics = f"Its metrics are at {gateway.control_url}/metrics.\n" if gateway.control_url is not None else ""
     return f"""
 The gateway listens at {gateway.url} and sends requests to {upstream}.
-Paste any of these into another terminal:
+{metrics}Paste any of these into another terminal:
 
 # curl
 curl -N {base}/v1/messages -H 'x-api-key: {key}' -H 'anthropic-version: 2023-06-01' \

@@ -117,6 +117,11 @@ class DataPlane:
             response.force_close()
         return response
 
+    def count_streams(self) -> list[tuple[str, int]]:
+        """Return how many answers are on their way, by provider."""
+        apis = [self.messages, *([self.openai_pool.api] if self.openai_pool is not None else [])]
+        return [(api.backend.provider.name, len(api.relays)) for api in apis]
+
     async def drain(self) -> None:
         """Let running requests finish; end the streams that are left after `drain_seconds` in a legal way."""
         self.draining = True
