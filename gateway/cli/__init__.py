@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from io import TextIOWrapper
 
-from gateway.cli import accounts, demo, keys, replay, serve, smoke
+from gateway.cli import accounts, compare, conformance, demo, doctor, keys, replay, serve, smoke
 from gateway.cli.account_input import RedactingParser
 from gateway.cli.common import CommandError, Subparsers
 
 __all__ = ["main"]
 
-_COMMANDS = (serve, demo, replay, accounts, keys, smoke)
+_COMMANDS = (serve, demo, replay, accounts, keys, smoke, doctor, conformance, compare)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,0 +1,153 @@
+"""`gateway doctor`: what is not as it should be on this machine, at a gateway, and on the way to it."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from typing import Final
+from urllib.parse import urlsplit
+
+from gateway.canary import doctor_arrivals, doctor_endpoints, doctor_failures, doctor_way
+from gateway.canary.doctor import UnexaminableError, examine
+from gateway.canary.findings import Finding, Level, Part, as_json, as_text, exit_status
+from gateway.cli.common import Subparsers, add_command, add_config_option
+from gateway.cli.doctor_machine import look_at_machine
+from gateway.config import SettingsError, load_settings
+
+__all__ = ["add_parser"]
+
+_COULD_NOT: Final = 2
+_EXAMPLES: Final = """\
+examples:
+  gateway doctor                                     this machine and its settings
+  gateway doctor --config /etc/gateway.toml --streams 5000
+  gateway doctor --base-url https://claude.example.com/claude --key csg_…
+  gateway doctor --base-url http://127.0.0.1:8787/claude --key - --upstream http://127.0.0.1:8790 < key.txt
+
+With --base-url it also asks that gateway, as its clients do: a few small requests; some tokens are used where the
+upstream is the real one. Before the replay upstream (docs/replay.md) it also sees what happens when the upstream
+fails or is silent; with --upstream, which then is the replay upstream's own address, what reaches it.
+
+It changes nothing. Exit status: 0 no problem, 1 a problem, 2 it could not look.
+"""
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Add the subcommand."""
+    parser = add_command(
+        subparsers,
+        "doctor",
+        summary="look for what is not as it should be: settings, machine, a running gateway, a proxy before it",
+        about="Look at this machine's settings and, with --base-url, at a running gateway and the way to it. Each "
+        "finding says what to do.",
+        examples=_EXAMPLES,
+    )
+    add_config_option(parser)
+    parser.add_argument(
+        "--base-url", metavar="URL", type=_url, help="what clients have, such as http://127.0.0.1:8787/claude"
+    )
+    parser.add_argument("--key", metavar="KEY", help="a client's key; - reads it from standard input")
+    parser.add_argument(
+        "--upstream", metavar="URL", type=_url, default="", help="the replay upstream behind the gateway"
+    )
+    parser.add_argument("--model", default="", help="to be asked (default: the smallest that is listed)")
+    parser.add_argument(
+        "--silence",
+        metavar="SECONDS",
+        type=_seconds,
+        help="how long an answer is kept back, behind the replay upstream, to find time limits (default: 65 where "
+        "something stands in front of the gateway, else 0: not at all)",
+    )
+    parser.add_argument(
+        "--streams",
+        metavar="N",
+        type=_amount,
+        default=1000,
+        help="streams at a time to expect (default: 1000)",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the subcommand."""
+    if (args.base_url is None) != (args.key is None):
+        return _fail("--base-url and --key go together")
+    key = sys.stdin.readline().strip() if args.key == "-" else args.key
+    if args.base_url is not None and not key:
+        return _fail("the key is empty")
+    found = _machine(args)
+    trouble = ""
+    if args.base_url is not None:
+        try:
+            found += asyncio.run(_examine(args, key))
+        except UnexaminableError as error:
+            trouble = str(error)
+    if args.json:
+        print(json.dumps(as_json(found) | ({"error": trouble} if trouble else {}), indent=2, ensure_ascii=False))
+    else:
+        print("\n".join(as_text(found)))
+    return _fail(trouble) if trouble else exit_status(found)
+
+
+def _machine(args: argparse.Namespace) -> list[Finding]:
+    unknown: list[str] = []
+    try:
+        settings = load_settings(args.config, warn=unknown.append)
+    except SettingsError as error:
+        fix = "correct it; docs/configuration.md lists all settings"
+        return [Finding(Part.MACHINE, "settings", Level.PROBLEM, str(error), fix)]
+    return look_at_machine(settings, unknown, streams=args.streams)
+
+
+async def _examine(args: argparse.Namespace, key: str) -> list[Finding]:
+    checks = (
+        *doctor_endpoints.CHECKS,
+        *doctor_arrivals.CHECKS,
+        *doctor_failures.CHECKS,
+        *doctor_way.CHECKS,
+    )
+    return await examine(
+        checks,
+        doctor_way.of_all_answers,
+        base_url=args.base_url,
+        key=key,
+        upstream=args.upstream,
+        model=args.model,
+        silence_seconds=args.silence,
+        say=lambda text: print(f"gateway doctor: {text}", file=sys.stderr, flush=True),
+    )
+
+
+def _fail(text: str) -> int:
+    print(f"gateway doctor: {text}", file=sys.stderr)
+    return _COULD_NOT
+
+
+def _url(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        valid = False
+    if not valid or parts.query or parts.fragment or parts.username is not None:
+        raise argparse.ArgumentTypeError("a base URL is http:// or https://, a host, a port and a path")
+    return text
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 3600:  # noqa: PLR2004 - nobody waits for longer
+        raise argparse.ArgumentTypeError("a number of seconds from 0 to 3600")
+    return value
+
+
+def _amount(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 1_000_000:  # noqa: PLR2004 - a million
+        raise argparse.ArgumentTypeError("a number from 1 to 1000000")
+    return int(text)
