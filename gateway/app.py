@@ -131,12 +131,13 @@ async def run_gateway(
         diagnostics = Diagnostics(settings.diagnostics)
         backends = _Backends(settings, database, vault, peppers[0], state)
         anthropic = await stack.enter_async_context(backends.anthropic())
-        messages = PooledApi(settings, admission, anthropic, upstream, settlement, diagnostics)
+        announce = observability.announce
+        messages = PooledApi(settings, admission, anthropic, upstream, settlement, diagnostics, announce=announce)
         openai_pool = None
         if settings.openai_mode is OpenAIMode.POOL:
             openai = await stack.enter_async_context(backends.openai())
             openai_pool = OpenAIPool(
-                PooledApi(settings, admission, openai, upstream, settlement, diagnostics, contract=OPENAI)
+                PooledApi(settings, admission, openai, upstream, settlement, diagnostics, OPENAI, announce)
             )
         await state.load_accounts()
         await state.use.load_sessions()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import errno
 import importlib
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 from attrs import define, field
@@ -16,10 +16,13 @@ from gateway.config import Address, Settings
 from gateway.controlplane.server import ControlPlane
 from gateway.dataplane.connections import ConnectionServer, Patience
 from gateway.ledger.log_line import RequestLog
-from gateway.ledger.record import RecordObserver
+from gateway.ledger.record import AttemptRecord, RecordObserver, RequestRecord
 from gateway.observation.request_metrics import RequestMetrics
 from gateway.observation.sampling import LiveState, Sampler
 from gateway.telemetry.metrics import GatewayMetrics
+
+if TYPE_CHECKING:
+    from gateway.observation.tracing import Spans
 
 __all__ = ["ControlAddressError", "Observability", "TracingUnavailableError", "open_observability"]
 
@@ -46,6 +49,8 @@ class Observability:
     observers: Sequence[RecordObserver]
     """Told of each request that is over, in this order."""
     metrics: GatewayMetrics = field(factory=GatewayMetrics)
+    announce: Callable[[RequestRecord, AttemptRecord], str] | None = None
+    """Returns the `traceparent` that tells the upstream of an attempt, where it is to be told."""
 
     @asynccontextmanager
     async def control_plane(
@@ -125,16 +130,19 @@ async def open_observability(settings: Settings) -> AsyncGenerator[Observability
     """
     async with AsyncExitStack() as stack:
         observers: list[RecordObserver] = []
+        announce = None
         if settings.otel_enabled:
+            spans = await stack.enter_async_context(_open_spans())
             # First, because it gives requests the ids of their traces.
-            observers.append(await stack.enter_async_context(_open_spans()))
+            observers.append(spans)
+            announce = spans.announce if settings.otel_propagate else None
         metrics = GatewayMetrics()
         observers += [RequestLog(settings.log_sample), RequestMetrics(metrics)]
-        yield Observability(settings, observers, metrics)
+        yield Observability(settings, observers, metrics, announce)
 
 
 @asynccontextmanager
-async def _open_spans() -> AsyncGenerator[RecordObserver]:
+async def _open_spans() -> AsyncGenerator[Spans]:
     try:
         # In a thread, because it takes a while.
         tracing = await asyncio.to_thread(importlib.import_module, "gateway.observation.tracing")

@@ -65,6 +65,8 @@ class Outgoing:
     deadline."""
     is_looked_into: bool = True
     """Whether an answer is held until it shows what it is; otherwise it goes on as it comes."""
+    announce: Callable[[AttemptRecord], str] | None = None
+    """Returns the `traceparent` for an attempt, in the place of the client's; None to leave that as it is."""
 
 
 @define
@@ -114,6 +116,8 @@ class Exchange:
         headers = out.headers.copy()
         if credential is not None:
             provider.add_credential(headers, credential)
+        if out.announce is not None:
+            headers["traceparent"] = out.announce(record)
         base_url = account.base_url or provider.base_url
         response = await self.upstream.send(out.method, base_url, out.target, headers, out.body)
         self._response = response

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final, TypeVar
 
 from aiohttp import web
@@ -28,7 +29,7 @@ from gateway.dataplane.recording import begin_record, note_message, note_verdict
 from gateway.dataplane.refusals import LastRefusals
 from gateway.dataplane.relay import BodyRelay, ClientGone, Relay, StreamRelay
 from gateway.dataplane.upstream import NETWORK_ERRORS, Upstream
-from gateway.ledger.record import RequestRecord, SwitchRecord
+from gateway.ledger.record import AttemptRecord, RequestRecord, SwitchRecord
 from gateway.ledger.settlement import Settlement
 from gateway.pricing.cache_loss import price_of_cache_lost
 from gateway.providers.base import FaultClass
@@ -79,6 +80,8 @@ class PooledApi:
     settlement: Settlement
     diagnostics: Diagnostics
     contract: Contract = ANTHROPIC
+    announce: Callable[[RequestRecord, AttemptRecord], str] | None = None
+    """Returns the `traceparent` that tells the upstream of an attempt's span; None where it is not told of any."""
     refusals: LastRefusals = field(factory=LastRefusals, init=False)
     relays: set[Relay] = field(factory=set, init=False)
     """Answers on their way, so that a shutdown can end them."""
@@ -227,6 +230,7 @@ class _Life:
             self._need,
             self._keep_alive,
             is_looked_into=api.contract.is_looked_into,
+            announce=partial(api.announce, self._record) if api.announce is not None else None,
         )
 
     def _what_is_needed(self, actor_id: str, facts: RequestFacts) -> Need:
@@ -282,7 +286,7 @@ class _Life:
             await response.prepare(request)
             self._record.milliseconds_to_first_byte = self._elapsed()
         self._record.status = response.status
-        relay = StreamRelay(request, opened, response, self._api.settings.timeouts)
+        self._stream = relay = StreamRelay(request, opened, response, self._api.settings.timeouts)
         self._api.relays.add(relay)
         try:
             verdict = await relay.run(self._settle_stream)

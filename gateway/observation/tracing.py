@@ -21,6 +21,7 @@ from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.id_generator import IdGenerator
+from opentelemetry.sdk.trace.sampling import Sampler
 from opentelemetry.trace import (
     NonRecordingSpan,
     Span,
@@ -83,7 +84,16 @@ class Spans:
     """Makes the spans of requests that are over. Belongs to one event loop."""
 
     tracer: Tracer
+    sampler: Sampler
     _ids: _ChosenIds
+
+    def announce(self, record: RequestRecord, attempt: AttemptRecord) -> str:
+        """Return the `traceparent` that makes the upstream's spans children of an attempt's."""
+        if record.trace_id is None:
+            record.trace_id = secrets.token_hex(16)
+        attempt.span_id = secrets.token_hex(8)
+        decided = self.sampler.should_sample(_parent(record.traceparent), int(record.trace_id, 16), record.route)
+        return f"00-{record.trace_id}-{attempt.span_id}-{TraceFlags(decided.decision.is_sampled()):02x}"
 
     def settled(self, record: RequestRecord) -> None:
         """Make the spans of one; give it the id of its trace, if its client brought none."""
@@ -218,7 +228,7 @@ async def open_spans(exporter: Any = None) -> AsyncGenerator[Spans]:
     # A thread, because resources are looked up in files and packages.
     provider = await asyncio.to_thread(_make_provider, ids, exporter)
     try:
-        yield Spans(provider.get_tracer("gateway"), ids)
+        yield Spans(provider.get_tracer("gateway"), provider.sampler, ids)
     finally:
         await _within(_SHUTDOWN_SECONDS, provider.shutdown)
 
