@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Any, Final
 
 from gateway.wire.headers import CREDENTIALS
 
@@ -17,6 +17,10 @@ _SHORTEST: Final = 6
 """A shorter "secret" is a placeholder such as `any`; hiding it would hide words."""
 _LIKE_A_KEY: Final = re.compile(r"\b(?:sk-|csg_|rt-)[\w-]{8,}|(?i:\bbearer) [\w.~+/=-]{8,}")
 _SECRET_HEADERS: Final = CREDENTIALS | {"cookie", "set-cookie", "proxy-authorization", "proxy-authenticate"}
+_OWNERS: Final = frozenset(
+    {"anthropic-organization-id", "anthropic-workspace-id", "openai-organization", "openai-project"}
+)
+"""No secrets, but nobody's business who reads a pull request."""
 _SECRET_NAME: Final = re.compile(r"api-?key|token(?!s)|secret|password|auth", re.IGNORECASE)
 
 
@@ -47,9 +51,21 @@ class Masker:
     def header(self, name: str, value: str) -> str:
         """Return a header's value, or the mask for headers that carry credentials."""
         low = name.lower()
-        if low in _SECRET_HEADERS or (_SECRET_NAME.search(low) and not low.startswith("anthropic-ratelimit")):
+        if low in _SECRET_HEADERS | _OWNERS or (
+            _SECRET_NAME.search(low) and not low.startswith("anthropic-ratelimit")
+        ):
             return MASK
         return self(value)
+
+    def all(self, value: Any) -> Any:
+        """Return a JSON value of which every text is without secrets."""
+        if isinstance(value, str):
+            return self(value)
+        if isinstance(value, list):
+            return [self.all(item) for item in value]
+        if isinstance(value, dict):
+            return {name: self.all(item) for name, item in value.items()}
+        return value
 
     def _without_known(self, text: str) -> str:
         if self._pattern is None:

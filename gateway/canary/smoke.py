@@ -18,6 +18,8 @@ __all__ = ["SmokeOptions", "SmokeReport", "run_smoke"]
 _MEBIBYTE: Final = 1024 * 1024
 _PROMPT: Final = "Reply with the single word: ok"
 _UNKNOWN_MODEL: Final = "claude-nope-smoke"
+_QUESTION_TOKENS: Final = 15
+_TOOL_TOKENS: Final = 600
 _AUTHENTICATION: Final = ("authentication_error",)
 _INVALID: Final = ("invalid_request_error",)
 _NOT_FOUND: Final = ("not_found_error",)
@@ -39,6 +41,11 @@ class SmokeOptions:
     def paid_requests(self) -> int:
         """How many requests have a model answer."""
         return 4 + sum(self.parallel) + self.openai.paid_requests
+
+    @property
+    def estimated_input_tokens(self) -> int:
+        """About how many tokens the questions have, all in all."""
+        return self.paid_requests * _QUESTION_TOKENS + 2 * _TOOL_TOKENS
 
     @property
     def most_output_tokens(self) -> int:

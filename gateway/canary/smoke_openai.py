@@ -10,6 +10,7 @@ from attrs import define, evolve, field
 from gateway.canary.checks import CheckResult, judged, not_checked
 from gateway.canary.client import CanaryClient, Exchange, Key, Request, Target, encode
 from gateway.canary.expectations import problems_of_status, words_of_error
+from gateway.canary.shapes import outline
 
 __all__ = ["OpenAISide", "check_openai"]
 
@@ -146,15 +147,7 @@ def _shape(exchange: Exchange) -> Any:
     """Return what two answers to the same question have in common, whatever words and ids are in them."""
     if exchange.content_type == "text/event-stream":
         return ("stream", exchange.body.rstrip().endswith(_DONE))
-    return _outline(exchange.json())
-
-
-def _outline(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _outline(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_outline(value[0])] if value else []
-    return type(value).__name__
+    return outline(exchange.json())
 
 
 def _short(value: Any) -> str:

@@ -119,7 +119,7 @@ def _traces(check: CheckResult, mask: Masker) -> Iterator[str]:
 
 def as_json(report: SmokeReport, mask: Masker, at: datetime) -> dict[str, Any]:
     """Return the evidence for programs."""
-    return _masked(
+    return mask.all(
         {
             "verdict": "pass" if report.passed else "fail",
             "base_url": report.base_url,
@@ -145,16 +145,5 @@ def as_json(report: SmokeReport, mask: Masker, at: datetime) -> dict[str, Any]:
                 }
                 for check in report.checks
             ],
-        },
-        mask,
+        }
     )
-
-
-def _masked(value: Any, mask: Masker) -> Any:
-    if isinstance(value, str):
-        return mask(value)
-    if isinstance(value, list):
-        return [_masked(item, mask) for item in value]
-    if isinstance(value, dict):
-        return {name: _masked(item, mask) for name, item in value.items()}
-    return value

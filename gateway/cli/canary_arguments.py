@@ -118,8 +118,7 @@ class Progress:
 
     def say(self, text: str) -> None:
         """Print a line."""
-        line = " ".join(self._mask(text).split())
-        line = "".join(char if char.isprintable() else "·" for char in line)
+        line = "".join(char if char.isprintable() else " " for char in self._mask(text)).rstrip()
         print(line if len(line) <= _SHORT else line[:_SHORT] + "…", file=sys.stderr, flush=True)
 
     def step(self, text: str) -> None:

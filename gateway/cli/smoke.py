@@ -136,8 +136,8 @@ def run(args: argparse.Namespace) -> int:
 
 async def _run(target: Target, options: SmokeOptions, timeout_seconds: float, progress: Progress) -> SmokeReport:
     progress.say(
-        f"asking {target.base_url}; {options.paid_requests} requests have a model answer, with "
-        f"{options.most_output_tokens:,} output tokens at the most and far fewer as a rule"
+        f"asking {target.base_url}; {options.paid_requests} requests have a model answer: about "
+        f"{options.estimated_input_tokens:,} tokens in, and {options.most_output_tokens:,} out at the most"
     )
 
     def done(check: CheckResult) -> None:

@@ -1,0 +1,186 @@
+"""What a comparison has found: Markdown for a pull request, or JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from importlib.metadata import version
+from typing import Any, Final
+
+from gateway.canary.client import Exchange
+from gateway.canary.compare import Comparison, Found, Sample
+from gateway.canary.masking import Masker
+from gateway.canary.trace import cell, fence, render, table
+
+__all__ = ["as_json", "as_markdown"]
+
+_MOST_SHOWN: Final = 12
+"""Differences of which both answers are shown; all are counted."""
+
+
+def as_markdown(comparison: Comparison, mask: Masker, at: datetime) -> str:
+    """Return the result as Markdown.
+
+    Args:
+        comparison: what was found.
+        mask: takes out secrets.
+        at: when it began, in UTC.
+    """
+    return mask("\n".join(_markdown(comparison, mask, at)))
+
+
+def _markdown(comparison: Comparison, mask: Masker, at: datetime) -> Iterator[str]:
+    yield f"# Comparison: {'PASS' if comparison.passed else 'FAIL'}"
+    yield ""
+    yield "## Summary"
+    yield ""
+    yield from (f"- {line}" for line in _summary(comparison, at))
+    yield ""
+    yield "## Answers"
+    yield ""
+    yield table(("request", "old HTTP", "new HTTP", "old", "new", "differences"), _rows(comparison))
+    yield ""
+    yield "## Times"
+    yield ""
+    if comparison.timing.samples:
+        yield table(
+            ("what", "times", "old ms", "new ms", "ratio", "verdict"), map(_time, comparison.timing.samples)
+        )
+    else:
+        yield "There was no stream that was complete on both sides."
+    yield ""
+    yield "## Differences"
+    yield ""
+    if not comparison.found:
+        yield "None."
+    yield from (line for found in _one_of_a_kind(comparison.found) for line in _difference(found, mask))
+    yield ""
+
+
+def _summary(comparison: Comparison, at: datetime) -> Iterator[str]:
+    yield from (f"failed: {cell(reason)}" for reason in comparison.reasons)
+    improvements = len(comparison.found) - len(comparison.worse)
+    better = f"; {improvements} times the new one did what the old one failed to do" if improvements else ""
+    yield f"{len(comparison.worse)} differences in {len(comparison.pairs)} pairs of answers{better}"
+    yield f"old: `{comparison.old.base_url}`"
+    yield f"new: `{comparison.new.base_url}`"
+    how = "byte for byte, pings left out" if comparison.strict else "by what clients act on; words may differ"
+    yield f"compared {how}; {comparison.rounds} rounds, in each the other one first"
+    yield "tokens used: " + "; ".join(
+        f"{name} {tokens.input:,} in, {tokens.output:,} out"
+        for name, tokens in (("old", comparison.old_tokens), ("new", comparison.new_tokens))
+    )
+    limits = comparison.thresholds
+    yield (
+        f"thresholds: {limits.max_differences} differences; first content {limits.max_first_content_ratio:g} "
+        f"times and {limits.max_first_content_add_ms:g} ms longer; gaps {limits.max_gap_ratio:g} times and "
+        f"{limits.max_gap_add_ms:g} ms longer"
+    )
+    yield f"time: {at:%Y-%m-%d %H:%M:%S} UTC, with `gateway compare` {version('claude-stream-gateway')}"
+
+
+def _rows(comparison: Comparison) -> Iterator[tuple[Any, ...]]:
+    names = dict.fromkeys(pair.case.name for pair in comparison.pairs)
+    for name in names:
+        pairs = [pair for pair in comparison.pairs if pair.case.name == name]
+        what = dict.fromkeys(one.difference.what for one in comparison.found if one.pair.case.name == name)
+        yield (
+            name,
+            _distinct(pair.old.status for pair in pairs),
+            _distinct(pair.new.status for pair in pairs),
+            _distinct(_outcome(pair.old) for pair in pairs),
+            _distinct(_outcome(pair.new) for pair in pairs),
+            ", ".join(what) or "none",
+        )
+
+
+def _distinct(values: Iterable[Any]) -> str:
+    return ", ".join(dict.fromkeys("none" if value is None else str(value) for value in values))
+
+
+def _outcome(exchange: Exchange) -> str:
+    if exchange.stream is not None:
+        return exchange.stream.describe()
+    return str(exchange.ending)
+
+
+def _time(sample: Sample) -> tuple[Any, ...]:
+    verdict = "**too long**" if sample.too_long else "well" if sample.judged else "too few to judge"
+    return (sample.name, sample.number, f"{sample.old:.1f}", f"{sample.new:.1f}", f"{sample.ratio:.2f}", verdict)
+
+
+def _one_of_a_kind(found: Iterable[Found]) -> list[Found]:
+    """Return the first difference of each kind in each request: the other rounds say no more."""
+    first: dict[tuple[str, str], Found] = {}
+    for one in found:
+        first.setdefault((one.pair.case.name, one.difference.what), one)
+    return list(first.values())[:_MOST_SHOWN]
+
+
+def _difference(found: Found, mask: Masker) -> Iterator[str]:
+    difference, pair = found.difference, found.pair
+    better = " (the new one is better)" if difference.better else ""
+    yield f"### {cell(pair.case.name)}: {cell(difference.what)}{better}"
+    yield ""
+    yield f"In round {pair.round}:"
+    yield ""
+    yield fence(f"old: {difference.old}\nnew: {difference.new}")
+    for name, exchange in (("old", pair.old), ("new", pair.new)):
+        yield ""
+        yield f"<details><summary>{name}: {exchange.status}, {exchange.milliseconds} ms</summary>"
+        yield ""
+        yield fence(render(exchange, mask))
+        yield ""
+        yield "</details>"
+    yield ""
+
+
+def as_json(comparison: Comparison, mask: Masker, at: datetime) -> dict[str, Any]:
+    """Return the result for programs."""
+    return mask.all(
+        {
+            "verdict": "pass" if comparison.passed else "fail",
+            "reasons": comparison.reasons,
+            "old": comparison.old.base_url,
+            "new": comparison.new.base_url,
+            "began_at": at.isoformat(timespec="seconds"),
+            "rounds": comparison.rounds,
+            "strict": comparison.strict,
+            "pairs": len(comparison.pairs),
+            "tokens": {
+                name: {"input": tokens.input, "output": tokens.output, "messages": tokens.answers}
+                for name, tokens in (("old", comparison.old_tokens), ("new", comparison.new_tokens))
+            },
+            "times": [
+                {
+                    "what": sample.name,
+                    "number": sample.number,
+                    "old_ms": round(sample.old, 3),
+                    "new_ms": round(sample.new, 3),
+                    "judged": sample.judged,
+                    "too_long": sample.too_long,
+                }
+                for sample in comparison.timing.samples
+            ],
+            "differences": [
+                {
+                    "request": found.pair.case.name,
+                    "round": found.pair.round,
+                    "what": found.difference.what,
+                    "old": found.difference.old,
+                    "new": found.difference.new,
+                    "better": found.difference.better,
+                }
+                for found in comparison.found
+            ],
+            "traces": [
+                {
+                    "request": found.pair.case.name,
+                    "what": found.difference.what,
+                    "old": render(found.pair.old, mask),
+                    "new": render(found.pair.new, mask),
+                }
+                for found in _one_of_a_kind(comparison.found)
+            ],
+        }
+    )
