@@ -11,9 +11,20 @@ from typing import Final
 from attrs import define, field
 from multidict import CIMultiDictProxy
 
+from gateway.actors.terms import KeyTerms
 from gateway.wire.errors import ApiError
 
-__all__ = ["Actor", "KeyRing", "StoredKey", "hash_key", "new_key", "presented_credential", "secret_id"]
+__all__ = [
+    "Actor",
+    "FormerKey",
+    "KeyRing",
+    "StoredKey",
+    "hash_key",
+    "new_key",
+    "presented_credential",
+    "secret_id",
+    "visible_prefix",
+]
 
 KEY_PREFIX: Final = "csg_"
 """Every gateway key begins with it, so that secret scanners and people know one when they see one."""
@@ -27,10 +38,24 @@ class Actor:
 
     id: str
     name: str
+    terms: KeyTerms = field(factory=KeyTerms)
+    valid_until: float | None = None
+    """When the key that was presented stops being valid, in Unix seconds of the database's clock."""
+    is_replaced: bool = False
+    """Whether that is because another key took its place."""
 
 
 ANONYMOUS: Final = Actor("anonymous", "anonymous")
 """The actor of every request where clients need no key."""
+
+
+@define(frozen=True)
+class FormerKey:
+    """A key that another one took the place of, and that is valid for a while yet."""
+
+    digest: str = field(repr=False)
+    valid_until: float
+    """Unix seconds of the database's clock."""
 
 
 @define(frozen=True)
@@ -46,6 +71,8 @@ class StoredKey:
     revoked_at: str | None = None
     secret_id: str | None = None
     """`secret_id` of the secret key that it was hashed with; None for unknown."""
+    terms: KeyTerms = field(factory=KeyTerms)
+    former: tuple[FormerKey, ...] = ()
 
 
 def new_key() -> str:
@@ -88,12 +115,20 @@ class KeyRing:
 
     def replace(self, keys: Iterable[StoredKey]) -> None:
         """Make these keys, and no others, the valid ones."""
-        self._known = {
-            key.digest[:_LOOKUP]: (key.digest, Actor(key.id, key.name)) for key in keys if key.revoked_at is None
-        }
+        known: dict[str, tuple[str, Actor]] = {}
+        for key in keys:
+            if key.revoked_at is not None:
+                continue
+            end = key.terms.expires_at
+            for former in key.former:
+                until = former.valid_until if end is None else min(former.valid_until, end)
+                actor = Actor(key.id, key.name, key.terms, until, is_replaced=until != end)
+                known[former.digest[:_LOOKUP]] = (former.digest, actor)
+            known[key.digest[:_LOOKUP]] = (key.digest, Actor(key.id, key.name, key.terms, end))
+        self._known = known
 
     def find(self, key: str) -> Actor | None:
-        """Return whose key this is, or None."""
+        """Return whose key this is, or None; it may be one that is not valid any more, which the actor says."""
         for pepper in self._peppers:
             presented = hash_key(key, pepper)
             digest, actor = self._known.get(presented[:_LOOKUP], ("", ANONYMOUS))

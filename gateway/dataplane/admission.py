@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Final
 
 from aiohttp import web
 from attrs import define
 
 from gateway.actors.keys import ANONYMOUS, Actor, KeyRing, hash_key, presented_credential
+from gateway.actors.refusals import expired
 from gateway.config import ClientAuth, Limits, Timeouts
 from gateway.wire.errors import ApiError
 
@@ -26,6 +29,8 @@ class Admission:
     pepper: bytes
     limits: Limits
     timeouts: Timeouts
+    clock: Callable[[], float] = lambda: datetime.now(UTC).timestamp()
+    """The database's, in Unix seconds, where there is one."""
 
     def authenticate(self, request: web.BaseRequest) -> Actor:
         """Return the actor of a request.
@@ -50,6 +55,8 @@ class Admission:
                 401,
                 "This gateway does not know that key. Make one with `gateway keys create --name NAME`.",
             )
+        if actor.valid_until is not None and self.clock() >= actor.valid_until:
+            raise expired(actor)
         return actor
 
     async def read_body(self, request: web.BaseRequest) -> bytearray:

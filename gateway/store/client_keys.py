@@ -2,19 +2,54 @@
 
 from __future__ import annotations
 
+import json
 import secrets
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
-from attrs import asdict, define
-from sqlalchemy import insert, or_, select, update
+from attrs import asdict, define, evolve, fields
+from sqlalchemy import ColumnElement, delete, insert, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.actors.keys import StoredKey, hash_key, new_key, secret_id, visible_prefix
-from gateway.store.engine import Database
+from gateway.actors.keys import FormerKey, StoredKey, hash_key, new_key, secret_id, visible_prefix
+from gateway.actors.terms import KeyLimits, KeyTerms
+from gateway.store import statements
+from gateway.store.engine import Database, database_time
+from gateway.store.errors import StoreError
 from gateway.store.rows import structure
-from gateway.store.statements import KEYS, bump
-from gateway.store.tables import client_keys
+from gateway.store.statements import KEYS, bump, locking
+from gateway.store.tables import client_keys, former_keys, key_terms
 
-__all__ = ["ClientKeyStore"]
+__all__ = ["ClientKeyStore", "KeyMeantError"]
+
+_LIMITS = tuple(one.name for one in fields(KeyLimits))
+
+
+class KeyMeantError(Exception):
+    """It is not clear which key is meant; the message says why and what to do."""
+
+
+@define(frozen=True)
+class _Row:
+    """A row of `client_keys`."""
+
+    id: str
+    name: str
+    digest: str
+    prefix: str
+    created_at: str
+    revoked_at: str | None
+    secret_id: str | None
+
+
+@define(frozen=True)
+class _TermsRow:
+    """A row of `key_terms`, but for the limits."""
+
+    key_id: str
+    expires_at: float | None
+    models: str | None
 
 
 @define
@@ -23,7 +58,7 @@ class ClientKeyStore:
 
     database: Database
 
-    async def create(self, name: str, pepper: bytes) -> tuple[StoredKey, str]:
+    async def create(self, name: str, pepper: bytes, terms: KeyTerms | None = None) -> tuple[StoredKey, str]:
         """Make a key and return it twice: as stored, and in clear, which is the only time it is seen."""
         key = new_key()
         stored = StoredKey(
@@ -33,28 +68,155 @@ class ClientKeyStore:
             prefix=visible_prefix(key),
             created_at=_now(),
             secret_id=secret_id(pepper),
+            terms=terms or KeyTerms(),
         )
         async with self.database.write() as connection:
-            await connection.execute(insert(client_keys).values(asdict(stored)))
+            values = asdict(stored, filter=lambda field, _: field.name not in {"terms", "former"})
+            await connection.execute(insert(client_keys).values(values))
+            await _write_terms(connection, stored.id, stored.terms)
             await bump(connection, KEYS)
         return stored, key
 
     async def all(self) -> list[StoredKey]:
         """Return all keys, the newest first."""
         query = select(client_keys).order_by(client_keys.c.created_at.desc(), client_keys.c.id)
+        valid = former_keys.c.valid_until > database_time() - _REMEMBERED_SECONDS
         async with self.database.read() as connection:
             rows = (await connection.execute(query)).mappings().all()
-        return structure(StoredKey, rows, client_keys.name)
+            terms = (await connection.execute(select(key_terms))).mappings().all()
+            former = (await connection.execute(select(former_keys).where(valid))).mappings().all()
+        terms_of = {row["key_id"]: _terms(row) for row in terms}
+        formers: dict[str, list[FormerKey]] = {}
+        for row, one in zip(former, structure(FormerKey, former, former_keys.name), strict=True):
+            formers.setdefault(row["key_id"], []).append(one)
+        return [
+            StoredKey(
+                **asdict(row),
+                terms=terms_of.get(row.id, KeyTerms()),
+                former=tuple(formers.get(row.id, ())),
+            )
+            for row in structure(_Row, rows, client_keys.name)
+        ]
 
     async def revoke(self, id_or_name: str) -> int:
         """Revoke the keys with this id or name; return how many were valid until now."""
-        meant = or_(client_keys.c.id == id_or_name, client_keys.c.name == id_or_name)
-        statement = update(client_keys).where(meant, client_keys.c.revoked_at.is_(None)).values(revoked_at=_now())
+        statement = update(client_keys).where(_valid(id_or_name)).values(revoked_at=_now())
         async with self.database.write() as connection:
             revoked = (await connection.execute(statement)).rowcount
             if revoked:
                 await bump(connection, KEYS)
         return revoked
+
+    async def rotate(self, id_or_name: str, pepper: bytes, grace_seconds: float) -> tuple[StoredKey, str]:
+        """Make a key that takes the place of another one, with its id, terms and use.
+
+        Args:
+            id_or_name: which.
+            pepper: to hash it with.
+            grace_seconds: for how long the old one is still valid; older ones are for no longer.
+
+        Raises:
+            KeyMeantError: no valid key has this name, or several have.
+        """
+        key = new_key()
+        async with self.database.write() as connection:
+            row = await _the_one(connection, id_or_name)
+            old = former_keys.c
+            until = database_time() + grace_seconds
+            shorter = update(former_keys).where(old.key_id == row.id, old.valid_until > until)
+            await connection.execute(shorter.values(valid_until=until))
+            await connection.execute(
+                insert(former_keys).values(digest=row.digest, key_id=row.id, valid_until=until)
+            )
+            forgotten = old.valid_until < database_time() - _REMEMBERED_SECONDS
+            await connection.execute(delete(former_keys).where(forgotten))
+            changed = evolve(
+                row, digest=hash_key(key, pepper), prefix=visible_prefix(key), secret_id=secret_id(pepper)
+            )
+            await connection.execute(update(client_keys).where(client_keys.c.id == row.id).values(asdict(changed)))
+            await bump(connection, KEYS)
+        return StoredKey(**asdict(changed)), key
+
+    async def change_terms(self, id_or_name: str, changes: Mapping[str, Any]) -> StoredKey:
+        """Change what a key may do.
+
+        Args:
+            id_or_name: which.
+            changes: `expires_at`, `models`, and fields of `KeyLimits`, as far as they change; None for no limit.
+
+        Returns:
+            The key as it is now.
+
+        Raises:
+            KeyMeantError: no valid key has this name, or several have.
+        """
+        async with self.database.write() as connection:
+            row = await _the_one(connection, id_or_name)
+            query = select(key_terms).where(key_terms.c.key_id == row.id)
+            found = (await connection.execute(query)).mappings().first()
+            terms = _terms(found) if found is not None else KeyTerms()
+            own: dict[str, Any] = {}
+            if "expires_at" in changes:
+                own["expires_at"] = changes["expires_at"]
+            if "models" in changes:
+                own["models"] = tuple(changes["models"] or ())
+            limits = evolve(terms.limits, **{name: changes[name] for name in _LIMITS if name in changes})
+            terms = evolve(terms, limits=limits, **own)
+            await _write_terms(connection, row.id, terms)
+            await bump(connection, KEYS)
+        return StoredKey(**asdict(row), terms=terms)
+
+
+_REMEMBERED_SECONDS = 30 * 86_400.0
+"""For which who presents a key that was replaced is told so."""
+
+
+def _valid(id_or_name: str) -> ColumnElement[bool]:
+    meant = or_(client_keys.c.id == id_or_name, client_keys.c.name == id_or_name)
+    return meant & client_keys.c.revoked_at.is_(None)
+
+
+async def _the_one(connection: AsyncConnection, id_or_name: str) -> _Row:
+    rows = (await connection.execute(locking(select(client_keys).where(_valid(id_or_name))))).mappings().all()
+    if not rows:
+        raise KeyMeantError(f"no valid key has the id or name {id_or_name!r}; see `gateway keys list`")
+    if len(rows) > 1:
+        ids: Sequence[str] = sorted(row["id"] for row in rows)
+        raise KeyMeantError(f"several keys have the name {id_or_name!r}; say which by its id: {', '.join(ids)}")
+    return structure(_Row, rows, client_keys.name)[0]
+
+
+async def _write_terms(connection: AsyncConnection, key_id: str, terms: KeyTerms) -> None:
+    if terms == KeyTerms():
+        await connection.execute(delete(key_terms).where(key_terms.c.key_id == key_id))
+        return
+    values = asdict(terms.limits) | {
+        "expires_at": terms.expires_at,
+        "models": json.dumps(terms.models) if terms.models else None,
+    }
+    row = statements.insert(connection, key_terms).values(key_id=key_id, **values)
+    await connection.execute(row.on_conflict_do_update(index_elements=[key_terms.c.key_id], set_=values))
+
+
+def _terms(row: Mapping[str, Any]) -> KeyTerms:
+    """Return a row of `key_terms` as an object.
+
+    Raises:
+        StoreError: it is none that the gateway can have written.
+    """
+    values: Any = [row]
+    of_row = structure(_TermsRow, values, key_terms.name)[0]
+    try:
+        models = json.loads(of_row.models or "[]")
+    except (RecursionError, ValueError):
+        models = None
+    if not isinstance(models, list) or not all(isinstance(one, str) for one in models):
+        raise StoreError(
+            f"the table {key_terms.name} of the database holds a row that the gateway cannot have written; "
+            "restore the database from a copy, or delete that row"
+        )
+    limits = structure(KeyLimits, values, key_terms.name)[0]
+    return KeyTerms(of_row.expires_at, tuple(models), limits)
 
 
 def _now() -> str:

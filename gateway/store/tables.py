@@ -28,6 +28,11 @@ __all__ = [
     "account_limits",
     "accounts",
     "client_keys",
+    "former_keys",
+    "key_reservations",
+    "key_terms",
+    "key_use",
+    "limiting_processes",
     "meta",
     "metadata",
     "refresh_leases",
@@ -219,6 +224,7 @@ _requests_index("ix_requests_at_id", "at", "id")
 _requests_index("ix_requests_actor_id_at_id", "actor_id", "at", "id")
 _requests_index("ix_requests_account_at_id", "account", "at", "id")
 _requests_index("ix_requests_model_at_id", "model", "at", "id")
+_requests_index("ix_requests_model_served_at_id", "model_served", "at", "id", where="model_served IS NOT NULL")
 _requests_index("ix_requests_session_at_id", "session", "at", "id", where="session IS NOT NULL")
 _requests_index("ix_requests_outcome_at_id", "outcome", "at", "id", where="outcome <> 'complete'")
 _requests_index("ix_requests_upstream_request_id", "upstream_request_id", where="upstream_request_id IS NOT NULL")
@@ -279,3 +285,77 @@ request_timelines: Final = Table(
     Column("timeline", LargeBinary, nullable=False),
 )
 """When events of which kind came, of streams that did not end well; gateway/ledger/timeline.py reads them."""
+
+key_terms: Final = Table(
+    "key_terms",
+    metadata,
+    Column("key_id", Text, primary_key=True),
+    Column("expires_at", Double),
+    Column("models", Text),  # JSON: a list of patterns
+    *(
+        Column(name, BigInteger)
+        for name in (
+            "requests_per_minute",
+            "tokens_per_minute",
+            "concurrent",
+            "nanousd_day",
+            "nanousd_week",
+            "nanousd_month",
+            "tokens_day",
+            "tokens_week",
+            "tokens_month",
+        )
+    ),
+)
+"""What client keys may do; one without a row may do everything."""
+
+former_keys: Final = Table(
+    "former_keys",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("key_id", Text, nullable=False),
+    Column("valid_until", Double, nullable=False),
+)
+"""Client keys that others took the place of."""
+
+key_use: Final = Table(
+    "key_use",
+    metadata,
+    Column("key_id", Text, primary_key=True),
+    *(Column(f"{period}_start", BigInteger, nullable=False) for period in ("day", "week", "month")),
+    *(
+        Column(f"{period}_{unit}", BigInteger, nullable=False)
+        for period in ("day", "week", "month", "total")
+        for unit in ("requests", "tokens", "nanousd")
+    ),
+    Column("running", BigInteger, nullable=False),
+    Column("reserved_tokens", BigInteger, nullable=False),
+    Column("reserved_nanousd", BigInteger, nullable=False),
+    Column("requests_until", Double, nullable=False),
+    Column("tokens_until", Double, nullable=False),
+    Column("last_used_at", Double, nullable=False),
+)
+"""What client keys have used; gateway/actors/use.py says what the columns mean."""
+
+key_reservations: Final = Table(
+    "key_reservations",
+    metadata,
+    Column("id", Text, primary_key=True),  # of the request
+    Column("key_id", Text, nullable=False),
+    Column("owner", Text, nullable=False),  # the process that answers for it
+    Column("at", Double, nullable=False),
+    Column("tokens", BigInteger, nullable=False),
+    Column("nanousd", BigInteger, nullable=False),
+    Column("token_rate", BigInteger),
+    Column("is_held", Boolean, nullable=False),  # whether it counts
+)
+"""What requests of keys with limits may use that are under way; each is there until it is settled."""
+
+limiting_processes: Final = Table(
+    "limiting_processes",
+    metadata,
+    Column("owner", Text, primary_key=True),
+    Column("seen_at", Double, nullable=False),
+    Column("batch", BigInteger, nullable=False),  # the last one that was added to `key_use`
+)
+"""Processes that let requests of keys with limits in, and when they were last heard of."""
