@@ -31,6 +31,18 @@ class _Peek(msgspec.Struct):
     stream: Any = False
 
 
+@attrs.frozen
+class Staging:
+    """What a director wants for one request: these faults, and this answer in place of the API's."""
+
+    faults: tuple[Fault, ...] = ()
+    answer: Answer | None = None
+
+
+Director = Callable[[ReceivedRequest], Staging | None]
+"""Looks at a request that is whole and says what becomes of it; ``None`` leaves that to the upstream."""
+
+
 @attrs.define(eq=False)
 class ReplayUpstream:
     """An Anthropic API on ``host``:``port`` for as long as the ``async with`` block runs.
@@ -38,7 +50,8 @@ class ReplayUpstream:
     ``tokens_per_second`` paces streamed deltas (0: as fast as the client reads). ``faults`` is a script, or
     anything that ``FaultScript.of`` makes one of. ``api_keys`` limits who may ask; ``None`` takes any
     credential, though one must be there. Tokens issued by ``tokens`` are always judged by their standing.
-    ``shutdown_grace`` is how many seconds running answers get to finish at the end.
+    ``shutdown_grace`` is how many seconds running answers get to finish at the end. ``director`` is asked about
+    each request before headers and script are: a gateway under test may keep those from coming through.
 
     Request headers choose the answer: ``x-replay-stream`` (or a model named ``replay-NAME``) plays a fixture,
     ``x-replay-tokens`` and ``x-replay-delta-bytes`` size a made-up text, ``x-replay-tool`` names the tool to
@@ -55,6 +68,7 @@ class ReplayUpstream:
     keep_requests: int = 10_000
     tokens: TokenAuthority = attrs.field(factory=TokenAuthority)
     corpus: Corpus | None = None
+    director: Director | None = None
     journal: Journal = attrs.field(init=False)
     _listener: asyncio.Server | None = attrs.field(default=None, init=False)
     _server: NumberedServer = attrs.field(init=False)
@@ -151,7 +165,8 @@ class ReplayUpstream:
             self.journal.add(record)
         delivery = Delivery(tokens_per_second=self.tokens_per_second)
         try:
-            faults = self._faults_of(request, record)
+            staging = None if self.director is None else self.director(record)
+            faults = self._faults_of(request, record) if staging is None else staging.faults
             for fault in faults:
                 if fault.kind == "refuse":
                     await refuse(request)
@@ -159,7 +174,9 @@ class ReplayUpstream:
                 if fault.kind == "hang" and fault.at == "head":
                     with self.journal.stream_open():
                         await hang(fault.seconds)
-            answer = await self._answer(request, record, faults)
+            answer = None if staging is None else staging.answer
+            if answer is None:
+                answer = await self._answer(request, record, faults)
             delivery.tokens_per_second = (
                 whole_number(request, "x-replay-tokens-per-second") or self.tokens_per_second
             )
