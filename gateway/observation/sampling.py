@@ -31,6 +31,17 @@ _EVERY: Final = 2  # naps between two looks
 _MOST_WINDOWS: Final = 30
 
 
+def _version() -> str:
+    try:
+        return version("claude-stream-gateway")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+# Looked up once, because it is looked up in files.
+_VERSION: Final = _version()
+
+
 @define(frozen=True)
 class LiveState:
     """Where to look."""
@@ -56,7 +67,7 @@ class Sampler:
 
     def begin(self, rollout: str) -> None:
         """Say what runs, and that it does."""
-        self.metrics.build.labels(_version(), platform.python_version(), rollout).set(1)
+        self.metrics.build.labels(_VERSION, platform.python_version(), rollout).set(1)
         self.metrics.workers.set(1)
         # A counter that nobody ever saw at zero has no first increase.
         for result in ("renewed", "postponed", "lost", "impossible"):
@@ -148,13 +159,6 @@ class Sampler:
         if count > self._seen[key]:
             counter.inc(count - self._seen[key])
             self._seen[key] = count
-
-
-def _version() -> str:
-    try:
-        return version("claude-stream-gateway")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def _size(directory: Path) -> int:

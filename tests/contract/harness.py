@@ -176,13 +176,18 @@ async def serving(
     timeouts: dict[str, float] | None = None,
     limits: dict[str, int] | None = None,
     upstream: ReplayUpstream | None = None,
+    control: bool = False,
     **settings: Any,
 ) -> AsyncGenerator[Served]:
-    """Run a gateway before a replay upstream of its own; `settings` are fields of `Settings`."""
+    """Run a gateway before a replay upstream of its own; `settings` are fields of `Settings`.
+
+    The control plane runs if `control` says so.
+    """
     with tempfile.TemporaryDirectory() as directory:
         async with upstream or ReplayUpstream() as running:
             usual = Settings(
                 listen="127.0.0.1:0",
+                control_listen="127.0.0.1:0",
                 data_dir=directory,
                 secret_key=SECRET,
                 anthropic_base_url=running.url,
@@ -195,5 +200,5 @@ async def serving(
                 pepper = load_secret_key(SECRET, Path(directory))
                 _, key = await ClientKeyStore(database).create("contract", pepper)
             ledger = RecordingLedger()
-            async with run_gateway(evolve(usual, **settings), ledger=ledger) as gateway:
+            async with run_gateway(evolve(usual, **settings), ledger=ledger, control=control) as gateway:
                 yield Served(gateway, running, ledger, key)
