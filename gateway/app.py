@@ -13,14 +13,16 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
 from aiohttp import web
-from attrs import define, field
+from attrs import define, evolve, field
 
 from gateway.accounts.account import Account, AccountKind
 from gateway.accounts.backend import Backend
 from gateway.accounts.credentials import CredentialManager
 from gateway.accounts.pool import AccountPool
 from gateway.accounts.vault import Vault
+from gateway.actors.key_limiter import KeyLimiter
 from gateway.actors.keys import KeyRing, hash_key
+from gateway.actors.limits import Limiter, NoLimits
 from gateway.config import ClientAuth, OpenAIMode, Settings
 from gateway.dataplane.admission import Admission
 from gateway.dataplane.contract import OPENAI
@@ -36,6 +38,8 @@ from gateway.ledger.writer import open_ledger
 from gateway.observability import open_observability
 from gateway.observation.sampling import LiveState
 from gateway.pricing.book import PriceBook
+from gateway.pricing.cost import cost_of
+from gateway.pricing.usage import Usage
 from gateway.providers.anthropic import AnthropicProvider
 from gateway.providers.base import Provider
 from gateway.providers.openai import OpenAIProvider
@@ -45,6 +49,7 @@ from gateway.store.accounts import ENVIRONMENT, AccountStore
 from gateway.store.canary import check_vault
 from gateway.store.client_keys import ClientKeyStore
 from gateway.store.engine import Database
+from gateway.store.key_use import KeyUseStore
 from gateway.store.leases import LeaseStore
 from gateway.store.limits import LimitStore
 from gateway.store.secret import load_secret_keys
@@ -120,28 +125,30 @@ async def run_gateway(
             tasks.create_task(writes.run(stopped), name="write-behind")
         records = ledger or await stack.enter_async_context(open_ledger(database, settings, tasks))
         observability = await stack.enter_async_context(open_observability(settings))
-        settlement = Settlement(
-            records,
-            await asyncio.to_thread(PriceBook.load, settings.prices_path),
-            observability.observers,
-        )
+        prices = await asyncio.to_thread(PriceBook.load, settings.prices_path)
+        limiter = _limiter(settings, database, prices, tasks, stopped)
+        settlement = Settlement(records, prices, observability.observers, [limiter])
         admission = Admission(
-            settings.client_auth, state.keys, peppers[0], settings.limits, settings.timeouts, database.clock
+            settings.client_auth,
+            state.keys,
+            peppers[0],
+            settings.limits,
+            settings.timeouts,
+            database.clock,
+            limiter,
         )
         diagnostics = Diagnostics(settings.diagnostics)
         backends = _Backends(settings, database, vault, peppers[0], state)
         anthropic = await stack.enter_async_context(backends.anthropic())
-        announce = observability.announce
-        messages = PooledApi(settings, admission, anthropic, upstream, settlement, diagnostics, announce=announce)
+        messages = PooledApi(
+            settings, admission, anthropic, upstream, settlement, diagnostics, announce=observability.announce
+        )
         openai_pool = None
         if settings.openai_mode is OpenAIMode.POOL:
             openai = await stack.enter_async_context(backends.openai())
-            openai_pool = OpenAIPool(
-                PooledApi(settings, admission, openai, upstream, settlement, diagnostics, OPENAI, announce)
-            )
-        await state.load_accounts()
-        await state.use.load_sessions()
-        await state.use.load_limits()
+            openai_pool = OpenAIPool(evolve(messages, backend=openai, contract=OPENAI))
+        for load in (state.load_accounts, state.use.load_sessions, state.use.load_limits):
+            await load()
         for backend in state.backends:
             if not backend.pool.accounts:
                 _log.warning(
@@ -195,6 +202,32 @@ async def _task_group() -> AsyncGenerator[asyncio.TaskGroup, None]:
         raise
 
 
+def _limiter(
+    settings: Settings, database: Database, prices: PriceBook, tasks: asyncio.TaskGroup, stopped: asyncio.Event
+) -> Limiter:
+    if settings.client_auth is not ClientAuth.KEYS:
+        return NoLimits()
+    limiter = KeyLimiter(
+        KeyUseStore(database),
+        _process_name(),
+        database.clock,
+        lambda *asked: _price_at_most(prices, database.clock(), *asked),
+    )
+    tasks.create_task(limiter.run(stopped), name="limits")
+    return limiter
+
+
+def _price_at_most(prices: PriceBook, at: float, model: str, given: int, made: int) -> int | None:
+    """Return what an answer may cost, in 1e-9 USD; None for a model that has no price."""
+    usage = Usage(input_tokens=given, output_tokens=made)
+    return cost_of(usage, model=model, prices=prices, at=at, outcome="complete", stop_reason=None).nanousd
+
+
+def _process_name() -> str:
+    """Return a name for this process that no other has, on any host and at any time."""
+    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+
+
 async def _shared_state(settings: Settings, database: Database, peppers: Sequence[bytes]) -> SharedState:
     store, client_keys = AccountStore(database), ClientKeyStore(database)
     known = await client_keys.all() if settings.client_auth is ClientAuth.KEYS else ()
@@ -242,7 +275,7 @@ class _Backends:
             LeaseStore(self.database),
             self.vault,
             clock=self.database.clock,
-            owner=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}",
+            owner=_process_name(),
             on_condition=pool.set_condition,
             environment=environment,
             commands=self.settings.credential_commands,

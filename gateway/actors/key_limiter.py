@@ -28,6 +28,7 @@ from gateway.actors.use import KeyUse, Refusal, Reservation, Spent
 from gateway.ledger.record import RequestRecord
 from gateway.store.errors import StoreError
 from gateway.telemetry.logs import exception_facts, get_logger
+from gateway.wire.requests import ANY_MODEL
 
 __all__ = ["KeyLimiter"]
 
@@ -198,8 +199,10 @@ class KeyLimiter:
         made = min(max(wanted.max_tokens, 0), _MOST_TOKENS)
         limits, nanousd = actor.terms.limits, 0
         if limits.is_in_money:
-            costs = [self.price(model, given, made) for model in wanted.models]
-            for model, cost in zip(wanted.models, costs, strict=True):
+            for model in wanted.models:
+                if model == ANY_MODEL:
+                    continue
+                cost = self.price(model, given, made)
                 if cost is None:
                     raise unpriced(actor, model)
                 nanousd = max(nanousd, min(cost, _MOST_NANOUSD))

@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 from typing import Final
 
 from aiohttp import web
-from attrs import define
+from attrs import define, field
 
 from gateway.actors.keys import ANONYMOUS, Actor, KeyRing, hash_key, presented_credential
+from gateway.actors.limits import Limiter, NoLimits
 from gateway.actors.refusals import expired
 from gateway.config import ClientAuth, Limits, Timeouts
 from gateway.wire.errors import ApiError
@@ -31,6 +32,7 @@ class Admission:
     timeouts: Timeouts
     clock: Callable[[], float] = lambda: datetime.now(UTC).timestamp()
     """The database's, in Unix seconds, where there is one."""
+    limiter: Limiter = field(factory=NoLimits)
 
     def authenticate(self, request: web.BaseRequest) -> Actor:
         """Return the actor of a request.

@@ -18,6 +18,8 @@ from gateway.accounts.account import Account
 from gateway.accounts.affinity import session_key
 from gateway.accounts.backend import Backend
 from gateway.accounts.pool import Need, Observation, Switch
+from gateway.actors.keys import Actor
+from gateway.actors.limits import Wanted
 from gateway.config import ClientAuth, Settings
 from gateway.dataplane.admission import Admission
 from gateway.dataplane.answers import OpenBody, OpenStream, Refusal, UpstreamAnswer
@@ -209,6 +211,7 @@ class _Life:
             self._record.model, self._record.stream = facts.model, facts.stream
             stream = facts.stream
             self._need = self._what_is_needed(actor.id, facts)
+            await self._keep_limits(actor, facts, len(plain))
         if api.diagnostics.wants("requests"):
             api.diagnostics.write(
                 "requests",
@@ -232,6 +235,17 @@ class _Life:
             is_looked_into=api.contract.is_looked_into,
             announce=partial(api.announce, self._record) if api.announce is not None else None,
         )
+
+    async def _keep_limits(self, actor: Actor, facts: RequestFacts, size: int) -> None:
+        limiter = self._api.admission.limiter
+        # Nearly always there are none, and then nobody asks.
+        models = facts.models() if actor.terms.models or actor.terms.limits else [facts.model]
+        if self._target.partition("?")[0] == _COUNT_TOKENS:
+            # Which is free (Anthropic docs, "Token counting").
+            limiter.check_model(actor, models)
+            return
+        is_counted = self._api.contract.is_looked_into
+        await limiter.admit(actor, Wanted(self._record.id, models, size, facts.max_tokens, is_counted=is_counted))
 
     def _what_is_needed(self, actor_id: str, facts: RequestFacts) -> Need:
         backend = self._api.backend

@@ -13,6 +13,7 @@ from typing import Any, Final
 from aiohttp import web
 from attrs import define, field
 
+from gateway.actors.limits import Wanted
 from gateway.dataplane.answers import UpstreamAnswer
 from gateway.dataplane.connections import error_response
 from gateway.dataplane.messages import PooledApi
@@ -136,6 +137,8 @@ class _Life:
         # A thread, because all of it is read, however large it is.
         asked = await asyncio.to_thread(read_sdk_request, body, request.headers, query)
         self._record.model, self._record.stream = asked.model, asked.stream
+        wanted = Wanted(self._record.id, [asked.model], len(body), asked.max_tokens)
+        await api.admission.limiter.admit(actor, wanted)
         return asked
 
     async def _serve(self, lease: _Lease, asked: SdkRequest) -> web.StreamResponse:

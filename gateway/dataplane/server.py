@@ -17,7 +17,7 @@ from gateway.dataplane.messages import PooledApi
 from gateway.dataplane.openai_pool import OpenAIPool
 from gateway.dataplane.passthrough import OpenAIForward
 from gateway.telemetry.logs import get_logger
-from gateway.wire.errors import SERVER_NAME, ApiError, new_request_id
+from gateway.wire.errors import SERVER_NAME, ApiError, encode_json, new_request_id
 from gateway.wire.loopback import check_local
 from gateway.wire.openai_errors import openai_body
 
@@ -74,6 +74,7 @@ class DataPlane:
             "/claude/v1/messages": {"POST": create},
             "/claude/v1/messages/count_tokens": {"POST": create},
             "/claude/v1/models": {"GET": fetch},
+            "/claude/usage": {"GET": self._usage},
             "/healthz": {"GET": self._healthz, "HEAD": self._healthz},
             "/readyz": {"GET": self._readyz, "HEAD": self._readyz},
         }
@@ -185,6 +186,15 @@ class DataPlane:
             await self.messages.note_rejection(request, error, request_id)
             headers = error.response_headers(request_id)
             return web.Response(status=error.status, body=openai_body(error), headers=headers)
+
+    async def _usage(self, request: web.BaseRequest, _target: str) -> web.StreamResponse:
+        """Tell the holder of a key of its limits and what it has used; nothing is asked upstream, nor recorded."""
+        admission = self.messages.admission
+        try:
+            report = await admission.limiter.report(admission.authenticate(request))
+        except ApiError as error:
+            return error_response(error, new_request_id())
+        return _json(200, encode_json(report))
 
     async def _healthz(self, _request: web.BaseRequest, _target: str) -> web.StreamResponse:
         return _json(200, b'{"status":"ok"}')

@@ -24,19 +24,26 @@ class Settlement:
     ledger: Ledger
     prices: PriceBook
     observers: Sequence[RecordObserver] = field(factory=tuple)
+    counters: Sequence[RecordObserver] = field(factory=tuple)
+    """Told when the record is durable: what they count can be found out from it again."""
 
     async def settle(self, record: RequestRecord) -> None:
         """Return when the record is durable; called exactly once per request, before its last event leaves."""
         self._price(record)
-        for observer in self.observers:
-            try:
-                observer.settled(record)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the others want to know all the same
-                _log.error("a defect in what follows requests", request_id=record.id, **exception_facts(error))
+        self._tell(self.observers, record)
         try:
             await self.ledger.settle(record)
         except Exception as error:  # noqa: BLE001 - whatever it is, the client's answer must not suffer for it
             _log.error("the record of a request was lost", request_id=record.id, **exception_facts(error))
+        finally:
+            self._tell(self.counters, record)
+
+    def _tell(self, observers: Sequence[RecordObserver], record: RequestRecord) -> None:
+        for observer in observers:
+            try:
+                observer.settled(record)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the others want to know all the same
+                _log.error("a defect in what follows requests", request_id=record.id, **exception_facts(error))
 
     def _price(self, record: RequestRecord) -> None:
         try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from attrs import define, field
@@ -17,8 +17,10 @@ from attrs import define, field
 from gateway.wire.errors import ApiError
 from sse_fsm.payload import parse_json
 
-__all__ = ["RequestFacts", "decode_body", "read_facts"]
+__all__ = ["ANY_MODEL", "RequestFacts", "decode_body", "read_facts"]
 
+ANY_MODEL: Final = "(any that the API chooses)"
+"""Stands for the models of `fallbacks: "default"`."""
 _SUPPORTED_ENCODINGS: Final = "gzip, deflate and identity"
 
 
@@ -30,8 +32,31 @@ class RequestFacts:
     stream: bool = False
     user_id: str | None = None
     """`metadata.user_id`, opaque; session affinity reads it."""
+    max_tokens: int = 0
+    """As asked for; 0 where that is missing or no number."""
     _system: msgspec.Raw | msgspec.UnsetType = field(default=msgspec.UNSET, repr=False)
     _messages: msgspec.Raw | msgspec.UnsetType = field(default=msgspec.UNSET, repr=False)
+    _fallbacks: msgspec.Raw | msgspec.UnsetType = field(default=msgspec.UNSET, repr=False)
+    _tools: msgspec.Raw | msgspec.UnsetType = field(default=msgspec.UNSET, repr=False)
+
+    def models(self) -> list[str]:
+        """Return every model that may work on the answer: the one asked for, fallbacks, and those of tools.
+
+        Source: `anthropic` Python SDK 2.12.0, `beta_fallbacks_param.py` and `beta_advisor_tool_20260301_param.py`.
+        What is no list of objects with a model is for the upstream to refuse.
+        """
+        found = [self.model]
+        for raw in (self._fallbacks, self._tools):
+            if not isinstance(raw, msgspec.Raw):
+                continue
+            if bytes(memoryview(raw)[:1]) == b'"':
+                found.append(ANY_MODEL)
+                continue
+            try:
+                found += [one.model for one in _decode_models(raw) if isinstance(one.model, str)]
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                continue
+        return found
 
     def opening(self) -> bytes | None:
         """Return how the conversation opens: the first block of the system prompt and that of the first message.
@@ -47,10 +72,17 @@ class RequestFacts:
 
 class _Body(msgspec.Struct):
     model: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    max_tokens: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    fallbacks: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    tools: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     stream: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     metadata: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     system: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     messages: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Model(msgspec.Struct):
+    model: Any = None
 
 
 class _Metadata(msgspec.Struct):
@@ -58,11 +90,13 @@ class _Metadata(msgspec.Struct):
 
 
 _decode_body: Final = msgspec.json.Decoder(_Body).decode
+_decode_models: Final = msgspec.json.Decoder(list[_Model]).decode
 _decode_metadata: Final = msgspec.json.Decoder(_Metadata).decode
 _json: Final = json.JSONDecoder()
 _LONGEST_VALUE: Final = 16 * 1024  # bytes of JSON; longer ones are not looked into
 _LOOKED_INTO: Final = 64 * 1024  # bytes of a prompt or a conversation in which its first text is looked for
 _TAKEN: Final = 4 * 1024  # bytes of it, where that cannot be found
+_LONGEST_NUMBER: Final = 12  # digits; more tokens than anybody has
 _STREAM_VALUES: Final = {b"true": True, b"false": False, b"null": False}
 
 
@@ -91,7 +125,16 @@ def read_facts(body: bytes | bytearray) -> RequestFacts:
     stream = _STREAM_VALUES.get(bytes(fields.stream)) if isinstance(fields.stream, msgspec.Raw) else False
     if stream is None:
         raise _bad("stream: Input should be a valid boolean")
-    return RequestFacts(model, stream, _user_id(fields.metadata), fields.system, fields.messages)
+    return RequestFacts(
+        model,
+        stream,
+        _user_id(fields.metadata),
+        _number(fields.max_tokens),
+        fields.system,
+        fields.messages,
+        fields.fallbacks,
+        fields.tools,
+    )
 
 
 def _first_text(raw: msgspec.Raw) -> bytes:
@@ -122,6 +165,11 @@ def _user_id(metadata: msgspec.Raw | msgspec.UnsetType) -> str | None:
     except msgspec.DecodeError:
         return None  # no object; what that means is the upstream's to say
     return _text(user_id) if isinstance(user_id, msgspec.Raw) else None
+
+
+def _number(raw: msgspec.Raw | msgspec.UnsetType) -> int:
+    data = bytes(memoryview(raw)[: _LONGEST_NUMBER + 1]) if isinstance(raw, msgspec.Raw) else b""
+    return int(data) if data.isdigit() and len(data) <= _LONGEST_NUMBER else 0
 
 
 def _text(raw: msgspec.Raw) -> str | None:
