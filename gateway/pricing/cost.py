@@ -1,7 +1,6 @@
 """From counters to money. The rules, with examples, are in docs/cost-and-usage.md.
 
-Sources: Anthropic docs, "Pricing", "Fast mode", "Data residency", "Refusals and fallback", "Compaction"; the
-docstrings of `types/beta/beta_usage.py` and of the types of its iterations in the `anthropic` Python SDK 2.12.0.
+Sources: Anthropic docs, "Pricing", "Fast mode", "Data residency", "Batch processing", "Refusals and fallback".
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from attrs import define
 
 from gateway.pricing.book import ModelPrice, PriceBook
 from gateway.pricing.model_price import EXACT
+from gateway.pricing.samplings import Refusals, billed_samplings
 from gateway.pricing.usage import Iteration, Usage
 
 __all__ = ["Cost", "CostLine", "Note", "cost_of"]
@@ -24,7 +24,6 @@ _NEVER_STARTED: Final = frozenset({"refused", "rejected"})
 _FREE_METHODS: Final = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
 _STANDARD_TIERS: Final = frozenset({"standard", "default", "auto"})
 _HERE: Final = frozenset({"global", "not_available"})
-_MESSAGES: Final = frozenset({"message", "fallback_message"})
 _LARGEST: Final = 2**63 - 1
 
 
@@ -42,10 +41,10 @@ class Note:
     FREE: Final = "free"
     NEVER_STARTED: Final = "no answer"
     REFUSED_BEFORE_OUTPUT: Final = "refused before output"
+    REFUSED_AND_BILLED: Final = "refused before output but billed"
     REFUSED: Final = "refused midway"
     PARTIAL: Final = "partial"
     FALLBACK: Final = "fallback"
-    FALLBACK_CREDIT: Final = "less a fallback credit"
     CODE_EXECUTION: Final = "without code execution"
 
 
@@ -89,6 +88,8 @@ def cost_of(
     outcome: str,
     stop_reason: str | None,
     had_output: bool | None = None,
+    refusal_category: str | None = None,
+    fallback_categories: Sequence[str | None] = (),
     provider: str = "anthropic",
     route: str = "/v1/messages",
 ) -> Cost:
@@ -103,6 +104,8 @@ def cost_of(
         stop_reason: of the message.
         had_output: whether there was any content; None for unknown, which of a refusal makes one that had, unless
             it counts no output.
+        refusal_category: of a refusal, `stop_details.category`.
+        fallback_categories: `trigger.category` of the blocks of type `fallback`, in their order.
         provider: whose API it is.
         route: the path, with its method before it or without.
     """
@@ -113,19 +116,17 @@ def cost_of(
         return Cost(nanousd=0, note=Note.NEVER_STARTED)
     if usage is None:
         return Cost(nanousd=None, note=Note.NO_USAGE, is_partial=is_partial)
-    notes = [Note.PARTIAL] if is_partial else []
-    if stop_reason == "refusal":
-        if had_output is False or (had_output is None and not usage.output_tokens):
-            return Cost(nanousd=0, note=Note.REFUSED_BEFORE_OUTPUT)
-        notes.append(Note.REFUSED)
-    if any(one.type == "fallback_message" for one in usage.iterations):
-        notes.append(Note.FALLBACK)
-    if usage.has_fallback_credit:
-        notes.append(Note.FALLBACK_CREDIT)
-    if usage.code_execution_requests and not (usage.web_search_requests or usage.web_fetch_requests):
-        notes.append(Note.CODE_EXECUTION)
+    is_refused = stop_reason == "refusal"
+    refusals = Refusals(
+        at=at,
+        is_refused=is_refused,
+        is_empty=is_refused and not (bool(usage.output_tokens) if had_output is None else had_output),
+        category=refusal_category,
+        fallbacks=fallback_categories,
+    )
+    notes = list(_notes(usage, refusals, is_partial=is_partial))
     try:
-        lines = tuple(_bill(usage, _Lookup(prices, at, provider), model))
+        lines = tuple(_bill(usage, refusals, _Lookup(prices, at, provider), model))
         nanousd = _in_nanousd(lines)
     except _UnknownError as error:
         return Cost(nanousd=None, note="; ".join([str(error), *notes]), is_partial=is_partial)
@@ -152,8 +153,23 @@ def _is_free(route: str) -> bool:
     return method in _FREE_METHODS or path.rstrip("/").endswith("/count_tokens")
 
 
-def _bill(usage: Usage, lookup: _Lookup, model: str | None) -> Iterator[CostLine]:
-    for one, name in _samplings(usage, model):
+def _notes(usage: Usage, refusals: Refusals, *, is_partial: bool) -> Iterator[str]:
+    if is_partial:
+        yield Note.PARTIAL
+    if refusals.is_free:
+        yield Note.REFUSED_BEFORE_OUTPUT
+    elif refusals.is_empty:
+        yield Note.REFUSED_AND_BILLED
+    elif refusals.is_refused:
+        yield Note.REFUSED
+    if any(one.type == "fallback_message" for one in usage.iterations):
+        yield Note.FALLBACK
+    if usage.code_execution_requests and not (usage.web_search_requests or usage.web_fetch_requests):
+        yield Note.CODE_EXECUTION
+
+
+def _bill(usage: Usage, refusals: Refusals, lookup: _Lookup, model: str | None) -> Iterator[CostLine]:
+    for one, name in billed_samplings(usage, model, refusals):
         yield from _tokens(one, usage, lookup.price(name))
     if usage.web_search_requests:
         each = lookup.price(model).web_search
@@ -161,18 +177,6 @@ def _bill(usage: Usage, lookup: _Lookup, model: str | None) -> Iterator[CostLine
             raise _UnknownError(Note.UNKNOWN_SEARCH)
         usd = EXACT.multiply(each, Decimal(usage.web_search_requests))
         yield CostLine(what="web searches", quantity=usage.web_search_requests, unit_usd=each, usd=usd)
-
-
-def _samplings(usage: Usage, model: str | None) -> Iterator[tuple[Usage | Iteration, str | None]]:
-    """Yield whose tokens are on the bill, each with the model that it was.
-
-    The counters of the answer hold the samplings of the model, but neither compactions nor advisors. Where the
-    samplings are listed, the list is the bill: each may be another model, and of another size.
-    """
-    if not any(one.type in _MESSAGES for one in usage.iterations):
-        yield usage, model
-    for one in usage.iterations:
-        yield one, one.model or model
 
 
 def _tokens(counts: Usage | Iteration, usage: Usage, price: ModelPrice) -> Iterator[CostLine]:

@@ -25,6 +25,7 @@ _HIGHEST: Final = Decimal(1_000_000)
 _THOUSAND: Final = Decimal(1000)
 _LARGEST_FILE: Final = 1024 * 1024
 _MOST_DIGITS: Final = 12
+_SHOWN: Final = 40
 
 
 class PricesError(Exception):
@@ -165,7 +166,8 @@ def _entry(table: object, number: int) -> PriceEntry:
     try:
         entry = _converter.structure(table, PriceEntry)
     except (cattrs.BaseValidationError, TypeError, ValueError) as error:
-        what = "; ".join(cattrs.transform_error(error, path="")).replace(" @ ", " ")
+        found = cattrs.transform_error(error, path="", format_exception=_complaint)
+        what = "; ".join(_place_first(text) for text in found)
         raise PricesError(f"[[price]] number {number}: {what}") from None
     name = f"[[price]] number {number}, {entry.model!r}"
     if not entry.model or entry.model != entry.model.strip():
@@ -195,35 +197,58 @@ def _rates(of_input: Decimal, of_output: Decimal, provider: str) -> Rates:
     )
 
 
+class _BadValueError(ValueError):
+    """A value that cannot be; the message begins with "must"."""
+
+
+def _place_first(text: str) -> str:
+    """Put the place, which cattrs puts at the end, where people look for it."""
+    what, _, place = text.rpartition(" @ ")
+    place = place.removeprefix(".").replace("since", "from")
+    return f"{place}: {what}" if place else what
+
+
+def _complaint(error: BaseException, _: type | None) -> str:
+    match error:
+        case cattrs.ForbiddenExtraKeysError():
+            return f"{', '.join(sorted(error.extra_fields))}: unknown"
+        case KeyError():
+            return "is missing"
+        case _BadValueError():
+            return str(error)
+        case _:
+            return "a value of another kind"
+
+
 def _amount(value: Any, _: Any) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, (int, str, Decimal)):
-        raise TypeError("must be a number")
+        raise _BadValueError("must be a number")
     try:
         amount = Decimal(value)
     except InvalidOperation:
-        raise ValueError(f"must be a number, not {value!r}") from None
+        raise _BadValueError(f"must be a number, not {str(value)[:_SHOWN]!r}") from None
     if not amount.is_finite() or not 0 <= amount <= _HIGHEST:
-        raise ValueError(f"must be from 0 to {_HIGHEST}")
+        raise _BadValueError(f"must be from 0 to {_HIGHEST}")
     if -int(amount.as_tuple().exponent) > _MOST_DIGITS:
-        raise ValueError(f"must have at most {_MOST_DIGITS} digits after the point")
+        raise _BadValueError(f"must have at most {_MOST_DIGITS} digits after the point")
     return amount
 
 
 def _day(value: Any, _: Any) -> date:
     if isinstance(value, datetime) or not isinstance(value, date):
-        raise TypeError("must be a date, such as 2026-10-07, without quotes")
+        raise _BadValueError("must be a date without quotes, such as 2026-10-07")
     return value
 
 
 def _whole(value: Any, _: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise TypeError("must be a whole number")
+        raise _BadValueError("must be a whole number")
     return value
 
 
 def _name(value: Any, _: Any) -> str:
     if not isinstance(value, str):
-        raise TypeError("must be a text")
+        raise _BadValueError("must be a text")
     return value
 
 

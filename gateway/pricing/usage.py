@@ -69,8 +69,6 @@ class Usage:
     service_tier: str | None = None
     inference_geo: str | None = None
     speed: str | None = None
-    has_fallback_credit: bool = False
-    """Whether a fallback credit was redeemed: the bill is lower by an amount that is not said."""
 
     @classmethod
     def of(cls, raw: Mapping[str, Any] | None) -> Usage | None:
@@ -124,7 +122,6 @@ _TEXTS: Final = ("service_tier", "inference_geo", "speed")
 
 def _of_anthropic(raw: Mapping[str, Any]) -> Usage:
     tools, details = _mapping(raw.get("server_tool_use")), _mapping(raw.get("output_tokens_details"))
-    credit = _mapping(_mapping(raw.get("fallback_credit")).get("status"))
     return Usage(
         **_parts(raw),
         thinking_tokens=_count(details.get("thinking_tokens")),
@@ -135,7 +132,6 @@ def _of_anthropic(raw: Mapping[str, Any]) -> Usage:
         service_tier=_text(raw.get("service_tier")),
         inference_geo=_text(raw.get("inference_geo")),
         speed=_text(raw.get("speed")),
-        has_fallback_credit=credit.get("type") == "redeemed",
     )
 
 
