@@ -24,7 +24,7 @@ from attrs import define, field
 from gateway.canary.doctor_client import Answer, NoAnswerError, Target, open_session
 from gateway.canary.findings import Finding, Level, Part
 from gateway.canary.replay_control import Arrival, ReplayControl, ReplayControlError
-from gateway.wire.errors import SERVER_NAME
+from gateway.wire.errors import SERVER_NAME, error_message
 
 __all__ = [
     "Check",
@@ -119,12 +119,12 @@ class Examination:
         body = options.pop("body", None) or self.message(stream=stream)
         return await self.ask("POST", options.pop("path", "/v1/messages"), body=body, headers=headers, **options)
 
-    async def arrival(self, nonce: str, sha256: str = "") -> Arrival | None:
-        """Return how a request with the header `PROBE` reached the upstream."""
+    async def arrival(self, nonce: str, *sha256: str) -> Arrival | None:
+        """Return how a request with this value of `PROBE`, or a body with one of these hashes, arrived."""
         assert self.control is not None  # noqa: S101 - only checks that need WATCHED ask
 
         def is_it(arrival: Arrival) -> bool:
-            return nonce in arrival.values(PROBE) or (bool(sha256) and arrival.body_sha256 == sha256)
+            return nonce in arrival.values(PROBE) or arrival.body_sha256 in sha256
 
         return await self.control.wait_for(is_it, _ARRIVAL_SECONDS)
 
@@ -182,6 +182,9 @@ async def examine(
         target = Target(session, base_url.rstrip("/"), key)
         control = ReplayControl(session, upstream.rstrip("/")) if upstream else None
         examination = await _prepare(target, control, model)
+        if any(answer.is_redirect for answer in examination.answers):
+            # Of what is elsewhere nothing can be said.
+            return list(afterwards(examination))
         if silence_seconds is None:
             silence_seconds = _USUAL_LIMIT_SECONDS if examination.in_front else 0.0
         if examination.obeys:
@@ -256,29 +259,45 @@ async def _prepare(target: Target, control: ReplayControl | None, model: str) ->
         clock_apart=clock_apart,
         answers=[hello, listed],
     )
-    nonce = secrets.token_hex(8)
-    # Counting is free where the upstream is the real one, which knows nothing of the header.
-    body = msgspec.json.encode(
-        {"model": examination.model, "messages": [{"role": "user", "content": f"hi {nonce}"}]}
-    )
-    headers = [(FAULT, f"status:400;message=doctor-{nonce}"), (PROBE, nonce)]
-    try:
-        counted = await target.ask("POST", "/v1/messages/count_tokens", body=body, headers=headers)
-    except NoAnswerError:
-        return examination
-    examination.obeys = counted.error is not None and counted.error.get("message") == f"doctor-{nonce}"
-    if control is not None:
-        examination.control = control
-        try:
-            arrived = await examination.arrival(nonce, hashlib.sha256(body).hexdigest())
-        except ReplayControlError as error:
-            raise UnexaminableError(f"--upstream: {error}") from None
-        if arrived is None:
-            raise UnexaminableError(
-                f"--upstream: what {target.base} was asked did not reach {control.url}; it has another upstream, "
-                "or changes all of a request"
-            )
+    if not listed.is_redirect:
+        await _look_behind(examination, control)
     return examination
+
+
+async def _look_behind(examination: Examination, control: ReplayControl | None) -> None:
+    """Find out what the upstream is good for.
+
+    Raises:
+        UnexaminableError: it is not the one that `control` asks.
+    """
+    nonce = secrets.token_hex(8)
+    counted = {"model": examination.model, "messages": [{"role": "user", "content": f"hi {nonce}"}]}
+    headers = [(FAULT, f"status:400;message=doctor-{nonce}"), (PROBE, nonce)]
+    # Counting is free where the upstream is the real one, which knows nothing of the header.
+    asked = {"/v1/messages/count_tokens": msgspec.json.encode(counted)}
+    if control is not None:
+        asked["/v1/messages"] = msgspec.json.encode(counted | {"max_tokens": 1})
+    for path, body in asked.items():
+        try:
+            answer = await examination.target.ask("POST", path, body=body, headers=headers)
+        except NoAnswerError:
+            continue
+        examination.obeys = error_message(answer.text) == f"doctor-{nonce}"
+        if examination.obeys:
+            break
+    if control is None:
+        return
+    examination.control = control
+    try:
+        hashes = {hashlib.sha256(body).hexdigest() for body in asked.values()}
+        arrived = await examination.arrival(nonce, *hashes)
+    except ReplayControlError as error:
+        raise UnexaminableError(f"--upstream: {error}") from None
+    if arrived is None:
+        raise UnexaminableError(
+            f"--upstream: what {examination.target.base} was asked did not reach {control.url}; it has another "
+            "upstream, or changes all of a request"
+        )
 
 
 def _smallest(listed: Answer) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import ssl
 import zlib
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
@@ -25,6 +26,7 @@ ENCODINGS: Final = "gzip, deflate, br, zstd"
 VERSION: Final = "2023-06-01"
 _CONNECT_SECONDS: Final = 5.0
 _HEADER_BYTES: Final = 64 * 1024
+_LARGE: Final = 512 * 1024
 _LARGEST_BODY: Final = 16 * 1024 * 1024
 
 Credential = Literal["x-api-key", "authorization", "wrong", "none"]
@@ -169,7 +171,8 @@ class Target:
                 self.session.request(
                     method,
                     URL(self.base + path, encoded=True),
-                    data=content,
+                    # aiohttp warns of large bodies that it is given as bytes.
+                    data=io.BytesIO(content) if content is not None and len(content) > _LARGE else content,
                     headers=sent,
                     allow_redirects=False,
                 ) as response,

@@ -49,9 +49,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "--base-url", metavar="URL", type=_url, help="what clients have, such as http://127.0.0.1:8787/claude"
     )
     parser.add_argument("--key", metavar="KEY", help="a client's key; - reads it from standard input")
-    parser.add_argument(
-        "--upstream", metavar="URL", type=_url, default="", help="the replay upstream behind the gateway"
-    )
+    parser.add_argument("--upstream", metavar="URL", type=_url, help="the replay upstream behind the gateway")
     parser.add_argument("--model", default="", help="to be asked (default: the smallest that is listed)")
     parser.add_argument(
         "--silence",
@@ -114,7 +112,7 @@ async def _examine(args: argparse.Namespace, key: str) -> list[Finding]:
         doctor_way.of_all_answers,
         base_url=args.base_url,
         key=key,
-        upstream=args.upstream,
+        upstream=args.upstream or "",
         model=args.model,
         silence_seconds=args.silence,
         say=lambda text: print(f"gateway doctor: {text}", file=sys.stderr, flush=True),
