@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import zlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
@@ -180,8 +181,9 @@ class Bench:
 
     async def _exchange(self, session: aiohttp.ClientSession, seen: Seen, call: _Call) -> None:
         url = URL(self.target.base + call.path, encoded=True)
+        content = None if call.body is None else io.BytesIO(call.body)
         async with session.request(
-            call.method, url, data=call.body, headers=call.headers, allow_redirects=False
+            call.method, url, data=content, headers=call.headers, allow_redirects=False
         ) as response:
             seen.status = response.status
             seen.headers = [

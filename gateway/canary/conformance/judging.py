@@ -145,8 +145,9 @@ class Seen:
     def _judged(self) -> str:
         if self.ended in ("left", "open"):
             return ""
-        code = self.verdict.code
-        return f"; verdict {self.verdict.outcome.value}" + (f" ({code})" if code else "")
+        outcome, code = self.verdict.outcome, self.verdict.code
+        said = "message_stop missing" if outcome is Outcome.REPAIRED else outcome.value.replace("_", " ")
+        return f"; verdict: {said}" + (f" ({code})" if code else "")
 
 
 def _listed(events: list[Event]) -> str:
