@@ -34,8 +34,6 @@ __all__ = [
 
 ANTHROPIC_VERSION: Final = "2023-06-01"
 _CONNECT_SECONDS: Final = 10.0
-_END_SECONDS: Final = 5.0
-"""After `message_stop` a server closes; clients that read to the end would hang otherwise."""
 _LARGEST_ANSWER: Final = 32 * 1024 * 1024
 _LARGE_BODY: Final = 1024 * 1024  # bytes from which aiohttp wants a file to send them from
 _HEADER_BYTES: Final = 64 * 1024
@@ -236,6 +234,8 @@ class CanaryClient:
 
     answer_seconds: float = 60.0
     """For one answer, from the first attempt to connect to its last byte."""
+    end_seconds: float = 5.0
+    """For the end of an answer behind `message_stop`: clients that read to the end would hang otherwise."""
     _session: aiohttp.ClientSession = field(init=False)
 
     async def __aenter__(self) -> Self:
@@ -287,7 +287,7 @@ class CanaryClient:
                 exchange.status = response.status
                 exchange.headers = response.headers
                 exchange.ending = Ending.CUT
-                await _read(response, exchange, started, limit)
+                await self._read(response, exchange, started, limit)
         except TimeoutError as error:
             if isinstance(error, aiohttp.ConnectionTimeoutError):
                 raise CannotRunError(_unreachable(target, error)) from None
@@ -303,6 +303,28 @@ class CanaryClient:
             exchange.stream.finish(reasons.get(exchange.ending, EndReason.CUT))
         return exchange
 
+    async def _read(
+        self, response: aiohttp.ClientResponse, exchange: Exchange, started: float, limit: asyncio.Timeout
+    ) -> None:
+        clock = asyncio.get_running_loop().time
+        if exchange.content_type == "text/event-stream" and "content-encoding" not in response.headers:
+            exchange.stream = StreamReading()
+        size = 0
+        while chunk := await response.content.readany():
+            at = clock() - started
+            exchange.pieces.append(Piece(at, chunk))
+            size += len(chunk)
+            if size > _LARGEST_ANSWER:
+                exchange.ending = Ending.TOO_LARGE
+                response.close()
+                return
+            if exchange.stream is not None:
+                exchange.stream.feed(chunk, at)
+                if exchange.stream.is_over and exchange.ending is Ending.CUT:
+                    exchange.ending = Ending.LEFT_OPEN
+                    limit.reschedule(min(limit.when() or clock() + self.end_seconds, clock() + self.end_seconds))
+        exchange.ending = Ending.COMPLETE
+
     async def try_send(self, target: Target, request: Request) -> Exchange:
         """Send a request as `send` does; where nothing can be connected with, the exchange says so."""
         try:
@@ -311,29 +333,6 @@ class CanaryClient:
             exchange = Exchange(target.base_url + request.path, request, target.headers_of(request))
             exchange.trouble = str(error)
             return exchange
-
-
-async def _read(
-    response: aiohttp.ClientResponse, exchange: Exchange, started: float, limit: asyncio.Timeout
-) -> None:
-    clock = asyncio.get_running_loop().time
-    if exchange.content_type == "text/event-stream" and "content-encoding" not in response.headers:
-        exchange.stream = StreamReading()
-    size = 0
-    while chunk := await response.content.readany():
-        at = clock() - started
-        exchange.pieces.append(Piece(at, chunk))
-        size += len(chunk)
-        if size > _LARGEST_ANSWER:
-            exchange.ending = Ending.TOO_LARGE
-            response.close()
-            return
-        if exchange.stream is not None:
-            exchange.stream.feed(chunk, at)
-            if exchange.stream.is_over and exchange.ending is Ending.CUT:
-                exchange.ending = Ending.LEFT_OPEN
-                limit.reschedule(min(limit.when() or clock() + _END_SECONDS, clock() + _END_SECONDS))
-    exchange.ending = Ending.COMPLETE
 
 
 _TROUBLES: Final[Mapping[type[BaseException], str]] = {

@@ -13,6 +13,7 @@ from gateway.canary.checks import Tokens
 from gateway.canary.client import CanaryClient, Exchange, Target
 from gateway.canary.compare_requests import Case
 from gateway.canary.differences import Difference, differences
+from gateway.canary.trace import counted
 from sse_fsm import Outcome
 
 __all__ = [
@@ -125,8 +126,11 @@ class Comparison:
         reasons = []
         if not self.compared:
             reasons.append("there is no request that both have answered well: see the base URLs, keys and models")
+        streams = [pair.new for pair in self.pairs if pair.old.stream is not None or pair.new.stream is not None]
+        if streams and not any(map(_is_complete, streams)):
+            reasons.append("no stream of the new one was complete")
         if len(self.worse) > self.thresholds.max_differences:
-            reasons.append(f"{len(self.worse)} differences; {self.thresholds.max_differences} are allowed")
+            reasons.append(f"{counted(len(self.worse), 'difference')}; allowed: {self.thresholds.max_differences}")
         reasons += [
             f"{sample.name} is too long: {sample.new:.0f} ms, and was {sample.old:.0f} ms"
             for sample in self.timing.samples
@@ -175,9 +179,13 @@ async def run_compare(
             comparison.new_tokens.add(new.message)
             pair = Pair(case, number, old, new)
             comparison.pairs.append(pair)
-            done(pair, list(differences(old, new, strict=comparison.strict)))
+            done(pair, _between(comparison, old, new, case))
     comparison.found = list(_all_differences(comparison))
     comparison.timing = _timing(comparison.pairs, comparison.thresholds)
+
+
+def _between(comparison: Comparison, old: Exchange, new: Exchange, case: Case) -> list[Difference]:
+    return list(differences(old, new, strict=comparison.strict, refused=case.refused))
 
 
 def _all_differences(comparison: Comparison) -> Iterable[Found]:
@@ -189,12 +197,10 @@ def _all_differences(comparison: Comparison) -> Iterable[Found]:
     for pair in comparison.pairs:
         by_case.setdefault(pair.case.name, []).append(pair.old)
     for pair in comparison.pairs:
-        found = list(differences(pair.old, pair.new, strict=comparison.strict))
-        if not comparison.strict and found:
-            others = [old for old in by_case[pair.case.name] if old is not pair.old]
-            if any(not list(differences(old, pair.new, strict=False)) for old in others):
-                continue
-        yield from (Found(pair, difference) for difference in found)
+        found = _between(comparison, pair.old, pair.new, pair.case)
+        others = by_case[pair.case.name] if found and not comparison.strict else []
+        if all(_between(comparison, old, pair.new, pair.case) for old in others):
+            yield from (Found(pair, difference) for difference in found)
 
 
 def _timing(pairs: Iterable[Pair], limits: Thresholds) -> Timing:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from gateway.canary.client import Exchange
 from gateway.canary.compare import Comparison, Found, Sample
 from gateway.canary.masking import Masker
-from gateway.canary.trace import cell, fence, render, table
+from gateway.canary.trace import cell, counted, fence, render, table
 
 __all__ = ["as_json", "as_markdown"]
 
@@ -60,12 +60,13 @@ def _markdown(comparison: Comparison, mask: Masker, at: datetime) -> Iterator[st
 def _summary(comparison: Comparison, at: datetime) -> Iterator[str]:
     yield from (f"failed: {cell(reason)}" for reason in comparison.reasons)
     improvements = len(comparison.found) - len(comparison.worse)
-    better = f"; {improvements} times the new one did what the old one failed to do" if improvements else ""
-    yield f"{len(comparison.worse)} differences in {len(comparison.pairs)} pairs of answers{better}"
+    better = f", and {counted(improvements, 'improvement')}" if improvements else ""
+    pairs = f"{counted(len(comparison.pairs), 'pair')} of answers"
+    yield f"{counted(len(comparison.worse), 'difference')}{better} in {pairs}"
     yield f"old: `{comparison.old.base_url}`"
     yield f"new: `{comparison.new.base_url}`"
     how = "byte for byte, pings left out" if comparison.strict else "by what clients act on; words may differ"
-    yield f"compared {how}; {comparison.rounds} rounds, in each the other one first"
+    yield f"compared {how}; {counted(comparison.rounds, 'round')}, in each the other one first"
     yield "tokens used: " + "; ".join(
         f"{name} {tokens.input:,} in, {tokens.output:,} out"
         for name, tokens in (("old", comparison.old_tokens), ("new", comparison.new_tokens))

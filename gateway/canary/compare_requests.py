@@ -23,7 +23,8 @@ _REPLAYED: Final = (
     "text-japanese",
     "thinking-then-text",
     "tool-use",
-    "big-3200-deltas",
+    "unknown-events",
+    "framing-crlf",
 )
 """Fixtures of the replay upstream, which plays them byte for byte."""
 
@@ -36,6 +37,8 @@ class Case:
     request: Request
     answers: bool = True
     """Whether a model is to answer, which is what costs."""
+    refused: bool = False
+    """Whether it ought to be refused."""
 
 
 def usual_cases(model: str, max_tokens: int) -> list[Case]:
@@ -73,10 +76,10 @@ def usual_cases(model: str, max_tokens: int) -> list[Case]:
         Case("models: list", prompts.list_models(), answers=False),
         Case("models: one", Request("GET", f"/v1/models/{model}"), answers=False),
         *_refused(question),
-        Case("error: body is no JSON", evolve(good, body=b'{"model": '), answers=False),
-        Case("error: no key", evolve(good, key=Key.NONE), answers=False),
-        Case("error: wrong key", evolve(good, key=Key.WRONG), answers=False),
-        Case("error: unknown path", Request("GET", "/v1/no-such-path"), answers=False),
+        _refusal("body is no JSON", evolve(good, body=b'{"model": ')),
+        _refusal("no key", evolve(good, key=Key.NONE)),
+        _refusal("wrong key", evolve(good, key=Key.WRONG)),
+        _refusal("unknown path", Request("GET", "/v1/no-such-path")),
     ]
 
 
@@ -92,8 +95,12 @@ def replayed_cases(max_tokens: int) -> list[Case]:
 
 def _refused(question: dict[str, Any]) -> Iterator[Case]:
     without = {name: value for name, value in question.items() if name != "max_tokens"}
-    yield Case("error: max_tokens missing", prompts.messages(without), answers=False)
-    yield Case("error: unknown model", prompts.messages({**question, "model": _UNKNOWN_MODEL}), answers=False)
+    yield _refusal("max_tokens missing", prompts.messages(without))
+    yield _refusal("unknown model", prompts.messages({**question, "model": _UNKNOWN_MODEL}))
+
+
+def _refusal(name: str, request: Request) -> Case:
+    return Case(f"error: {name}", request, answers=False, refused=True)
 
 
 class _Line(msgspec.Struct, forbid_unknown_fields=True):

@@ -7,22 +7,29 @@ others each time. With it the bytes have to be the same too, which they are befo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import zip_longest
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from attrs import define
+from attrs import define, evolve
 
 from gateway.canary.client import Ending, Exchange
 from gateway.canary.shapes import event_order, outline
+from gateway.canary.streams import StreamReading
 from sse_fsm import EventKind, Outcome
 
 __all__ = ["Difference", "differences"]
+
+_Event = TypeVar("_Event")
 
 _HEADERS: Final = ("content-type", "request-id", "retry-after", "retry-after-ms", "x-should-retry")
 _LIMITS: Final = "anthropic-ratelimit-"
 _SAME_EACH_TIME: Final = ("/v1/models", "/v1/messages/count_tokens")
 _OK: Final = range(200, 300)
+_REFUSED: Final = range(400, 500)
+_EXPECTED: Final = range(200, 500)
+_WORTH: Final[Mapping[Outcome, int]] = {Outcome.COMPLETE: 2, Outcome.UPSTREAM_ERROR: 1}
+"""How good an outcome is for a client: whole; or not, and it says so. Others leave the client without an end."""
 _SHOWN: Final = 240
 _TOTAL_INPUT: Final = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 
@@ -38,13 +45,23 @@ class Difference:
     """Whether the new one did what the old one failed to do."""
 
 
-def differences(old: Exchange, new: Exchange, *, strict: bool) -> Iterator[Difference]:
-    """Yield what is not the same in two answers, the weightiest first."""
+def differences(old: Exchange, new: Exchange, *, strict: bool, refused: bool = False) -> Iterator[Difference]:
+    """Yield what is not the same in two answers, the weightiest first.
+
+    Args:
+        old: the answer of the one that is measured by.
+        new: the answer of the one that is measured.
+        strict: whether bytes count.
+        refused: whether the request ought to be refused.
+    """
     if old.status != new.status:
-        better = new.status in _OK and old.status not in _OK
+        good, bad = (_REFUSED, _OK) if refused else (_OK, _REFUSED)
+        better = new.status in good and (old.status in bad or old.status not in _EXPECTED)
+        # A status that says so is better than a stream that breaks off: it is what clients try again for.
+        better |= new.status is not None and old.stream is not None and not _worth(old.stream)
         yield Difference("status", _status(old), _status(new), better)
         return
-    if old.ending is not new.ending:
+    if old.ending is not new.ending and old.stream is None:
         better = new.ending is Ending.COMPLETE
         yield Difference("end of the answer", str(old.ending), str(new.ending), better)
     if old.content_type != new.content_type:
@@ -120,30 +137,44 @@ def _streams(old: Exchange, new: Exchange, *, strict: bool) -> Iterator[Differen
     assert old.stream is not None  # noqa: S101 - the only caller has looked
     assert new.stream is not None  # noqa: S101 - same
     one, other = old.stream.verdict, new.stream.verdict
+    better = False
     if one is not None and other is not None and (one.outcome, one.code) != (other.outcome, other.code):
-        better = other.outcome is Outcome.COMPLETE
+        better = _worth(new.stream) > _worth(old.stream)
         yield Difference("outcome of the stream", old.stream.describe(), new.stream.describe(), better)
+    elif old.ending is not new.ending:
+        better = new.ending is Ending.COMPLETE
+        yield Difference("end of the answer", str(old.ending), str(new.ending), better)
     if strict:
-        yield from _first_of_events(
-            [event.raw for event in old.stream.events if event.kind is not EventKind.PING],
-            [event.raw for event in new.stream.events if event.kind is not EventKind.PING],
-            lambda raw: raw.decode("utf-8", "replace").strip(),
-        )
+        first = _first_of_events(_raw_events(old.stream), _raw_events(new.stream), _as_text)
     else:
-        yield from _first_of_events(event_order(old.stream.events), event_order(new.stream.events), str)
-    yield from _messages(old.message or {}, new.message or {}, strict=strict)
+        first = _first_of_events(event_order(old.stream.events), event_order(new.stream.events), str)
+    if first is not None:
+        yield evolve(first, better=better)
+    if not better:
+        yield from _messages(old.message or {}, new.message or {}, strict=strict)
 
 
-def _first_of_events(old: Any, new: Any, show: Callable[[Any], str]) -> Iterator[Difference]:
+def _worth(stream: StreamReading) -> int:
+    return _WORTH.get(stream.verdict.outcome, 0) if stream.verdict is not None else 0
+
+
+def _raw_events(stream: StreamReading) -> list[bytes]:
+    return [event.raw for event in stream.events if event.kind is not EventKind.PING]
+
+
+def _as_text(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace").strip()
+
+
+def _first_of_events(
+    old: Sequence[_Event], new: Sequence[_Event], show: Callable[[_Event], str]
+) -> Difference | None:
+    over = "(the stream is over)"
     for number, (one, other) in enumerate(zip_longest(old, new), 1):
         if one != other:
-            ends = "(the stream is over)"
-            yield Difference(
-                f"event {number}, pings left out",
-                _short(ends if one is None else show(one)),
-                _short(ends if other is None else show(other)),
-            )
-            return
+            before, now = (over if event is None else _short(show(event)) for event in (one, other))
+            return Difference(f"event {number}, pings left out", before, now)
+    return None
 
 
 def _bodies(old: Exchange, new: Exchange, *, strict: bool) -> Iterator[Difference]:

@@ -193,10 +193,9 @@ class _Run:
     async def _tool(self) -> None:
         body = prompts.tool_turn(self.model, self.options.max_tokens)
         call = await self._send(prompts.messages(body))
-        problems = [
-            *expectations.problems_of_stream(call),
-            *expectations.problems_of_tool_call(call.message, prompts.TOOL, prompts.TOOL_FIELD),
-        ]
+        problems = list(expectations.problems_of_stream(call)) or list(
+            expectations.problems_of_tool_call(call.message, prompts.TOOL, prompts.TOOL_FIELD)
+        )
         self._keep(judged("tool: call", "200, a stream that calls the tool", [call], problems, _ended(call)))
         name, expected = "tool: result", "200, a valid stream that goes on from the result"
         if problems or call.message is None:

@@ -13,7 +13,7 @@ from sse_fsm import EndReason
 from sse_fsm.printing import Paint
 from sse_fsm.tracing import Tracer
 
-__all__ = ["cell", "fence", "render", "table", "trimmed"]
+__all__ = ["cell", "counted", "fence", "render", "table", "trimmed"]
 
 _LONGEST_BODY: Final = 700
 _LONGEST_VALUE: Final = 160
@@ -87,6 +87,11 @@ def trimmed(body: bytes, mask: Masker, longest: int = _LONGEST_BODY) -> str:
         return collapsed
     end = mask(body[-2 * longest :].decode("utf-8", "replace")).strip()[-longest // 3 :]
     return f"{collapsed[: longest * 2 // 3]} … {len(body):,} bytes in all … {end}"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, in the plural where it is not one."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _phrase(status: int) -> str:

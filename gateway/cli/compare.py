@@ -16,6 +16,7 @@ from gateway.canary.compare_report import as_json, as_markdown
 from gateway.canary.compare_requests import Case, read_cases, replayed_cases, usual_cases
 from gateway.canary.differences import Difference
 from gateway.canary.masking import Masker
+from gateway.canary.trace import counted
 from gateway.cli.account_input import ask_yes
 from gateway.cli.canary_arguments import (
     FAILED,
@@ -192,8 +193,8 @@ def _see_that_it_is_wanted(
 ) -> None:
     asked = sum(case.answers for case in cases) * comparison.rounds
     progress.say(
-        f"{len(cases)} requests, {comparison.rounds} rounds, to both; before real accounts that doubles the "
-        f"spend: {asked} answers of a model for the old one, and {asked} more for the new one"
+        f"{counted(len(cases), 'request')}, {counted(comparison.rounds, 'round')}, to both; before real "
+        f"accounts that doubles the spend: {asked} answers of a model for the old one, {asked} more for the new one"
     )
     if args.yes or (comparison.old.is_loopback and comparison.new.is_loopback):
         return
