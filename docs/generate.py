@@ -52,11 +52,12 @@ def configuration() -> str:
         ("`[timeouts]`", config.Timeouts, "GATEWAY_TIMEOUTS__"),
         ("`[limits]`", config.Limits, "GATEWAY_LIMITS__"),
         ("`[routing]`", config.Routing, "GATEWAY_ROUTING__"),
+        ("`[retention]`", config.Retention, "GATEWAY_RETENTION__"),
     ):
         docs = _field_docs(cls)
         parts.append(f"\n## {title}\n\n| setting | variable | default | meaning |\n|---|---|---|---|\n")
         for field in attrs.fields(cls):
-            if field.name in {"timeouts", "limits", "routing"}:
+            if field.name in {"timeouts", "limits", "routing", "retention"}:
                 continue
             variable = "" if field.name in _FILE_ONLY else f"`{prefix}{field.name.upper()}`"
             parts.append(f"| `{field.name}` | {variable} | {_default(field)} | {docs[field.name]} |\n")

@@ -40,6 +40,7 @@ __all__ = [
     "ClientAuth",
     "Limits",
     "OpenAIMode",
+    "Retention",
     "Rollout",
     "Routing",
     "Settings",
@@ -235,6 +236,19 @@ class Routing:
     """Whether accounts that have used up their plan go on serving at the provider's extra-usage prices."""
 
 
+@define
+class Retention:
+    """For how long requests are remembered. Sums by hour are kept for 400 days, sums by day for good."""
+
+    days: float = 90.0
+    """Rows of the table of requests that are older are deleted."""
+    bytes: int = 2 * 1024 * 1024 * 1024
+    """When the rows take more, the oldest are deleted. In SQLite everything in the file counts; the file itself
+    does not shrink, but what is free in it is used again."""
+    timeline_days: float = 14.0
+    """Timelines of streams that did not end well are deleted earlier."""
+
+
 def _secret(converter: Callable[[str], str] | None = None) -> Any:
     return field(default="", repr=False, converter=converter)
 
@@ -321,6 +335,7 @@ class Settings:
     timeouts: Timeouts = field(factory=Timeouts)
     limits: Limits = field(factory=Limits)
     routing: Routing = field(factory=Routing)
+    retention: Retention = field(factory=Retention)
 
     @property
     def data_path(self) -> Path:
@@ -351,6 +366,7 @@ _SECTIONS: Final[Mapping[str, type[attrs.AttrsInstance]]] = {
     "timeouts": Timeouts,
     "limits": Limits,
     "routing": Routing,
+    "retention": Retention,
 }
 
 
@@ -496,6 +512,9 @@ _CHECKS: Final[Mapping[str, Callable[[Any], object]]] = {
     "log_sample": check_share,
     "timeouts": check_seconds,
     "limits": check_amount,
+    "retention": check_amount,
+    "days": check_seconds,
+    "timeline_days": check_seconds,
     "concurrency": check_count,
     "queue_length": check_count,
     "queue_seconds": check_seconds,

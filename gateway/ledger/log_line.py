@@ -10,7 +10,7 @@ from attrs import asdict, define
 from gateway.ledger.record import RequestRecord
 from gateway.telemetry.logs import get_logger
 
-__all__ = ["RequestLog"]
+__all__ = ["RequestLog", "is_chosen"]
 
 _log = get_logger(__name__)
 
@@ -26,12 +26,12 @@ class RequestLog:
 
     def settled(self, record: RequestRecord) -> None:
         """Write the line."""
-        if record.outcome == _WELL and not _is_chosen(record.id, self.share):
+        if record.outcome == _WELL and not is_chosen(record.id, self.share):
             return
         _log.info("request", **{name: value for name, value in _facts(record).items() if value is not None})
 
 
-def _is_chosen(request_id: str, share: float) -> bool:
+def is_chosen(request_id: str, share: float) -> bool:
     """Choose a share of requests by their ids, so that each is chosen everywhere or nowhere."""
     digest = hashlib.blake2b(request_id.encode(errors="replace"), digest_size=8).digest()
     return int.from_bytes(digest, "big") < share * 2**64

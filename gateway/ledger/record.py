@@ -87,6 +87,8 @@ class RequestRecord:
     """As the upstream counted, its last words first; `counts` is what they mean."""
     has_output: bool | None = None
     """Whether the answer has any content; None where that is not known."""
+    refusal_category: str | None = None
+    """Of an answer that ended with a refusal, what the upstream called it."""
     counts: Usage | None = None
     """Filled in when the request is settled, and so is the next one."""
     cost: Cost | None = None

@@ -56,6 +56,7 @@ class Settlement:
                 outcome=record.outcome or "",
                 stop_reason=record.stop_reason,
                 had_output=record.has_output,
+                refusal_category=record.refusal_category,
                 provider=record.provider or "",
                 route=record.route,
             )

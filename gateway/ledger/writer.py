@@ -18,8 +18,10 @@ from gateway.config import Settings
 from gateway.ledger.record import RequestRecord
 from gateway.ledger.row import BadLineError, RequestRow
 from gateway.ledger.spool import Kept, Spool, SpoolFile
+from gateway.ledger.upkeep import Upkeep
 from gateway.store.engine import Database
 from gateway.store.errors import StoreError, StoreUnavailableError
+from gateway.store.request_totals import RequestTotals
 from gateway.store.requests import RequestStore
 from gateway.telemetry.logs import exception_facts, get_logger
 
@@ -351,17 +353,23 @@ async def open_ledger(
     Args:
         database: open until after the context.
         settings: as loaded.
-        tasks: owns the task that writes.
+        tasks: owns the tasks that write.
     """
     spool = Spool(settings.data_path / _DIRECTORY, settings.limits.spool_bytes)
     writer = LedgerWriter(RequestStore(database), spool)
-    task = tasks.create_task(writer.run(), name="ledger")
+    upkeep, closing = Upkeep(RequestTotals(database), settings.retention), asyncio.Event()
+    work = {
+        tasks.create_task(writer.run(), name="ledger"),
+        tasks.create_task(upkeep.run(closing), name="ledger-upkeep"),
+    }
     try:
         yield writer
     finally:
+        closing.set()
         writer.close()
-        await asyncio.wait({task}, timeout=_CLOSE_SECONDS)
-        task.cancel()
+        await asyncio.wait(work, timeout=_CLOSE_SECONDS)
+        for task in work:
+            task.cancel()
 
 
 def _parse(lines: Sequence[bytes]) -> tuple[list[RequestRow], list[bytes]]:

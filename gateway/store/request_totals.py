@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from attrs import asdict, define, field
-from sqlalchemy import Select, Table, bindparam, delete, func, select, text, update
+from sqlalchemy import Table, bindparam, delete, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.ledger.totals import KEYS, SPANS, SUMS, LatencyKey, Sums, TotalKey, Totals, key_of, model_of, sums_of
@@ -49,6 +50,18 @@ _COLUMNS: Final = tuple(requests.c[name] for name in _READ)
 
 _UNSUMMED: Final = select(requests.c.id).where(requests.c.summed.is_(False)).limit(1)
 
+_USED_IN_SQLITE: Final = text(
+    "SELECT (page_count - freelist_count) * page_size "
+    "FROM pragma_page_count(), pragma_freelist_count(), pragma_page_size()"
+)
+_USED_IN_POSTGRES: Final = text("SELECT pg_total_relation_size('requests')")
+_INDEX_BYTES: Final = 800
+"""Of one row in all indexes of `requests`, about."""
+_ROW_IN_POSTGRES: Final = text(
+    f"SELECT avg(pg_column_size(newest.*)) + {_INDEX_BYTES} FROM "  # noqa: S608 - a number of ours
+    "(SELECT * FROM requests ORDER BY at DESC, id DESC LIMIT 1000) AS newest"
+)
+
 
 @define(frozen=True)
 class CostChange:
@@ -64,7 +77,7 @@ class RequestTotals:
     """Keeps the sums. Every method raises `StoreError` if the database cannot be used."""
 
     database: Database
-    _sum_up: Select[Any] = field(init=False, repr=False)
+    _sum_up: Any = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         """Compile what is asked again and again but once."""
@@ -144,28 +157,25 @@ class RequestTotals:
             for table in (request_totals, request_latencies):
                 await connection.execute(delete(table).where(table.c.span == span, table.c.start < start))
 
-    async def bytes_used(self) -> int:
-        """Return what the rows take on the disk, as far as the database knows; space that is free again is none.
+    async def excess(self, most_bytes: int) -> int:
+        """Return how many of the oldest rows have to go for the others to take no more than so many bytes.
 
-        In SQLite that is all that is in the file.
+        In SQLite all that is in the file counts, but for free space; in PostgreSQL what the rows are estimated to
+        take with their indexes.
         """
         async with self.database.read() as connection:
-            if self.database.is_postgres:
-                query = text(
-                    "SELECT pg_total_relation_size('requests') * n_live_tup::float8 "
-                    "/ greatest(n_live_tup + n_dead_tup, 1) FROM pg_stat_user_tables WHERE relname = 'requests'"
-                )
-                return int((await connection.execute(query)).scalar() or 0)
-            query = text(
-                "SELECT (page_count - freelist_count) * page_size "
-                "FROM pragma_page_count(), pragma_freelist_count(), pragma_page_size()"
+            used = int(
+                (
+                    await connection.execute(_USED_IN_POSTGRES if self.database.is_postgres else _USED_IN_SQLITE)
+                ).scalar_one()
             )
-            return int((await connection.execute(query)).scalar_one())
-
-    async def oldest(self) -> float | None:
-        """Return when the oldest request began, in Unix seconds; None where there are none."""
-        async with self.database.read() as connection:
-            return (await connection.execute(select(func.min(requests.c.at)))).scalar_one_or_none()
+            if used <= most_bytes:
+                return 0
+            rows = (await connection.execute(select(func.count()).select_from(requests))).scalar_one()
+            if self.database.is_postgres:
+                # Space that is free again still belongs to the table there.
+                used = int((await connection.execute(_ROW_IN_POSTGRES)).scalar_one() or 0) * rows
+        return max(0, math.ceil(rows * (1 - most_bytes / used))) if used else 0
 
     async def _alone(self, connection: AsyncConnection) -> bool:
         if not self.database.is_postgres:

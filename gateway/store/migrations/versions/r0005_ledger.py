@@ -46,6 +46,7 @@ _INDEXES: Final[tuple[tuple[str, tuple[str, ...], str | None], ...]] = (
     ("ix_requests_actor_id_at_id", ("actor_id", "at", "id"), None),
     ("ix_requests_account_at_id", ("account", "at", "id"), None),
     ("ix_requests_model_at_id", ("model", "at", "id"), None),
+    ("ix_requests_model_served_at_id", ("model_served", "at", "id"), "model_served IS NOT NULL"),
     ("ix_requests_session_at_id", ("session", "at", "id"), "session IS NOT NULL"),
     ("ix_requests_outcome_at_id", ("outcome", "at", "id"), "outcome <> 'complete'"),
     ("ix_requests_upstream_request_id", ("upstream_request_id",), "upstream_request_id IS NOT NULL"),

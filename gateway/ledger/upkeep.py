@@ -1,0 +1,108 @@
+"""What the ledger does besides taking records: adding them up, and letting go of old ones.
+
+Every process does it, in small steps between which others write; a step is a transaction, so that a row is added
+once and none is deleted before it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Final
+
+from attrs import define, field
+
+from gateway.config import Retention
+from gateway.store.errors import StoreError
+from gateway.store.request_totals import RequestTotals
+from gateway.telemetry.logs import exception_facts, get_logger
+
+__all__ = ["Upkeep"]
+
+_log = get_logger(__name__)
+
+_STEP_ROWS: Final = 200
+"""Rows of one transaction. While it runs, records that are settled wait for it."""
+_BREATH_SECONDS: Final = 0.05
+"""Between two steps."""
+_SUM_SECONDS: Final = 2.0
+_TIDY_SECONDS: Final = 60.0
+_AFTER_TROUBLE_SECONDS: Final = 10.0
+_DAY: Final = 86400
+_FINEST_DAYS: Final = 2
+"""For which sums of five minutes are kept."""
+_HOURLY_DAYS: Final = 400
+
+
+@define(eq=False)
+class Upkeep:
+    """Looks after the table of requests as long as `run` runs."""
+
+    totals: RequestTotals
+    retention: Retention
+    sum_seconds: float = _SUM_SECONDS
+    """Between two looks for rows that are in no sum yet."""
+    deleted: int = field(default=0, init=False)
+    """Rows deleted since the start."""
+
+    async def run(self, closing: asyncio.Event) -> None:
+        """Work until the event is set."""
+        tidy_at = time.monotonic()
+        while not closing.is_set():
+            pause = self.sum_seconds
+            try:
+                await self._while_there_is_work(closing, lambda: self.totals.sum_up(_STEP_ROWS))
+                if time.monotonic() >= tidy_at:
+                    await self.tidy(closing)
+                    tidy_at = time.monotonic() + _TIDY_SECONDS
+            except StoreError as error:
+                _log.debug("the ledger's upkeep has to wait", problem=str(error))
+                pause = _AFTER_TROUBLE_SECONDS
+            except Exception as error:  # noqa: BLE001 - whatever it is, records are still to be taken
+                _log.error("a defect in the ledger's upkeep", **exception_facts(error))
+                pause = _AFTER_TROUBLE_SECONDS
+            await _wait(closing, pause)
+
+    async def tidy(self, closing: asyncio.Event) -> None:
+        """Delete what is older than it may be, and the oldest of what is too much.
+
+        Raises:
+            StoreError: the database cannot be used.
+        """
+        keep, now = self.retention, datetime.now(UTC).timestamp()
+        before = self.deleted
+        await self._delete(closing, now - keep.days * _DAY)
+        timelines = now - min(keep.timeline_days, keep.days) * _DAY
+        await self._while_there_is_work(
+            closing, lambda: self.totals.delete_timelines_before(timelines, _STEP_ROWS)
+        )
+        excess = await self.totals.excess(keep.bytes)
+        while excess > 0 and not closing.is_set():
+            step = await self._delete_step(now, min(excess, _STEP_ROWS))
+            excess = excess - step if step else 0
+            await _wait(closing, _BREATH_SECONDS)
+        await self.totals.delete_totals_before(300, now - _FINEST_DAYS * _DAY)
+        await self.totals.delete_totals_before(3600, now - _HOURLY_DAYS * _DAY)
+        if self.deleted > before:
+            _log.info("old records of requests were deleted", rows=self.deleted - before)
+
+    async def _delete(self, closing: asyncio.Event, before: float) -> None:
+        await self._while_there_is_work(closing, lambda: self._delete_step(before))
+
+    async def _delete_step(self, before: float, most: int = _STEP_ROWS) -> int:
+        count = await self.totals.delete_before(before, most)
+        self.deleted += count
+        return count
+
+    async def _while_there_is_work(self, closing: asyncio.Event, step: Callable[[], Awaitable[int]]) -> None:
+        while not closing.is_set() and await step() == _STEP_ROWS:
+            await _wait(closing, _BREATH_SECONDS)
+
+
+async def _wait(closing: asyncio.Event, seconds: float) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await closing.wait()

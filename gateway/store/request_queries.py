@@ -1,0 +1,341 @@
+"""Reading the records of requests: by page, by sums, one by one.
+
+No answer looks at more rows than it shows, but for a filter that no index has: then it looks at a bounded number,
+and says where to go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Final
+
+from attrs import asdict, define
+from sqlalchemy import ColumnElement, RowMapping, Select, and_, func, literal, or_, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.ledger.row import RequestRow
+from gateway.ledger.totals import SUMS
+from gateway.store.engine import Database
+from gateway.store.rows import structure
+from gateway.store.tables import client_keys, request_latencies, request_timelines, request_totals, requests
+
+__all__ = ["Count", "Cursor", "Page", "RequestFilter", "RequestQueries", "TotalsFilter"]
+
+_LOOKED_AT: Final = 5_000
+"""Rows that are looked at for one page, where no index has the filter."""
+_COUNTED: Final = 10_000
+_MOST_ACTORS: Final = 50
+"""Keys of one name, the revoked ones too."""
+_GROUPS: Final = 10_000
+"""Most groups of sums in one answer."""
+_COLUMNS: Final = tuple(column for column in requests.columns if column.name != "summed")
+
+
+@define(frozen=True)
+class Cursor:
+    """A place in the list of requests, the newest first: behind the request with this time and id."""
+
+    at: float
+    id: str
+
+
+@define(frozen=True, kw_only=True)
+class RequestFilter:
+    """Which requests are meant; None or nothing for any."""
+
+    since: float | None = None
+    """Unix seconds; and so is the next one, which is not included."""
+    until: float | None = None
+    provider: str | None = None
+    account: str | None = None
+    actor: str | None = None
+    """Name or id of an actor."""
+    model: str | None = None
+    """As it was asked for, or as it answered."""
+    outcomes: frozenset[str] = frozenset()
+    stop_reason: str | None = None
+    session: str | None = None
+    route: str | None = None
+    status: int | None = None
+    code: str | None = None
+    """Of a violation."""
+
+
+@define(frozen=True)
+class Page:
+    """Some requests, the newest first."""
+
+    rows: Sequence[RequestRow]
+    after: Cursor | None
+    """Where the next page begins; None at the end. A page may have fewer rows than asked for, or none, and still
+    not be the last."""
+
+
+@define(frozen=True)
+class Count:
+    """How many requests there are."""
+
+    number: int
+    is_exact: bool
+    """Otherwise there are at least so many."""
+
+
+@define(frozen=True, kw_only=True)
+class TotalsFilter:
+    """Which sums are meant; None for any."""
+
+    provider: str | None = None
+    route: str | None = None
+    account: str | None = None
+    actor_id: str | None = None
+    model: str | None = None
+    outcome: str | None = None
+    stop_reason: str | None = None
+
+
+_Condition = Callable[[Any], ColumnElement[bool]]
+"""Made from the columns of the table, or from those of a part of it."""
+
+
+@define(frozen=True)
+class _Way:
+    """One way through an index, on which the rows come in order; several of them together are a filter."""
+
+    index: str
+    condition: _Condition | None = None
+    """What the index knows."""
+    rest: Sequence[_Condition] = ()
+    """What it does not."""
+
+
+@define
+class RequestQueries:
+    """Reads the table `requests` and its sums. Every method raises `StoreError` if the database cannot be used."""
+
+    database: Database
+
+    async def page(self, wanted: RequestFilter, *, limit: int, after: Cursor | None = None) -> Page:
+        """Return the newest requests that a filter takes, behind a place in the list."""
+        found: dict[str, RowMapping] = {}
+        bounds: list[Cursor] = []
+        async with self.database.read() as connection:
+            for way in await _ways(connection, wanted):
+                looked_at = _looked_at(way, wanted, after, most=_LOOKED_AT if way.rest else limit)
+                query = select(looked_at).where(*(condition(looked_at.c) for condition in way.rest))
+                rows = (await connection.execute(_newest_first(query, looked_at.c).limit(limit))).mappings().all()
+                found |= {row["id"]: row for row in rows}
+                if len(rows) == limit:
+                    bounds.append(Cursor(rows[-1]["at"], rows[-1]["id"]))
+                elif way.rest:
+                    last = _newest_first(select(looked_at.c.at, looked_at.c.id), looked_at.c)
+                    place = (await connection.execute(last.offset(_LOOKED_AT - 1).limit(1))).first()
+                    if place is not None:
+                        bounds.append(Cursor(place.at, place.id))
+        # What lies beyond the nearest of these places not every way has looked at yet.
+        bound = max(bounds, key=_place, default=None)
+        ordered = [structure(RequestRow, [row], requests.name)[0] for row in found.values()]
+        ordered.sort(key=_place, reverse=True)
+        if bound is not None:
+            ordered = [row for row in ordered if _place(row) >= _place(bound)]
+        if len(ordered) > limit:
+            ordered = ordered[:limit]
+            bound = Cursor(ordered[-1].at, ordered[-1].id)
+        return Page(ordered, bound)
+
+    async def count(self, wanted: RequestFilter) -> Count:
+        """Return how many requests a filter takes, up to a bound; one that two ways lead to counts twice."""
+        number = 0
+        is_exact = True
+        async with self.database.read() as connection:
+            for way in await _ways(connection, wanted):
+                most = _LOOKED_AT if way.rest else _COUNTED
+                looked_at = _looked_at(way, wanted, None, most=most)
+                taken = func.count()
+                if way.rest:
+                    taken = taken.filter(*(condition(looked_at.c) for condition in way.rest))
+                query = select(func.count(), taken).select_from(looked_at)
+                seen, matched = (await connection.execute(query)).one()
+                number += matched
+                is_exact &= seen < most
+        return Count(number, is_exact)
+
+    async def get(self, request_id: str) -> RequestRow | None:
+        """Return a request by its id, or by the one that the upstream gave it; None if there is none."""
+        async with self.database.read() as connection:
+            for column in (requests.c.id, requests.c.upstream_request_id):
+                query = select(*_COLUMNS).where(column == request_id)
+                if column is requests.c.upstream_request_id:
+                    # In these words the partial index is known.
+                    query = query.where(column.is_not(None)).order_by(requests.c.at.desc())
+                row = (await connection.execute(query.limit(1))).mappings().first()
+                if row is not None:
+                    return structure(RequestRow, [row], requests.name)[0]
+        return None
+
+    async def timeline(self, request_id: str) -> bytes | None:
+        """Return the timeline of a request, by the gateway's id; None if none was kept."""
+        query = select(request_timelines.c.timeline).where(request_timelines.c.id == request_id)
+        async with self.database.read() as connection:
+            return (await connection.execute(query)).scalar_one_or_none()
+
+    async def totals(
+        self,
+        span: int,
+        since: float,
+        until: float,
+        *,
+        by: Sequence[str] = (),
+        wanted: TotalsFilter | None = None,
+    ) -> list[dict[str, Any]]:
+        """Return sums of requests by whole spans of time.
+
+        Args:
+            span: 300, 3600 or 86400 seconds.
+            since: Unix seconds; the span that this lies in is the first.
+            until: Unix seconds; the span that this lies in is the last, unless it begins there.
+            by: what to group by: `start`, or fields of `TotalsFilter`.
+            wanted: which are summed.
+
+        Returns:
+            A mapping for each group, of what it is grouped by and of all sums; the first groups come first.
+        """
+        table = request_totals
+        groups = [table.c[name] for name in by]
+        query = select(*groups, *(func.coalesce(func.sum(table.c[name]), 0).label(name) for name in SUMS))
+        query = query.where(table.c.span == span, *_during(table.c.start, span, since, until))
+        query = query.where(*_equal(table.c, wanted)).group_by(*groups).order_by(*groups).limit(_GROUPS)
+        async with self.database.read() as connection:
+            rows = (await connection.execute(query)).mappings().all()
+        return [{**row, **{name: int(row[name]) for name in SUMS}} for row in rows]
+
+    async def latencies(
+        self,
+        measure: str,
+        span: int,
+        since: float,
+        until: float,
+        *,
+        by: Sequence[str] = (),
+        wanted: TotalsFilter | None = None,
+    ) -> dict[tuple[Any, ...], dict[int, int]]:
+        """Return histograms of how long requests took; `gateway.ledger.totals.percentile` reads them.
+
+        Args:
+            measure: `first_content`, `gap` or `duration`.
+            span: as in `totals`, and so are the next ones.
+            since: as there.
+            until: as there.
+            by: what to group by: `start`, `provider`, `model`, `account`.
+            wanted: which are counted; only these three fields of it.
+
+        Returns:
+            By group, how many requests are in each bucket.
+        """
+        table = request_latencies
+        groups = [table.c[name] for name in by]
+        query = select(*groups, table.c.bucket, func.sum(table.c.requests).label("number"))
+        query = query.where(table.c.span == span, *_during(table.c.start, span, since, until))
+        query = query.where(table.c.measure == measure, *_equal(table.c, wanted))
+        query = query.group_by(*groups, table.c.bucket).order_by(*groups, table.c.bucket)
+        found: dict[tuple[Any, ...], dict[int, int]] = {}
+        async with self.database.read() as connection:
+            for *group, bucket, number in (await connection.execute(query)).all():
+                found.setdefault(tuple(group), {})[bucket] = int(number)
+        return found
+
+
+def _place(thing: RequestRow | Cursor) -> tuple[float, str]:
+    return thing.at, thing.id
+
+
+def _newest_first(query: Select[Any], columns: Any) -> Select[Any]:
+    return query.order_by(columns.at.desc(), columns.id.desc())
+
+
+def _looked_at(way: _Way, wanted: RequestFilter, after: Cursor | None, *, most: int) -> Any:
+    """Return the newest rows on a way, as a part of the table."""
+    column = requests.c
+    query: Any = select(*_COLUMNS)
+    if way.condition is not None:
+        query = query.where(way.condition(column))
+    if wanted.since is not None:
+        query = query.where(column.at >= wanted.since)
+    if wanted.until is not None:
+        query = query.where(column.at < wanted.until)
+    if after is not None:
+        query = query.where(tuple_(column.at, column.id) < tuple_(literal(after.at), literal(after.id)))
+    # Without statistics SQLite has little to choose an index by.
+    hint = f"INDEXED BY {way.index}"
+    return _newest_first(query, column).limit(most).with_hint(requests, hint, "sqlite").subquery()
+
+
+async def _ways(connection: AsyncConnection, wanted: RequestFilter) -> list[_Way]:
+    """Return ways that together lead to all that is wanted, by the index that knows most of it."""
+    actors = await _actor_ids(connection, wanted.actor) if wanted.actor is not None else []
+    rest = _conditions(wanted, actors)
+
+    def ways(name: str, *branches: tuple[str, _Condition]) -> list[_Way]:
+        others = [condition for other, condition in rest.items() if other != name]
+        return [_Way(index, condition, others) for index, condition in branches]
+
+    if wanted.session is not None:
+        return ways("session", ("ix_requests_session_at_id", rest["session"]))
+    if wanted.outcomes and "complete" not in wanted.outcomes:
+        return ways(
+            "outcomes",
+            *(("ix_requests_outcome_at_id", partial(_incomplete, outcome)) for outcome in sorted(wanted.outcomes)),
+        )
+    if actors:
+        return ways(
+            "actor", *(("ix_requests_actor_id_at_id", _equals("actor_id", actor)) for actor in sorted(actors))
+        )
+    if wanted.account is not None:
+        return ways("account", ("ix_requests_account_at_id", rest["account"]))
+    if wanted.model is not None:
+        return ways(
+            "model",
+            ("ix_requests_model_at_id", _equals("model", wanted.model)),
+            ("ix_requests_model_served_at_id", _equals("model_served", wanted.model)),
+        )
+    return [_Way("ix_requests_at_id", rest=list(rest.values()))]
+
+
+async def _actor_ids(connection: AsyncConnection, actor: str) -> Sequence[str]:
+    query = select(client_keys.c.id).where(or_(client_keys.c.id == actor, client_keys.c.name == actor))
+    return (await connection.execute(query.limit(_MOST_ACTORS))).scalars().all()
+
+
+def _conditions(wanted: RequestFilter, actors: Sequence[str]) -> dict[str, _Condition]:
+    found: dict[str, _Condition] = {}
+    for name in ("provider", "account", "stop_reason", "session", "route", "status", "code"):
+        if (value := getattr(wanted, name)) is not None:
+            found[name] = _equals(name, value)
+    if actors:
+        found["actor"] = lambda column: column.actor_id.in_(actors)
+    elif wanted.actor is not None:
+        found["actor"] = lambda column: or_(column.actor_id == wanted.actor, column.actor == wanted.actor)
+    if wanted.model is not None:
+        found["model"] = lambda column: or_(column.model == wanted.model, column.model_served == wanted.model)
+    if wanted.outcomes:
+        found["outcomes"] = lambda column: column.outcome.in_(sorted(wanted.outcomes))
+    return found
+
+
+def _equals(name: str, value: object) -> _Condition:
+    return lambda column: column[name] == value
+
+
+def _incomplete(outcome: str, column: Any) -> ColumnElement[bool]:
+    # The second half is what a partial index is known by.
+    return and_(column.outcome == outcome, column.outcome != literal("complete", literal_execute=True))
+
+
+def _during(start: ColumnElement[int], span: int, since: float, until: float) -> list[ColumnElement[bool]]:
+    return [start >= int(since // span) * span, start < until]
+
+
+def _equal(columns: Any, wanted: TotalsFilter | None) -> list[ColumnElement[bool]]:
+    if wanted is None:
+        return []
+    return [columns[name] == value for name, value in asdict(wanted).items() if value is not None]
