@@ -18,26 +18,23 @@ from typing import Any, Final
 
 from attrs import define, field
 
+from gateway.actors.estimates import Price, estimate, spent_of
 from gateway.actors.keys import Actor
-from gateway.actors.limits import Asked, Batch, StaleReservation, UseStore, Wanted
+from gateway.actors.limits import Asked, Batch, UseStore, Wanted
 from gateway.actors.periods import period_start
-from gateway.actors.refusals import forbidden_model, not_counted, over_limit, unpriced, without_store
+from gateway.actors.reclaiming import Reclaimer
+from gateway.actors.refusals import forbidden_model, over_limit, without_store
 from gateway.actors.report import report_of
 from gateway.actors.terms import KeyLimits
 from gateway.actors.use import KeyUse, Refusal, Reservation, Spent
 from gateway.ledger.record import RequestRecord
 from gateway.store.errors import StoreError
-from gateway.telemetry.logs import exception_facts, get_logger
-from gateway.wire.requests import ANY_MODEL
+from gateway.telemetry.logs import get_logger
 
 __all__ = ["KeyLimiter"]
 
 _log = get_logger(__name__)
 
-_BYTES_PER_TOKEN: Final = 4
-_MOST_TOKENS: Final = 10**9
-"""Of one request that are believed."""
-_MOST_NANOUSD: Final = 10**15
 _PATIENCE_SECONDS: Final = 2.0
 """For the database to let a request in, before it counts as away."""
 _GRACE_SECONDS: Final = 600.0
@@ -54,9 +51,6 @@ _LIFE_SECONDS: Final = 5.0
 _FLUSH_SECONDS: Final = 5.0
 _MOST_KNOWN: Final = 2_000
 _MOST_SETTLED: Final = 10_000
-
-Price = Callable[[str, int, int], int | None]
-"""What a request costs at most: model, input tokens, output tokens → 1e-9 USD, or None where nobody knows."""
 
 
 @define(eq=False)
@@ -105,11 +99,16 @@ class KeyLimiter:
     """By key, what was last read or written of its use."""
     _away_since: float | None = field(default=None, init=False)
     _life_shown: bool = field(default=True, init=False)
-    _suspects: set[str] = field(factory=set, init=False)
-    """Processes that had not been heard of at the last look."""
+    _reclaimer: Reclaimer = field(init=False)
     _news: asyncio.Event = field(factory=asyncio.Event, init=False)
     _hurry: asyncio.Event = field(factory=asyncio.Event, init=False)
+    _written: asyncio.Event = field(factory=asyncio.Event, init=False)
+    """Set, and replaced, when a write has ended."""
     _closing: asyncio.Event = field(factory=asyncio.Event, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Look after what others leave behind as well."""
+        self._reclaimer = Reclaimer(self.store, self.owner, self.clock, self._knows)
 
     # What the data plane asks
 
@@ -120,9 +119,7 @@ class KeyLimiter:
         if not limits:
             self._grants[wanted.request_id] = _Grant(actor.id, now)
             return
-        if limits.is_of_use and not wanted.is_counted:
-            raise not_counted(actor)
-        reservation = self._estimate(actor, wanted, now)
+        reservation = estimate(actor, wanted, now, self.price)
         if self._away_since is None:
             for pause in (*_LOOK_AGAIN, None):
                 asked = await self._ask(Asked(reservation, limits))
@@ -147,7 +144,7 @@ class KeyLimiter:
         grant = self._grants.pop(record.id, None)
         if grant is None:
             return
-        spent = _spent(record)
+        spent = spent_of(record)
         reservation = grant.reservation
         if reservation is not None and self._away_since is not None:
             known = self._use(reservation.key_id)
@@ -167,15 +164,11 @@ class KeyLimiter:
         """Return what a key may use and has used; see `Limiter`."""
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):
+                await self._catch_up()
                 use = await self.store.use_of(actor.id)
         except (StoreError, TimeoutError):
             raise without_store() from None
-        now = self.clock()
-        for spent in (self._being_added, self._spent):
-            for (key_id, day), used in spent.items():
-                if key_id == actor.id:
-                    use.add(used, day, now)
-        return report_of(actor, use, now)
+        return report_of(actor, use, self.clock())
 
     # What goes on behind it
 
@@ -194,19 +187,13 @@ class KeyLimiter:
         if self._settled or self._spent or self._being_added:
             _log.warning("not all that keys used could be written before the end; the ledger has it")
 
-    def _estimate(self, actor: Actor, wanted: Wanted, now: float) -> Reservation:
-        given = min(wanted.body_bytes // _BYTES_PER_TOKEN, _MOST_TOKENS)
-        made = min(max(wanted.max_tokens, 0), _MOST_TOKENS)
-        limits, nanousd = actor.terms.limits, 0
-        if limits.is_in_money:
-            for model in wanted.models:
-                if model == ANY_MODEL:
-                    continue
-                cost = self.price(model, given, made)
-                if cost is None:
-                    raise unpriced(actor, model)
-                nanousd = max(nanousd, min(cost, _MOST_NANOUSD))
-        return Reservation(wanted.request_id, actor.id, now, given + made, nanousd, limits.tokens_per_minute)
+    async def _catch_up(self) -> None:
+        """Return when everything is written that was there when this was called."""
+        # The first of them may have begun before.
+        for _ in range(2):
+            written = self._written
+            self._wake()
+            await written.wait()
 
     async def _ask(self, asked: Asked) -> _Waiting:
         """Ask the database; if it neither lets the request in nor refuses it, it is away."""
@@ -270,7 +257,10 @@ class KeyLimiter:
             self._news.clear()
             if not self._closing.is_set():
                 self._hurry.clear()
-            if await self._write():
+            went_well = await self._write()
+            self._written.set()
+            self._written = asyncio.Event()
+            if went_well:
                 pause = _AGAIN_SECONDS
                 if self._closing.is_set() and not self._has_work:
                     return
@@ -382,41 +372,11 @@ class KeyLimiter:
             if any(grant.is_stored for grant in self._grants.values()):
                 self._life_shown = False
                 self._wake()
-            await self.reclaim()
+            await self._reclaimer.look()
             await asyncio.sleep(_LIFE_SECONDS)
 
-    async def reclaim(self) -> None:
-        """Look once for reservations that belong to nobody any more, and free them; it never raises."""
-        try:
-            async with asyncio.timeout(_WRITE_SECONDS):
-                now = self.clock()
-                found = await self.store.stale(self.owner, now)
-                # A process is not taken for dead after one look: the database may have been away from it too.
-                left = {
-                    one.id
-                    for one in found
-                    if one.is_certain or self._is_left_over(one) or one.owner in self._suspects
-                }
-                self._suspects = {one.owner for one in found if one.owner != self.owner}
-                if left:
-                    await self.store.reclaim(left, now)
-                    _log.info(
-                        "what requests that nobody answers for had reserved is free again", requests=len(left)
-                    )
-        except (StoreError, TimeoutError):
-            self._suspects = set()
-        except Exception as error:  # noqa: BLE001 - it must not end the limits
-            _log.error("a defect in the limits of keys", **exception_facts(error))
-
-    def _is_left_over(self, one: StaleReservation) -> bool:
-        return one.owner == self.owner and one.id not in self._grants and one.id not in self._settled
-
-
-def _spent(record: RequestRecord) -> Spent:
-    """Return what a request used, as its row in the ledger has it."""
-    counts, cost = record.counts, record.cost
-    tokens = 0 if counts is None else counts.total_input_tokens + (counts.output_tokens or 0)
-    return Spent(1, tokens, 0 if cost is None else cost.nanousd or 0)
+    def _knows(self, request_id: str) -> bool:
+        return request_id in self._grants or request_id in self._settled
 
 
 def _words(error: Exception) -> str:

@@ -37,4 +37,5 @@ def shown_time(at: float) -> str:
 
 
 def _month(at: float) -> datetime:
-    return datetime.fromtimestamp(at, UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    # Whole seconds: fractions may be rounded into the next month.
+    return datetime.fromtimestamp(at // 1, UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
