@@ -15,11 +15,13 @@ __all__ = ["RequestLog", "is_chosen"]
 _log = get_logger(__name__)
 
 _WELL: Final = "complete"
+_LEVELS: Final = {"truncated": "warning", "violation": "warning", "upstream_error": "warning", "failed": "error"}
+"""Of the outcomes that somebody may want to do something about; what clients do wrong is none of them."""
 
 
 @define(frozen=True)
 class RequestLog:
-    """Writes one log line per request, of what is known of it."""
+    """Writes one log line per request, of what is known of it; at a higher level where something is amiss."""
 
     share: float = 1.0
     """Of the requests that ended well, those that get a line."""
@@ -28,7 +30,8 @@ class RequestLog:
         """Write the line."""
         if record.outcome == _WELL and not is_chosen(record.id, self.share):
             return
-        _log.info("request", **{name: value for name, value in _facts(record).items() if value is not None})
+        write = getattr(_log, _LEVELS.get(record.outcome or "", "info"))
+        write("request", **{name: value for name, value in _facts(record).items() if value is not None})
 
 
 def is_chosen(request_id: str, share: float) -> bool:

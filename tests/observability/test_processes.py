@@ -1,0 +1,100 @@
+"""Metrics and logs of real processes: several workers, workers that die, nobody who reads the log."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from gateway.replay.server import ReplayUpstream
+from gateway.telemetry import shared_files
+from gateway.telemetry.shared_files import shared_directory
+from tests.faults.gateway_process import GatewayProcess, serving_process, started
+from tests.faults.waiting import until
+from tests.observability.scraping import Scrape, scrape
+from tests.replay.raw_client import LIMIT
+
+
+def control_url(running: GatewayProcess) -> str:
+    """Return where the control plane of a gateway listens, which is the same for all its workers."""
+    (url,) = {line["control_url"] for line in running.named("gateway is ready")}
+    return url
+
+
+async def scrape_until(running: GatewayProcess, name: str, value: float, **labels: str) -> Scrape:
+    """Scrape until it says so; workers publish what they do not count at once every second."""
+    async with asyncio.timeout(LIMIT):
+        while True:
+            found = await scrape(control_url(running))
+            if found.value(name, **labels) == value:
+                return found
+            await asyncio.sleep(0.05)
+
+
+def metric_files(running: GatewayProcess) -> set[str]:
+    """Return the files in which workers share their metrics."""
+    opened = {file.path for worker in running.workers() for file in worker.open_files()}
+    opened |= {mapped.path for worker in running.workers() for mapped in worker.memory_maps()}
+    return {path for path in opened if "metrics-" in path}
+
+
+async def test_whichever_worker_is_asked_shows_the_sum_and_one_that_is_killed_takes_nothing_with_it() -> None:
+    async with ReplayUpstream() as upstream, serving_process(upstream.url, WORKERS="2") as running:
+        for _ in range(12):
+            assert (await running.ask()).status == 200
+        # Each on a connection of its own, so that either worker is asked.
+        for _ in range(8):
+            found = await scrape(control_url(running))
+            assert found.value("gateway_requests_total", outcome="complete") == 12
+            assert found.value("gateway_request_duration_seconds_count") == 12
+        found = await scrape_until(running, "gateway_ledger_rows_total", 12, fate="written")
+        assert found.value("gateway_workers") == 2
+        assert found.value("gateway_accounts") == 1
+        files = metric_files(running)
+        assert files
+        running.workers()[0].send_signal(signal.SIGKILL)
+        await until(lambda: len(running.named("gateway is ready")) == 3)
+        assert (await scrape(control_url(running))).value("gateway_requests_total") == 12
+        assert (await running.ask()).status == 200
+        assert (await scrape(control_url(running))).value("gateway_requests_total") == 13
+        await scrape_until(running, "gateway_workers", 2)
+        assert metric_files(running) <= files
+        running.send(signal.SIGTERM)
+        assert await running.ended() == 0
+        assert not {path for path in files if Path(path).parent.exists()}
+
+
+def test_what_a_gateway_that_was_killed_left_behind_is_removed_by_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_files, "_MEMORY", tmp_path)
+    with shared_directory() as running:
+        abandoned = tmp_path / "claude-stream-gateway-metrics-killed"
+        abandoned.mkdir()
+        (abandoned / "lock").touch()
+        (abandoned / "counter_0.db").touch()
+        being_made = tmp_path / "claude-stream-gateway-metrics-new"
+        being_made.mkdir()
+        somebody_elses = tmp_path / "something-else"
+        somebody_elses.mkdir()
+        with shared_directory() as other:
+            assert sorted(tmp_path.iterdir()) == sorted([running, other, being_made, somebody_elses])
+        assert running.exists()
+    assert sorted(tmp_path.iterdir()) == [being_made, somebody_elses]
+
+
+async def test_a_log_that_nobody_reads_stalls_no_stream_and_what_is_dropped_of_it_is_counted() -> None:
+    command = [sys.executable, "-m", "tests.observability.unread_log"]
+    async with ReplayUpstream() as upstream, started(upstream.url, command, DIAGNOSTICS="all") as running:
+        await until(lambda: running.lines or running.process.returncode is not None)
+        assert running.process.returncode is None, running.errors
+        for _ in range(6):
+            async with asyncio.TaskGroup() as group:
+                asked = [group.create_task(running.ask()) for _ in range(20)]
+            assert all(b"event: message_stop\n" in one.result().body for one in asked)
+        found = await scrape(control_url(running))
+        assert found.value("gateway_requests_total", outcome="complete") == 120
+        assert found.value("gateway_log_lines_dropped_total") > 0
