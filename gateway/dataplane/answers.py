@@ -59,6 +59,7 @@ class OpenBody:
     stop_reason: str | None = None
     model: str | None = None
     has_output: bool | None = None
+    refusal_category: str | None = None
 
     def close(self) -> None:
         """Close the upstream's answer, unless it is over, and give the account's slot back."""

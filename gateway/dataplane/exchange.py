@@ -171,6 +171,7 @@ class Exchange:
         opened = OpenBody(account, response, self._client_headers(response), parts, complete)
         opened.usage, opened.stop_reason = found.usage, found.stop_reason
         opened.model, opened.has_output = found.model, found.has_output
+        opened.refusal_category = found.refusal_category
         return opened
 
     async def _look_into(self, body: bytes, encoding: str) -> HeldAnswer:

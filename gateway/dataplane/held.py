@@ -11,7 +11,7 @@ from attrs import define
 from gateway.dataplane.encoded import WINDOW_BITS
 from gateway.wire.errors import read_error
 
-__all__ = ["HeldAnswer", "look_into"]
+__all__ = ["HeldAnswer", "look_into", "refusal_category"]
 
 _SPACE: Final = b" \t\r\n"
 
@@ -30,6 +30,7 @@ class HeldAnswer:
     """Of a message; so are the next ones."""
     model: str | None = None
     has_output: bool | None = None
+    refusal_category: str | None = None
     """Whether it has any content; None where it is no message."""
 
 
@@ -85,6 +86,7 @@ class _Message(msgspec.Struct):
     usage: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     stop_reason: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     model: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    stop_details: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     content: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -111,7 +113,14 @@ def _read(body: bytes) -> HeldAnswer | None:
         stop_reason=stop_reason if isinstance(stop_reason, str) else None,
         model=model if isinstance(model, str) else None,
         has_output=_has_output(found.content),
+        refusal_category=refusal_category(_value(found.stop_details)),
     )
+
+
+def refusal_category(stop_details: object) -> str | None:
+    """Return what a message calls the refusal that it ended with; None for none, or where it has no name."""
+    category = stop_details.get("category") if isinstance(stop_details, dict) else None
+    return category if isinstance(category, str) else None
 
 
 def _has_output(content: msgspec.Raw | msgspec.UnsetType) -> bool | None:

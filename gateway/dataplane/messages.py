@@ -384,6 +384,7 @@ class _Life:
             self._record.bytes_out = len(body)
             note_message(self._record, opened.model, opened.stop_reason, opened.usage)
             self._record.has_output = opened.has_output
+            self._record.refusal_category = opened.refusal_category
             self._note_cached(opened.account, opened.usage)
             await self._settle(Outcome.COMPLETE)
             return response

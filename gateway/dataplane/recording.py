@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from gateway.dataplane.held import refusal_category
 from gateway.ledger.record import RequestRecord
 from gateway.wire.errors import new_request_id
 from sse_fsm import EndReason, Verdict
@@ -120,6 +121,7 @@ def note_verdict(record: RequestRecord, verdict: Verdict) -> None:
     if verdict.message is not None:
         message = verdict.message
         note_message(record, message.get("model"), message.get("stop_reason"), message.get("usage"))
+        record.refusal_category = refusal_category(message.get("stop_details"))
 
 
 def note_message(

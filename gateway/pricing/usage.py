@@ -96,11 +96,17 @@ class Usage:
     def columns(self) -> dict[str, Any]:
         """Return its values by the names of the columns of the table of requests; iterations as JSON."""
         values: dict[str, Any] = {_COLUMNS.get(name, name): getattr(self, name) for name in (*_COUNTS, *_TEXTS)}
-        iterations = [
+        values["iterations"] = self.iterations_as_json()
+        return values
+
+    def iterations_as_json(self) -> str | None:
+        """Return its iterations as they are stored; None if there are none."""
+        if not self.iterations:
+            return None
+        given = [
             {name: value for name, value in asdict(one).items() if value is not None} for one in self.iterations
         ]
-        values["iterations"] = msgspec.json.encode(iterations).decode() if iterations else None
-        return values
+        return msgspec.json.encode(given).decode()
 
     @property
     def total_input_tokens(self) -> int:
