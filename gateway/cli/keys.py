@@ -1,4 +1,4 @@
-"""`gateway keys`: make, list and revoke the keys of clients."""
+"""`gateway keys`: make, list, change, replace and revoke the keys of clients."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import argparse
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 from gateway.accounts.vault import Vault, VaultError
 from gateway.actors.keys import StoredKey, secret_id
+from gateway.actors.terms import KeyTerms
+from gateway.actors.use import KeyUse
 from gateway.cli.common import (
     CommandError,
     Subparsers,
@@ -19,29 +22,32 @@ from gateway.cli.common import (
     secret_keys_from,
     settings_from,
 )
+from gateway.cli.key_arguments import add_terms, grace, terms_from
+from gateway.cli.key_output import ShownKey, key_as_json, key_as_text
 from gateway.config import Settings
 from gateway.store.canary import check_vault
-from gateway.store.client_keys import ClientKeyStore
+from gateway.store.client_keys import ClientKeyStore, KeyMeantError, changed_terms
 from gateway.store.engine import Database
 from gateway.store.errors import StoreError
+from gateway.store.key_use import KeyUseStore
 
 __all__ = ["add_parser"]
 
 _T = TypeVar("_T")
 _LONGEST_NAME = 100
-_NOTES = {
-    "older": "  (made with an older secret key: replace it before that is taken away)",
-    "missing": "  (of no use: made with a secret key that is not configured here)",
-}
+_GRACE = 3_600.0  # seconds
 
 _EXAMPLES = """\
 examples:
   gateway keys create --name laptop
+  gateway keys create --name ci --expires 30d --models 'claude-haiku-*' --budget-usd-day 5
   KEY=$(gateway keys create --name ci --json | jq -r .key)
   gateway keys list
+  gateway keys limits ci --concurrent 4 --requests-per-minute 60 --budget-usd-day none
+  gateway keys rotate ci --grace 1d
   gateway keys revoke laptop
 
-A running gateway takes new and revoked keys over within a second or two.
+A running gateway takes changes over within a second or two. Days, weeks (from Monday) and months are those of UTC.
 """
 
 
@@ -50,7 +56,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser = add_command(
         subparsers,
         "keys",
-        summary="make, list and revoke client keys",
+        summary="make, list, limit, replace and revoke client keys",
         about="Client keys: what users of the gateway send as x-api-key or Authorization: Bearer.",
         examples=_EXAMPLES,
     )
@@ -58,6 +64,7 @@ def add_parser(subparsers: Subparsers) -> None:
     create = actions.add_parser("create", help="make a key; it is shown once")
     create.add_argument("--name", required=True, help="whose key it is, for logs and lists")
     create.add_argument("--json", action="store_true", help='print {"id", "name", "key"}')
+    add_terms(create)
     create.set_defaults(run=_create)
     listing = actions.add_parser("list", help="list keys, the newest first")
     listing.add_argument("--json", action="store_true", help="print a JSON array")
@@ -65,7 +72,19 @@ def add_parser(subparsers: Subparsers) -> None:
     revoke = actions.add_parser("revoke", help="make a key invalid for good")
     revoke.add_argument("key", metavar="ID|NAME")
     revoke.set_defaults(run=_revoke)
-    for action in (create, listing, revoke):
+    limits = actions.add_parser("limits", help="change what a key may do, while it is used, or show it")
+    limits.add_argument("key", metavar="ID|NAME")
+    limits.add_argument("--json", action="store_true", help="print a JSON object")
+    add_terms(limits)
+    limits.set_defaults(run=_limits)
+    rotate = actions.add_parser("rotate", help="put a new key in the place of one; id, limits and use stay")
+    rotate.add_argument("key", metavar="ID|NAME")
+    rotate.add_argument(
+        "--grace", metavar="1h", type=grace, default=_GRACE, help="how long the old one is still valid; default 1h"
+    )
+    rotate.add_argument("--json", action="store_true", help='print {"id", "name", "key"}')
+    rotate.set_defaults(run=_rotate)
+    for action in (create, listing, revoke, limits, rotate):
         add_config_option(action)
 
 
@@ -76,7 +95,7 @@ def _with_store(settings: Settings, work: Callable[[ClientKeyStore], Awaitable[_
 
     try:
         return asyncio.run(run())
-    except (StoreError, VaultError) as error:
+    except (KeyMeantError, StoreError, VaultError) as error:
         raise CommandError(str(error)) from None
 
 
@@ -86,45 +105,70 @@ def _create(args: argparse.Namespace) -> int:
     if not name or not name.isprintable() or len(name) > _LONGEST_NAME:
         raise CommandError(f"--name needs 1 to {_LONGEST_NAME} visible characters and no control characters")
     secret_keys = secret_keys_from(settings)
+    terms = changed_terms(KeyTerms(), terms_from(args))
 
     async def create(store: ClientKeyStore) -> tuple[StoredKey, str]:
         # With another secret key than the gateway's, it would be a key that opens nothing.
         await check_vault(store.database, Vault(secret_keys))
-        return await store.create(name, secret_keys[0])
+        return await store.create(name, secret_keys[0], terms)
 
-    stored, key = _with_store(settings, create)
+    _show_new(args, *_with_store(settings, create))
+    return 0
+
+
+def _rotate(args: argparse.Namespace) -> int:
+    settings = settings_from(args)
+    secret_keys = secret_keys_from(settings)
+
+    async def rotate(store: ClientKeyStore) -> tuple[StoredKey, str]:
+        await check_vault(store.database, Vault(secret_keys))
+        return await store.rotate(args.key, secret_keys[0], args.grace)
+
+    _show_new(args, *_with_store(settings, rotate))
+    return 0
+
+
+def _show_new(args: argparse.Namespace, stored: StoredKey, key: str) -> None:
     if args.json:
         print(json.dumps({"id": stored.id, "name": stored.name, "key": key}))
     else:
         print(f"id:   {stored.id}\nname: {stored.name}\nkey:  {key}\n\nThe key is not shown again.")
-    return 0
 
 
 def _list(args: argparse.Namespace) -> int:
     settings = settings_from(args)
-    keys = _with_store(settings, lambda store: store.all())
-    secret_ids = [secret_id(key) for key in secret_keys_at_hand(settings)]
+    keys = _with_store(settings, partial(_shown, settings))
     if args.json:
-        rows = [
-            {
-                "id": key.id,
-                "name": key.name,
-                "prefix": key.prefix,
-                "created_at": key.created_at,
-                "revoked_at": key.revoked_at,
-                "secret_key": _standing(key, secret_ids),
-            }
-            for key in keys
-        ]
-        print(json.dumps(rows, indent=2))
+        print(json.dumps([key_as_json(key) for key in keys], indent=2))
         return 0
     if not keys:
         print("There are no keys yet. Make one: gateway keys create --name NAME")
     for key in keys:
-        state = f"revoked {key.revoked_at}" if key.revoked_at else "valid"
-        note = "" if key.revoked_at else _NOTES.get(_standing(key, secret_ids) or "", "")
-        print(f"{key.id}  {key.prefix}…  {key.created_at}  {state:<8}  {key.name}{note}")
+        print("\n".join(key_as_text(key)))
     return 0
+
+
+def _limits(args: argparse.Namespace) -> int:
+    settings = settings_from(args)
+    changes = terms_from(args)
+
+    async def change(store: ClientKeyStore) -> ShownKey:
+        key = await store.change_terms(args.key, changes) if changes else await store.find(args.key)
+        return next(shown for shown in await _shown(settings, store) if shown.key.id == key.id)
+
+    shown = _with_store(settings, change)
+    print(json.dumps(key_as_json(shown), indent=2) if args.json else "\n".join(key_as_text(shown)))
+    return 0
+
+
+async def _shown(settings: Settings, store: ClientKeyStore) -> list[ShownKey]:
+    secret_ids = [secret_id(key) for key in await asyncio.to_thread(secret_keys_at_hand, settings)]
+    uses = await KeyUseStore(store.database).all()
+    now = store.database.clock()
+    return [
+        ShownKey(key, uses.get(key.id) or KeyUse(key.id), now, _standing(key, secret_ids))
+        for key in await store.all()
+    ]
 
 
 def _standing(key: StoredKey, secret_ids: Sequence[str]) -> str | None:

@@ -21,7 +21,7 @@ from gateway.store.rows import structure
 from gateway.store.statements import KEYS, bump, locking
 from gateway.store.tables import client_keys, former_keys, key_terms
 
-__all__ = ["ClientKeyStore", "KeyMeantError"]
+__all__ = ["ClientKeyStore", "KeyMeantError", "changed_terms"]
 
 _LIMITS = tuple(one.name for one in fields(KeyLimits))
 
@@ -137,6 +137,15 @@ class ClientKeyStore:
             await bump(connection, KEYS)
         return StoredKey(**asdict(changed)), key
 
+    async def find(self, id_or_name: str) -> StoredKey:
+        """Return a key that is not revoked, without its terms.
+
+        Raises:
+            KeyMeantError: no valid key has this name, or several have.
+        """
+        async with self.database.read() as connection:
+            return StoredKey(**asdict(await _the_one(connection, id_or_name)))
+
     async def change_terms(self, id_or_name: str, changes: Mapping[str, Any]) -> StoredKey:
         """Change what a key may do.
 
@@ -155,16 +164,17 @@ class ClientKeyStore:
             query = select(key_terms).where(key_terms.c.key_id == row.id)
             found = (await connection.execute(query)).mappings().first()
             terms = _terms(found) if found is not None else KeyTerms()
-            own: dict[str, Any] = {}
-            if "expires_at" in changes:
-                own["expires_at"] = changes["expires_at"]
-            if "models" in changes:
-                own["models"] = tuple(changes["models"] or ())
-            limits = evolve(terms.limits, **{name: changes[name] for name in _LIMITS if name in changes})
-            terms = evolve(terms, limits=limits, **own)
+            terms = changed_terms(terms, changes)
             await _write_terms(connection, row.id, terms)
             await bump(connection, KEYS)
         return StoredKey(**asdict(row), terms=terms)
+
+
+def changed_terms(terms: KeyTerms, changes: Mapping[str, Any]) -> KeyTerms:
+    """Return terms with changes, which are by the names of the fields of `KeyTerms` and `KeyLimits`."""
+    limits = evolve(terms.limits, **{name: changes[name] for name in _LIMITS if name in changes})
+    expires_at = changes.get("expires_at", terms.expires_at)
+    return KeyTerms(expires_at, tuple(changes.get("models", terms.models) or ()), limits)
 
 
 _REMEMBERED_SECONDS = 30 * 86_400.0
