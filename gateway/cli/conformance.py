@@ -141,7 +141,7 @@ async def _check(args: argparse.Namespace, rules: Sequence[Rule]) -> int:
             f"the upstream cannot listen on {host}:{port}: {reason}; set --upstream-listen to another HOST:PORT"
         ) from None
     try:
-        stage = Stage(upstream)
+        stage = Stage(upstream, args.model)
         await stage.load(FIXTURES)
         target = Target(args.url, args.key, args.auth == "bearer", args.model, tuple(args.header))
         bench = Bench(target, stage, patience=args.patience)

@@ -22,6 +22,6 @@ def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.Abstrac
 async def bench() -> AsyncIterator[Bench]:
     """Return a bench whose target is our gateway, and whose limits are those of a test."""
     async with serving(timeouts={"commit_deadline_seconds": 0.2, "ping_interval_seconds": 0.2}) as served:
-        stage = Stage(served.upstream)
+        stage = Stage(served.upstream, "claude-sonnet-4-5")
         await stage.load(FIXTURES)
         yield Bench(Target(f"{served.gateway.url}/claude", served.key), stage)

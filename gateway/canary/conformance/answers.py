@@ -8,8 +8,8 @@ from typing import Final
 
 from gateway.canary.conformance.bench import Bench, NotApplicable, Rule, RuleBook, require
 from gateway.canary.conformance.judging import Seen, events_of
-from gateway.canary.conformance.stage import Scene, spoken
-from gateway.replay.answers import Reply, TextBlock, ToolUseBlock
+from gateway.canary.conformance.stage import Scene
+from gateway.replay.answers import TextBlock, ToolUseBlock
 from gateway.replay.errors import TYPE_BY_STATUS
 from gateway.replay.headers import unified_limits
 
@@ -28,6 +28,7 @@ _FIRST_SERVER_ERROR: Final = 500
 _LIMITED: Final = 429
 _OK: Final = 200
 _RETRY_AFTER: Final = 2
+_ERROR_SECONDS: Final = 100.0
 _REQUEST_ID: Final = "req_011CConformanceTellsYouSo1"
 _ORDINARY: Final = (
     ("anthropic-ratelimit-requests-limit", "4321"),
@@ -48,11 +49,16 @@ def _error(status: int, *headers: tuple[str, str]) -> Scene:
     return Scene((body.encode(),), status=status, headers=headers, streamed=False)
 
 
+async def _fails(bench: Bench, scene: Scene, *, stream: bool = True) -> Seen:
+    """Ask for what fails; a gateway may try it several times before it says so."""
+    return await bench.ask(scene, stream=stream, patience=3 * bench.patience)
+
+
 def _verbatim(status: int) -> Callable[[Bench], Awaitable[str]]:
     async def check(bench: Bench) -> str:
         for stream in (True, False):
             scene = _error(status, *((("retry-after", str(_RETRY_AFTER)),) if status == _LIMITED else ()))
-            seen = await bench.ask(scene, stream=stream)
+            seen = await _fails(bench, scene, stream=stream)
             require(seen.status == status, f"instead of {status}: {seen}")
             (expected,) = scene.pieces or (b"",)
             require(seen.body == expected, f"the status is right, the body is not the upstream's: {seen}")
@@ -69,6 +75,7 @@ def _add_verbatim(status: int, meaning: str, notice: str) -> Rule:
         behind=f"an answer {status} in unusual spelling",
         notice=notice,
         harmful=True,
+        seconds=_ERROR_SECONDS,
     )(_verbatim(status))
 
 
@@ -91,7 +98,7 @@ _add_verbatim(413, "Claude Code shortens the conversation when it sees it.", "A 
 )
 async def error_request_id(bench: Bench) -> str:
     """Look for the id of an error."""
-    seen = await bench.ask(_error(400))
+    seen = await _fails(bench, _error(400))
     require(seen.values("request-id") == [_REQUEST_ID], f"request-id: {seen.values('request-id')}; {seen}")
     return "it is the upstream's"
 
@@ -111,10 +118,11 @@ _add_verbatim(
     behind="an answer 529 with x-should-retry: false",
     notice="Ten retries of what cannot succeed.",
     harmful=True,
+    seconds=_ERROR_SECONDS,
 )
 async def should_retry(bench: Bench) -> str:
     """Forbid a retry."""
-    seen = await bench.ask(_error(529, ("x-should-retry", "false")))
+    seen = await _fails(bench, _error(529, ("x-should-retry", "false")))
     require(seen.values("x-should-retry") == ["false"], f"x-should-retry: {seen.values('x-should-retry')}; {seen}")
     return "it is the upstream's"
 
@@ -126,16 +134,17 @@ async def should_retry(bench: Bench) -> str:
     behind="each failure once, then a good stream",
     notice="A minute of errors for each error.",
     harmful=True,
+    seconds=_ERROR_SECONDS,
 )
 async def recovers(bench: Bench) -> str:
     """Ask again right after a failure."""
     for what, scene in (
         ("500", _error(500)),
         ("529", _error(529)),
-        ("a broken stream", Scene(spoken(*_TEXTS), "cut:event=1")),
+        ("a broken stream", Scene(bench.stage.spoken(*_TEXTS), "cut:event=1")),
     ):
-        await bench.ask(scene)
-        seen = await bench.ask(Scene(spoken(*_TEXTS)), reach=False)
+        await _fails(bench, scene)
+        seen = await bench.ask(Scene(bench.stage.spoken(*_TEXTS)), reach=False)
         require(seen.complete, f"after {what}: {seen}")
     return "three failures, and an answer right after each"
 
@@ -154,10 +163,11 @@ _add_verbatim(
     behind=f"an answer 429 with retry-after: {_RETRY_AFTER}",
     notice="Retries that come too soon and make it worse, or no retry at all.",
     harmful=True,
+    seconds=_ERROR_SECONDS,
 )
 async def retry_after(bench: Bench) -> str:
     """Limit the rate."""
-    seen = await bench.ask(_error(_LIMITED, ("retry-after", str(_RETRY_AFTER))))
+    seen = await _fails(bench, _error(_LIMITED, ("retry-after", str(_RETRY_AFTER))))
     value = seen.header("retry-after") or ""
     require(value.isdecimal() and 0 < int(value) <= _RETRY_AFTER, f"retry-after: {value or 'none'}; {seen}")
     return f"retry-after: {value}"
@@ -170,11 +180,12 @@ async def retry_after(bench: Bench) -> str:
     behind="an answer 429 with the family of headers",
     notice='No "limit reached, resets at 3pm".',
     harmful=True,
+    seconds=_ERROR_SECONDS,
 )
 async def error_unified(bench: Bench) -> str:
     """Limit the plan."""
     limits = unified_limits(rejected=True)
-    seen = await bench.ask(_error(_LIMITED, ("retry-after", str(_RETRY_AFTER)), *limits))
+    seen = await _fails(bench, _error(_LIMITED, ("retry-after", str(_RETRY_AFTER)), *limits))
     return _all_there(seen, limits)
 
 
@@ -185,10 +196,11 @@ async def error_unified(bench: Bench) -> str:
     behind="an answer 401",
     notice="A login prompt, or an error that says nothing.",
     harmful=True,
+    seconds=_ERROR_SECONDS,
 )
 async def unauthorized(bench: Bench) -> str:
     """Refuse the gateway's credential."""
-    seen = await bench.ask(_error(401))
+    seen = await _fails(bench, _error(401))
     require(seen.status >= _FIRST_CLIENT_ERROR and seen.envelope is not None, seen)
     return str(seen)
 
@@ -204,7 +216,7 @@ async def request_id(bench: Bench) -> str:
     """Look for the id of an answer."""
     given = (("request-id", _REQUEST_ID),)
     for stream in (True, False):
-        seen = await bench.ask(_answer(stream=stream, headers=given), stream=stream)
+        seen = await bench.ask(_answer(bench, stream=stream, headers=given), stream=stream)
         require(seen.values("request-id") == [_REQUEST_ID], f"request-id: {seen.values('request-id')}; {seen}")
     return "it is the upstream's, for a stream and for a message"
 
@@ -219,7 +231,7 @@ async def request_id(bench: Bench) -> str:
 async def rate_limits(bench: Bench) -> str:
     """Look for limits."""
     for stream in (True, False):
-        _all_there(await bench.ask(_answer(stream=stream, headers=_ORDINARY), stream=stream), _ORDINARY)
+        _all_there(await bench.ask(_answer(bench, stream=stream, headers=_ORDINARY), stream=stream), _ORDINARY)
     return f"all {len(_ORDINARY)} as they were"
 
 
@@ -235,7 +247,7 @@ async def unified(bench: Bench) -> str:
     limits = tuple(unified_limits())
     said = ""
     for stream in (True, False):
-        said = _all_there(await bench.ask(_answer(stream=stream, headers=limits), stream=stream), limits)
+        said = _all_there(await bench.ask(_answer(bench, stream=stream, headers=limits), stream=stream), limits)
     return said
 
 
@@ -245,10 +257,10 @@ def _all_there(seen: Seen, expected: tuple[tuple[str, str], ...] | list[tuple[st
     return f"all {len(expected)} as they were"
 
 
-def _answer(*, stream: bool, headers: tuple[tuple[str, str], ...] = ()) -> Scene:
+def _answer(bench: Bench, *, stream: bool, headers: tuple[tuple[str, str], ...] = ()) -> Scene:
     if stream:
-        return Scene(spoken(*_TEXTS), headers=headers)
-    body = Reply("claude-sonnet-4-5", (TextBlock(_TEXTS),), "end_turn", 12, 3).as_json()
+        return Scene(bench.stage.spoken(*_TEXTS), headers=headers)
+    body = bench.stage.reply(TextBlock(_TEXTS)).as_json()
     return Scene((body,), headers=headers, streamed=False)
 
 
@@ -261,7 +273,7 @@ def _answer(*, stream: bool, headers: tuple[tuple[str, str], ...] = ()) -> Scene
 )
 async def compressed(bench: Bench) -> str:
     """Compress, as asked."""
-    pieces = spoken(*_TEXTS)
+    pieces = bench.stage.spoken(*_TEXTS)
     seen = await bench.ask(Scene(pieces, "gzip"), headers=[("accept-encoding", "gzip")])
     require(seen.events == events_of(b"".join(pieces)), seen)
     return f"content-encoding: {seen.header('content-encoding') or 'identity'}; {seen}"
@@ -277,7 +289,7 @@ async def compressed(bench: Bench) -> str:
 async def compressed_incremental(bench: Bench) -> str:
     """Compress, and hold the upstream behind the first delta."""
     seen = await bench.ask(
-        Scene(spoken(*_TEXTS), "gzip|hang:event=4"),
+        Scene(bench.stage.spoken(*_TEXTS), "gzip|hang:event=4"),
         headers=[("accept-encoding", "gzip")],
         until=lambda body: b"alpha " in body,
     )
@@ -294,7 +306,7 @@ async def compressed_incremental(bench: Bench) -> str:
 )
 async def uncompressed(bench: Bench) -> str:
     """Ask for no compression."""
-    pieces = spoken(*_TEXTS)
+    pieces = bench.stage.spoken(*_TEXTS)
     for headers in ([], [("accept-encoding", "identity")]):
         seen = await bench.ask(Scene(pieces, gzip_if_asked=True), headers=headers)
         encoding = seen.header("content-encoding") or "identity"
@@ -313,7 +325,7 @@ async def uncompressed(bench: Bench) -> str:
 async def whole_message(bench: Bench) -> str:
     """Ask for a message."""
     call = ToolUseBlock("Bash", {"command": "MARK"})
-    usual = Reply("claude-sonnet-4-5", (TextBlock(_TEXTS), call), "tool_use", 12, 9).as_json()
+    usual = bench.stage.reply(TextBlock(_TEXTS), call, stop_reason="tool_use").as_json()
     spelled = rb'"a\u0041\/\u00e9","ratio":1.0,"big":123456789012345678901234567890,"future":{"x":null}'
     body = usual.replace(b'"MARK"', spelled)
     seen = await bench.ask(Scene((body,), streamed=False), stream=False)
@@ -419,9 +431,9 @@ async def after_error(bench: Bench) -> str:
             if what == "404":
                 await bench.send("", None, path="/v1/conformance/nothing-here", method="GET", session=session)
             else:
-                scene = _error(400) if what == "400" else Scene(spoken(*_TEXTS), "cut:event=5")
+                scene = _error(400) if what == "400" else Scene(bench.stage.spoken(*_TEXTS), "cut:event=5")
                 await bench.ask(scene, session=session)
-            pieces = spoken("after ", what)
+            pieces = bench.stage.spoken("after ", what)
             seen = await bench.ask(Scene(pieces), session=session)
             require(seen.events == events_of(b"".join(pieces)), f"after {what}: {seen}")
     return "three failures, and the right answer behind each"

@@ -6,8 +6,8 @@ from typing import Final
 
 from gateway.canary.conformance.bench import Bench, RuleBook, require
 from gateway.canary.conformance.judging import Seen
-from gateway.canary.conformance.stage import Scene, spoken
-from gateway.replay.answers import Reply, ToolUseBlock
+from gateway.canary.conformance.stage import Scene
+from gateway.replay.answers import ToolUseBlock
 
 __all__ = ["FIXTURES", "book"]
 
@@ -25,7 +25,7 @@ async def _never_complete(bench: Bench, *faults: str, pieces: tuple[bytes, ...] 
     """Check that no client can take what comes for a whole answer."""
     said = []
     for fault in faults:
-        seen = await bench.ask(Scene(pieces or spoken(*_TEXTS), fault))
+        seen = await bench.ask(Scene(pieces or bench.stage.spoken(*_TEXTS), fault))
         require(seen.ended != "open" and seen.says_broken and not seen.complete, f"{fault}: {seen}")
         said.append(f"{fault}: {seen}")
     return " · ".join(said)
@@ -103,7 +103,7 @@ async def cut_after_content(bench: Bench) -> str:
 async def tool_input(bench: Bench) -> str:
     """End the body inside the input of a tool."""
     call = ToolUseBlock("Bash", {"command": "rm -rf ./build/cache", "description": "Clean"})
-    pieces = tuple(Reply("claude-sonnet-4-5", (call,), "tool_use", 12, 20).as_events())
+    pieces = tuple(bench.stage.reply(call, stop_reason="tool_use").as_events())
     return await _never_complete(bench, "eof:event=6", pieces=pieces)
 
 
@@ -117,7 +117,7 @@ async def tool_input(bench: Bench) -> str:
 )
 async def missing_stop(bench: Bench) -> str:
     """End the body before `message_stop`."""
-    pieces = spoken(*_TEXTS)
+    pieces = bench.stage.spoken(*_TEXTS)
     return await _contained(bench, Scene(pieces[:-1]))
 
 
@@ -131,7 +131,7 @@ async def missing_stop(bench: Bench) -> str:
 )
 async def message(bench: Bench) -> str:
     """Cut an answer that is no stream."""
-    body = Reply("claude-sonnet-4-5", (), "end_turn", 12, 20).as_json()
+    body = bench.stage.reply().as_json()
     said = []
     for fault in ("truncate", "truncate:chunked"):
         seen = await bench.ask(Scene((body,), fault, streamed=False), stream=False)
@@ -153,7 +153,7 @@ async def overload_first(bench: Bench) -> str:
     said = []
     for place in (0, 1):
         fault = f"error-event:overloaded_error;event={place}"
-        seen = await bench.ask(Scene(spoken(*_TEXTS), fault))
+        seen = await bench.ask(Scene(bench.stage.spoken(*_TEXTS), fault))
         error = seen.error_event if seen.is_stream else None
         legal = error is not None and error.get("type") == "overloaded_error" and seen.events[-1][0] == "error"
         require(seen.ended != "open" and (seen.status in _RETRYABLE or legal), f"{fault}: {seen}")
@@ -171,7 +171,9 @@ async def overload_first(bench: Bench) -> str:
 )
 async def error_after_content(bench: Bench) -> str:
     """Send an error event after content."""
-    seen = await bench.ask(Scene(spoken(*_TEXTS), f"error-event:overloaded_error;event={_AFTER_CONTENT}"))
+    seen = await bench.ask(
+        Scene(bench.stage.spoken(*_TEXTS), f"error-event:overloaded_error;event={_AFTER_CONTENT}")
+    )
     error = seen.error_event or {}
     require(seen.is_stream and seen.ended != "open", seen)
     require(error == {"type": "overloaded_error", "message": "Overloaded"}, seen)
@@ -189,10 +191,12 @@ async def error_after_content(bench: Bench) -> str:
 )
 async def no_splice(bench: Bench) -> str:
     """Fail after content, and have a good answer ready for a second attempt."""
-    fresh = spoken("second ", "attempt")
+    fresh = bench.stage.spoken("second ", "attempt")
     for fault in ("eof", "cut", "error-event:overloaded_error"):
         joiner = ";" if ":" in fault else ":"
-        seen = await bench.ask(Scene(spoken(*_TEXTS), f"{fault}{joiner}event={_AFTER_CONTENT}"), Scene(fresh))
+        seen = await bench.ask(
+            Scene(bench.stage.spoken(*_TEXTS), f"{fault}{joiner}event={_AFTER_CONTENT}"), Scene(fresh)
+        )
         text = seen.body.decode(errors="replace")
         require(not ("alpha " in text and ("second " in text or "attempt" in text)), f"{fault}: {seen}")
     return "three failures after content, and nothing of a second attempt behind any"
@@ -208,7 +212,7 @@ async def no_splice(bench: Bench) -> str:
 )
 async def duplicate_start(bench: Bench) -> str:
     """Send `message_start` twice."""
-    return await _contained(bench, Scene(spoken(*_TEXTS), f"duplicate-start;event={_AFTER_CONTENT}"))
+    return await _contained(bench, Scene(bench.stage.spoken(*_TEXTS), f"duplicate-start;event={_AFTER_CONTENT}"))
 
 
 @book.rule(
@@ -234,7 +238,7 @@ async def block_order(bench: Bench) -> str:
 )
 async def after_stop(bench: Bench) -> str:
     """Send a delta behind the end."""
-    return await _contained(bench, Scene(spoken(*_TEXTS), "after-stop"))
+    return await _contained(bench, Scene(bench.stage.spoken(*_TEXTS), "after-stop"))
 
 
 @book.rule(
@@ -247,7 +251,7 @@ async def after_stop(bench: Bench) -> str:
 )
 async def event_name(bench: Bench) -> str:
     """Name an event wrongly."""
-    return await _contained(bench, Scene(spoken(*_TEXTS), "wrong-name:ping;event=4"))
+    return await _contained(bench, Scene(bench.stage.spoken(*_TEXTS), "wrong-name:ping;event=4"))
 
 
 @book.rule(
@@ -273,7 +277,7 @@ async def broken_json(bench: Bench) -> str:
 )
 async def broken_utf8(bench: Bench) -> str:
     """Send bytes that are no text."""
-    return await _contained(bench, Scene(spoken(*_TEXTS), f"garbage;event={_AFTER_CONTENT}"))
+    return await _contained(bench, Scene(bench.stage.spoken(*_TEXTS), f"garbage;event={_AFTER_CONTENT}"))
 
 
 @book.rule(
@@ -285,7 +289,7 @@ async def broken_utf8(bench: Bench) -> str:
 )
 async def cancel_before_answer(bench: Bench) -> str:
     """Leave while the upstream thinks."""
-    seen = await bench.leave(Scene(spoken(*_TEXTS), "hang:head"))
+    seen = await bench.leave(Scene(bench.stage.spoken(*_TEXTS), "hang:head"))
     require(await bench.upstream_was_left(seen), "the upstream request was still open after the client had gone")
     return "the upstream request ended with the client's"
 
@@ -300,7 +304,8 @@ async def cancel_before_answer(bench: Bench) -> str:
 async def cancel_silent_stream(bench: Bench) -> str:
     """Leave while the stream is held."""
     seen = await bench.ask(
-        Scene(spoken(*_TEXTS), f"hang:event={_AFTER_CONTENT}"), until=lambda body: b"message_start" in body
+        Scene(bench.stage.spoken(*_TEXTS), f"hang:event={_AFTER_CONTENT}"),
+        until=lambda body: b"message_start" in body,
     )
     require(await bench.upstream_was_left(seen), "the upstream request was still open after the client had gone")
     return "the upstream request ended with the client's"
@@ -315,7 +320,9 @@ async def cancel_silent_stream(bench: Bench) -> str:
 )
 async def cancel_busy_stream(bench: Bench) -> str:
     """Leave while events come."""
-    seen = await bench.ask(Scene(spoken(*_TEXTS), "pings:0.05"), until=lambda body: b"message_start" in body)
+    seen = await bench.ask(
+        Scene(bench.stage.spoken(*_TEXTS), "pings:0.05"), until=lambda body: b"message_start" in body
+    )
     require(await bench.upstream_was_left(seen), "the upstream request was still open after the client had gone")
     return "the upstream request ended with the client's"
 
@@ -330,7 +337,7 @@ async def cancel_busy_stream(bench: Bench) -> str:
 )
 async def silence_before_content(bench: Bench) -> str:
     """Send a head and nothing more."""
-    seen = await bench.ask(Scene(spoken(*_TEXTS), "hang:byte=0"), until=bool, patience=bench.silence)
+    seen = await bench.ask(Scene(bench.stage.spoken(*_TEXTS), "hang:byte=0"), until=bool, patience=bench.silence)
     require(seen.is_stream and seen.ended == "left", seen)
     return f"{seen.body[:60]!r} came while the upstream was silent"
 
@@ -345,7 +352,7 @@ async def silence_before_content(bench: Bench) -> str:
 )
 async def silence_mid_stream(bench: Bench) -> str:
     """Fall silent after content."""
-    pieces = spoken(*_TEXTS)
+    pieces = bench.stage.spoken(*_TEXTS)
     sent = len(b"".join(pieces[:_AFTER_CONTENT]))
     seen = await bench.ask(
         Scene(pieces, f"hang:event={_AFTER_CONTENT}"),

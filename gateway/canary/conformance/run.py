@@ -12,7 +12,7 @@ from attrs import evolve, field, frozen
 
 from gateway.canary.conformance.bench import Bench, Failed, NotApplicable, Rule
 from gateway.canary.conformance.judging import Seen
-from gateway.canary.conformance.stage import Scene, spoken
+from gateway.canary.conformance.stage import Scene
 
 __all__ = ["PREFIXES", "CouldNotRunError", "Finding", "Result", "check_all", "check_rule", "find_gateway"]
 
@@ -21,7 +21,6 @@ PREFIXES: Final = ("", "/claude", "/anthropic", "/api", "/claude/api")
 
 _ROUND_SECONDS: Final = 1.0
 _SHOWN: Final = 600
-_PLAIN: Final = Scene(spoken("Hello ", "there"))
 
 Tell = Callable[[str], None]
 
@@ -68,7 +67,7 @@ async def find_gateway(bench: Bench, prefixes: Sequence[str], *, wait: float, te
         nearest = Seen(0)
         for prefix in prefixes:
             bench.target = evolve(bench.target, base=url + prefix)
-            seen = await bench.ask(_PLAIN, reach=False)
+            seen = await bench.ask(_plain(bench), reach=False)
             if seen.upstream and seen.status == 200:  # noqa: PLR2004 - OK
                 tell(f"the gateway answers at {bench.target.base}/v1/messages")
                 return
@@ -136,11 +135,15 @@ def clean(bench: Bench, text: str) -> str:
     return line if len(line) <= _SHOWN else line[:_SHOWN] + "…"
 
 
+def _plain(bench: Bench) -> Scene:
+    return Scene(bench.stage.spoken("Hello ", "there"))
+
+
 async def _serves_again(bench: Bench, seconds: float, tell: Tell) -> bool:
     deadline = time.monotonic() + seconds
     told = False
     while True:
-        seen = await bench.ask(_PLAIN, reach=False)
+        seen = await bench.ask(_plain(bench), reach=False)
         if seen.complete:
             return True
         if time.monotonic() > deadline:

@@ -7,6 +7,7 @@ that any gateway has to pass on.
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import secrets
 from collections import OrderedDict
@@ -15,7 +16,7 @@ from typing import Final
 
 from attrs import define, field, frozen
 
-from gateway.replay.answers import Reply, TextBlock
+from gateway.replay.answers import Reply, TextBlock, ToolUseBlock
 from gateway.replay.delivery import Answer
 from gateway.replay.events import split_events
 from gateway.replay.faults import Fault, parse_faults
@@ -24,8 +25,9 @@ from gateway.replay.headers import Headers, identity, rate_limits
 from gateway.replay.journal import ReceivedRequest
 from gateway.replay.server import ReplayUpstream, Staging
 
-__all__ = ["Scene", "Stage", "spoken"]
+__all__ = ["Scene", "Stage"]
 
+_MODEL: Final = re.compile(rb'("model": ?)"[^"]*"')
 _TAG: Final = re.compile(rb"probe-[0-9a-f]{16}")
 _KEPT_PROBES: Final = 256
 _STAGED_PATHS: Final = ("/v1/messages", "/v1/messages/count_tokens")
@@ -60,19 +62,14 @@ class Scene:
         return Staging(faults, Answer(self.status, [*headers, *self.headers], list(self.pieces), self.streamed))
 
 
-def spoken(*texts: str, model: str = "claude-sonnet-4-5") -> tuple[bytes, ...]:
-    """Return the events of a stream that says these texts, one in each delta.
-
-    Events 0 to 2 are `message_start`, `content_block_start` and `ping`; 3 is the first delta.
-    """
-    return tuple(Reply(model, (TextBlock(texts),), "end_turn", 12, len(texts)).as_events())
-
-
 @define(eq=False)
 class Stage:
     """Tells the replay upstream what to do, and keeps what it received, by probe."""
 
     upstream: ReplayUpstream
+    model: str
+    """The one that is asked for. It is in every answer too: many gateways put it there, for they have names of
+    their own for models, and nobody minds."""
     corpus: Corpus = field(init=False)
     _scenes: OrderedDict[str, list[Scene]] = field(factory=OrderedDict, init=False)
     _received: dict[str, list[ReceivedRequest]] = field(factory=dict, init=False)
@@ -93,7 +90,20 @@ class Stage:
 
     def recorded(self, name: str) -> tuple[bytes, ...]:
         """Return the events of a fixture that was loaded."""
-        return split_events(self.corpus.read("stream", name))
+        stream = self.corpus.read("stream", name)
+        own = json.dumps(self.model).encode()
+        return split_events(_MODEL.sub(lambda match: match[1] + own, stream, count=1))
+
+    def reply(self, *blocks: TextBlock | ToolUseBlock, stop_reason: str = "end_turn") -> Reply:
+        """Return an answer with these blocks."""
+        return Reply(self.model, blocks, stop_reason, 12, 20)
+
+    def spoken(self, *texts: str) -> tuple[bytes, ...]:
+        """Return the events of a stream that says these texts, one in each delta.
+
+        Events 0 to 2 are `message_start`, `content_block_start` and `ping`; 3 is the first delta.
+        """
+        return tuple(self.reply(TextBlock(texts)).as_events())
 
     def begin(self, *scenes: Scene) -> str:
         """Return the tag of a new probe; its requests meet these scenes in turn, the last one again and again."""

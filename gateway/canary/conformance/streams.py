@@ -7,7 +7,7 @@ from typing import Final
 
 from gateway.canary.conformance.bench import Bench, Failed, RuleBook, require
 from gateway.canary.conformance.judging import BOM, Seen, events_of, without_pings
-from gateway.canary.conformance.stage import Scene, spoken
+from gateway.canary.conformance.stage import Scene
 
 __all__ = ["FIXTURES", "book"]
 
@@ -96,7 +96,7 @@ async def same_bytes(bench: Bench) -> str:
 )
 async def incremental(bench: Bench) -> str:
     """Hold the upstream after the first delta, and after the second."""
-    pieces = spoken("alpha ", "beta ", "gamma ")
+    pieces = bench.stage.spoken("alpha ", "beta ", "gamma ")
     for place, text in ((4, b"alpha "), (5, b"beta ")):
         seen = await bench.ask(Scene(pieces, f"hang:event={place}"), until=lambda body, text=text: text in body)
         require(seen.ended == "left", f"held after event {place}, which did not arrive: {seen}")
@@ -112,7 +112,7 @@ async def incremental(bench: Bench) -> str:
 )
 async def ends_at_stop(bench: Bench) -> str:
     """Hold the upstream behind its last event."""
-    pieces = spoken("all ", "there")
+    pieces = bench.stage.spoken("all ", "there")
     seen = await bench.ask(Scene(pieces, f"hang:event={len(pieces)}"))
     require(seen.complete and seen.ended == "whole", seen)
     return str(seen)
@@ -265,7 +265,7 @@ async def parallel(bench: Bench) -> str:
 
     async def one(number: int) -> None:
         own = f"stream {number} of its kind"
-        pieces = spoken(*(f"{own}, piece {piece}; " for piece in range(20)))
+        pieces = bench.stage.spoken(*(f"{own}, piece {piece}; " for piece in range(20)))
         seen = await bench.ask(Scene(pieces), patience=3 * bench.patience)
         require(seen.events == events_of(b"".join(pieces)), f"{number}: {seen}")
 
