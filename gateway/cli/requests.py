@@ -1,0 +1,206 @@
+"""`gateway requests`: what became of each request, and what it cost."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Final, TextIO, TypeVar
+
+from gateway.cli.common import CommandError, Subparsers, add_command, add_config_option, settings_from
+from gateway.cli.request_arguments import add_filter_options, filter_from
+from gateway.cli.request_output import as_json, print_details, print_requests, write_csv, write_lines
+from gateway.config import Settings
+from gateway.ledger.row import RequestRow
+from gateway.pricing.book import PriceBook
+from gateway.pricing.cost import Cost, cost_of
+from gateway.pricing.price_file import PricesError
+from gateway.pricing.usage import Usage
+from gateway.store.engine import Database
+from gateway.store.errors import StoreError
+from gateway.store.request_queries import Cursor, RequestFilter, RequestQueries
+
+__all__ = ["add_parser"]
+
+_T = TypeVar("_T")
+_PAGE: Final = 500
+_PROGRESS: Final = 20_000
+
+_EXAMPLES = """\
+examples:
+  gateway requests list
+  gateway requests list --failed --since 2h
+  gateway requests list --session 5f1c… --json | jq .[].cost_usd
+  gateway requests show req_0123…
+  gateway requests export --since 2026-11-01 --format csv --output november.csv
+
+They are read from the database, whether a gateway runs or not. A gateway writes a request down before its answer
+ends. The newest come first.
+"""
+_SHOW_EXAMPLES = """\
+examples:
+  gateway requests show req_0123…                     by x-gateway-request-id, or by the upstream's request-id
+  gateway requests show req_0123… --save strange.sse  the stream's events without their content, to play again
+  sse-fsm check strange.sse
+"""
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Add the subcommand."""
+    parser = add_command(
+        subparsers,
+        "requests",
+        summary="list, show and export what became of requests",
+        about="What became of each request and what it cost; never what was asked or answered.",
+        examples=_EXAMPLES,
+    )
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    listing = actions.add_parser("list", help="list requests, the newest first")
+    listing.add_argument("--limit", type=_count, default=20, metavar="N", help="how many at most; default 20")
+    listing.add_argument("--json", action="store_true", help="print a JSON array")
+    listing.set_defaults(run=_list)
+    show = add_command(
+        actions,
+        "show",
+        summary="all that is known of one request",
+        about="All that is known of one request, and when its events came, if its stream did not end well.",
+        examples=_SHOW_EXAMPLES,
+    )
+    show.add_argument("id", metavar="ID")
+    show.add_argument("--json", action="store_true", help="print a JSON object")
+    show.set_defaults(run=_show)
+    export = actions.add_parser("export", help="write many requests to a file or to standard output")
+    export.add_argument("--format", choices=("jsonl", "csv"), default="jsonl", help="default jsonl")
+    export.add_argument("--output", type=Path, metavar="FILE", help="default standard output")
+    export.add_argument("--limit", type=_count, metavar="N", help="how many at most; default all")
+    export.set_defaults(run=_export)
+    for action in (listing, export):
+        add_filter_options(action)
+    for action in (listing, show, export):
+        add_config_option(action)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 10**9:
+        raise argparse.ArgumentTypeError(f"must be a number above 0, not {text!r}")
+    return int(text)
+
+
+def _with_queries(settings: Settings, work: Callable[[RequestQueries], Awaitable[_T]]) -> _T:
+    async def run() -> _T:
+        async with Database.of(settings) as database:
+            return await work(RequestQueries(database))
+
+    try:
+        return asyncio.run(run())
+    except StoreError as error:
+        raise CommandError(str(error)) from None
+
+
+async def _rows(
+    queries: RequestQueries, wanted: RequestFilter, limit: int | None
+) -> AsyncIterator[list[RequestRow]]:
+    """Return requests in pages; some may be empty."""
+    after: Cursor | None = None
+    left = limit
+    while left is None or left > 0:
+        page = await queries.page(wanted, limit=_PAGE if left is None else min(left, _PAGE), after=after)
+        yield list(page.rows)
+        if left is not None:
+            left -= len(page.rows)
+        if page.after is None:
+            return
+        after = page.after
+
+
+def _list(args: argparse.Namespace) -> int:
+    wanted = filter_from(args)
+
+    async def read(queries: RequestQueries) -> list[RequestRow]:
+        return [row async for page in _rows(queries, wanted, args.limit) for row in page]
+
+    rows = _with_queries(settings_from(args), read)
+    if args.json:
+        print(json.dumps([as_json(row) for row in rows], indent=2))
+    elif rows:
+        print_requests(rows)
+    else:
+        what = "There are no requests yet." if wanted == RequestFilter() else "No request is like that."
+        print(f"{what} See `gateway requests list --help` for what can be asked.")
+    return 0
+
+
+def _show(args: argparse.Namespace) -> int:
+    settings = settings_from(args)
+    row = _with_queries(settings, lambda queries: queries.get(args.id))
+    if row is None:
+        raise CommandError(
+            f"no request has the id {args.id!r}; the id is in the answer's header x-gateway-request-id, and "
+            "`gateway requests list` shows it. It may have been deleted since: see [retention] in "
+            "docs/configuration.md"
+        )
+    if args.json:
+        print(json.dumps(as_json(row), indent=2))
+        return 0
+    print_details(row, _bill(row, settings))
+    return 0
+
+
+def _bill(row: RequestRow, settings: Settings) -> Cost | None:
+    try:
+        prices = PriceBook.load(settings.prices_path)
+    except PricesError as error:
+        raise CommandError(str(error)) from None
+    usage = Usage.from_columns(row.columns())
+    if usage is None:
+        return None
+    return cost_of(
+        usage,
+        model=row.model_served or row.model,
+        prices=prices,
+        at=row.at,
+        outcome=row.outcome or "",
+        stop_reason=row.stop_reason,
+        provider=row.provider or "",
+        route=row.route,
+    )
+
+
+def _export(args: argparse.Namespace) -> int:
+    wanted = filter_from(args)
+    settings = settings_from(args)
+    try:
+        file = None if args.output is None else args.output.open("w", encoding="utf-8", newline="")
+    except OSError as error:
+        raise CommandError(f"cannot write {args.output}: {error.strerror or error}") from None
+    out = nullcontext(sys.stdout) if file is None else file
+
+    async def write(queries: RequestQueries) -> int:
+        number = 0
+        with out as stream:
+            async for page in _rows(queries, wanted, args.limit):
+                _write(page, stream, args.format, heading=number == 0)
+                before, number = number, number + len(page)
+                if number // _PROGRESS > before // _PROGRESS:
+                    print(f"{number} requests …", file=sys.stderr)
+        return number
+
+    try:
+        number = _with_queries(settings, write)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise CommandError(f"cannot write all of it: {error.strerror or error}") from None
+    print(f"{number} request{'' if number == 1 else 's'}", file=sys.stderr)
+    return 0
+
+
+def _write(rows: list[RequestRow], file: TextIO, form: str, *, heading: bool) -> None:
+    if form == "csv":
+        write_csv(rows, file, heading=heading)
+    else:
+        write_lines(rows, file)
