@@ -296,6 +296,7 @@ class CanaryClient:
         except aiohttp.ClientConnectorError as error:
             raise CannotRunError(_unreachable(target, error)) from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
+            exchange.ending = Ending.NO_ANSWER if exchange.status is None else Ending.CUT
             exchange.trouble = _TROUBLES.get(type(error), type(error).__name__)
         exchange.seconds = clock() - started
         if exchange.stream is not None and exchange.stream.verdict is None:

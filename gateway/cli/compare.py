@@ -194,7 +194,7 @@ def _see_that_it_is_wanted(
     asked = sum(case.answers for case in cases) * comparison.rounds
     progress.say(
         f"{counted(len(cases), 'request')}, {counted(comparison.rounds, 'round')}, to both; before real "
-        f"accounts that doubles the spend: {asked} answers of a model for the old one, {asked} more for the new one"
+        f"accounts that doubles the spend: {asked} answers of a model for the old one, {asked} for the new one"
     )
     if args.yes or (comparison.old.is_loopback and comparison.new.is_loopback):
         return
