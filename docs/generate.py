@@ -17,6 +17,7 @@ import attrs
 from gateway import config
 from gateway.accounts import health
 from gateway.providers.base import FaultClass
+from gateway.telemetry.metrics import GatewayMetrics
 from sse_fsm.diagram import render
 
 _HERE: Final = Path(__file__).parent
@@ -133,7 +134,40 @@ def _request_words(fault: FaultClass, row: health.Consequence) -> str:
     return f"{words}; then {'a 502 or 504' if fault is FaultClass.TRANSPORT else at_last}"
 
 
+_METRICS: Final = """\
+# Metrics
+
+What `/metrics` on the control plane shows, for Prometheus and whatever speaks its language;
+[observability.md](observability.md) says how to have it scraped. Generated from `gateway/telemetry/metrics.py` by
+`make docs`. All times are in seconds.
+
+Labels take few values: `route` is one without ids on which a provider was asked, `model` one that has answered;
+the first 50 of each are told apart, and all others are `other`. `provider` is `anthropic` or `openai`, or
+`gateway` where none was asked. With several workers every scrape shows the sum over all of them, those that died
+included.
+
+| metric | type | labels | meaning |
+|---|---|---|---|
+"""
+
+
+def metrics() -> str:
+    """Return the page about metrics."""
+    families = GatewayMetrics().families
+    parts = [_METRICS]
+    for family in families:
+        labels = ", ".join(f"`{label}`" for label in family.labels)
+        parts.append(f"| `{family.name}` | {family.kind} | {labels} | {family.help} |\n")
+    parts.append("\nThe upper bounds of the histograms' buckets:\n\n")
+    for family in families:
+        if family.buckets:
+            bounds = ", ".join(f"{bound:g}" for bound in family.buckets)
+            parts.append(f"- `{family.name}`: {bounds}\n")
+    return "".join(parts)
+
+
 PAGES: Final = {
+    "metrics.md": metrics,
     "fault-table.md": faults,
     "configuration.md": configuration,
     "state-machine.md": lambda: render("markdown"),

@@ -65,6 +65,8 @@ class Family:
     """counter, gauge or histogram."""
     labels: tuple[str, ...]
     help: str
+    buckets: tuple[float, ...] = ()
+    """Upper bounds of a histogram's."""
 
 
 @define
@@ -240,7 +242,7 @@ class GatewayMetrics:
         return Gauge(name, text, labels, registry=self.registry, multiprocess_mode=mode)  # ty: ignore[invalid-argument-type]
 
     def _histogram(self, name: str, text: str, labels: Sequence[str], buckets: Sequence[float]) -> Histogram:
-        self.families.append(Family(name, "histogram", tuple(labels), text))
+        self.families.append(Family(name, "histogram", tuple(labels), text, tuple(buckets)))
         return Histogram(name, text, labels, registry=self.registry, buckets=buckets)
 
     def page(self, accept: str) -> tuple[bytes, str]:
