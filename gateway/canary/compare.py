@@ -206,6 +206,7 @@ def _all_differences(comparison: Comparison) -> Iterable[Found]:
 def _timing(pairs: Iterable[Pair], limits: Thresholds) -> Timing:
     firsts: tuple[list[float], list[float]] = ([], [])
     gaps: tuple[list[float], list[float]] = ([], [])
+    longest: tuple[list[float], list[float]] = ([], [])
     for pair in pairs:
         if not (_is_complete(pair.old) and _is_complete(pair.new)):
             continue
@@ -214,12 +215,16 @@ def _timing(pairs: Iterable[Pair], limits: Thresholds) -> Timing:
             first = exchange.stream.first_content_at
             if first is not None:
                 firsts[side].append(first * _MILLISECONDS)
-            gaps[side].extend(gap * _MILLISECONDS for gap in exchange.stream.gaps())
+            here = [gap * _MILLISECONDS for gap in exchange.stream.gaps()]
+            gaps[side].extend(here)
+            longest[side].append(max(here, default=0.0))
     samples = [
         *_samples(
             "first content", *firsts, ratio=limits.max_first_content_ratio, add=limits.max_first_content_add_ms
         ),
         *_samples("gap", *gaps, ratio=limits.max_gap_ratio, add=limits.max_gap_add_ms),
+        # Among hundreds of gaps the one that a user waits for would not be seen.
+        *_samples("longest gap of a stream", *longest, ratio=limits.max_gap_ratio, add=limits.max_gap_add_ms),
     ]
     return Timing(tuple(samples))
 

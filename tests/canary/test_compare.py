@@ -1,0 +1,357 @@
+"""`gateway compare`: what it finds between two servers, and what it does not take for a difference."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import define, evolve
+
+from gateway.canary.client import CannotRunError
+from gateway.canary.compare import percentile
+from gateway.canary.compare_requests import read_cases
+from gateway.replay.openai import OpenAIReplay
+from gateway.replay.server import ReplayUpstream
+from tests.canary.command import Command, Done, check_markdown, headings
+from tests.canary.saboteur import Asked, Reply, Saboteur, Spoil, honest, sabotaged
+from tests.contract.harness import ACCOUNT_KEY, serving
+
+OLD_KEY = "old-key-of-a-client-that-is-let-in"
+NEW_KEY = "key-of-the-client-for-the-new-one"
+KEYS = ("--key-stdin",)
+BOTH = f"{OLD_KEY}\n{NEW_KEY}\n"
+QUESTION = {"model": "claude-haiku-5-5", "max_tokens": 64, "messages": [{"role": "user", "content": "Hello"}]}
+STREAM = {"path": "/v1/messages", "body": {**QUESTION, "stream": True}, "name": "stream"}
+WHOLE = {"path": "/v1/messages", "body": QUESTION, "name": "whole"}
+REFUSED = {"path": "/v1/messages", "body": {**QUESTION, "model": "claude-nope"}, "name": "refused"}
+LIMITED = {**WHOLE, "name": "limited", "headers": {"x-replay-fault": "status:429;retry-after=3"}}
+
+
+@define
+class Two:
+    """An old server and a new one, and the command to compare them."""
+
+    command: Command
+    old: Saboteur
+    new: Saboteur
+    folder: Path
+
+    async def compare(self, *args: str, requests: list[dict[str, Any]] | None = None, stdin: str = BOTH) -> Done:
+        if requests is not None:
+            path = self.folder / "requests.jsonl"
+            path.write_text("\n".join(map(json.dumps, requests)) + "\n\n", "utf-8")
+            args = (*args, "--requests", str(path))
+        return await self.command.run("compare", self.old.url, self.new.url, *KEYS, *args, stdin=stdin)
+
+
+@asynccontextmanager
+async def two(
+    command: Command, folder: Path, *, old: Spoil = honest, new: Spoil = honest, **options: Any
+) -> AsyncGenerator[Two]:
+    command.secrets |= {OLD_KEY, NEW_KEY}
+    async with ReplayUpstream() as claude, OpenAIReplay() as openai:
+        one = Saboteur(claude, openai, old, keys=frozenset({OLD_KEY}))
+        other = Saboteur(claude, openai, new, keys=frozenset({NEW_KEY}), **options)
+        async with one, other:
+            yield Two(command, one, other, folder)
+
+
+async def test_a_gateway_answers_as_its_upstream_does(command: Command) -> None:
+    async with serving() as served:
+        command.secrets |= {served.key, ACCOUNT_KEY}
+        keys = f"any-key-for-the-replay\n{served.key}\n"
+        usual = await command.run(
+            "compare", served.upstream.url, served.gateway.url, *KEYS, "--rounds", "2", stdin=keys
+        )
+        strict = await command.run(
+            "compare", served.upstream.url, served.gateway.url, *KEYS, "--strict", stdin=keys
+        )
+
+    assert (usual.status, strict.status) == (0, 0), usual.out + strict.out
+    for done in (usual, strict):
+        check_markdown(done.out)
+        assert headings(done.out)[:5] == [
+            "# Comparison: PASS",
+            "## Summary",
+            "## Answers",
+            "## Times",
+            "## Differences",
+        ]
+    assert f"- new: `{served.gateway.url}/claude`" in usual.out
+    # The replay upstream takes any key; that the gateway does not is as it should be.
+    assert "0 differences, and 2 improvements in 32 pairs of answers" in usual.out
+    assert usual.rows()["stream, tool call"][1:] == ["200", "200", "complete", "complete", "none"]
+    assert usual.rows()["first content, p50"][5] == "well"
+    assert strict.rows()["stream framing-crlf"][5] == "none"
+    assert "None." in strict.out
+
+
+async def test_both_are_asked_the_same_in_turns_each_with_its_own_key(command: Command, tmp_path: Path) -> None:
+    order: list[str] = []
+
+    def note(name: str) -> Spoil:
+        def spoil(asked: Asked, reply: Reply) -> Reply:
+            if asked.method == "POST":
+                order.append(name)
+            return reply
+
+        return spoil
+
+    async with two(command, tmp_path, old=note("old"), new=note("new")) as servers:
+        done = await servers.compare("--rounds", "3", requests=[WHOLE])
+        sent = [[asked for asked in one.asked if asked.method == "POST"] for one in (servers.old, servers.new)]
+
+    assert done.status == 0, done.out
+    assert order == ["old", "new", "new", "old", "old", "new"]
+    assert {asked.key for asked in sent[0]} == {OLD_KEY}
+    assert {asked.key for asked in sent[1]} == {NEW_KEY}
+    assert {asked.body for asked in sent[0]} == {asked.body for asked in sent[1]} == {json_body(QUESTION)}
+
+
+def json_body(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def replaced(old: str, new: str) -> Callable[[Reply], Reply]:
+    return lambda reply: reply.replaced(old.encode(), new.encode())
+
+
+def without(*names: str) -> Callable[[Reply], Reply]:
+    return lambda reply: reply.without(*names)
+
+
+def status(number: int) -> Callable[[Reply], Reply]:
+    return lambda reply: evolve(reply, status=number)
+
+
+def shortened(reply: Reply) -> Reply:
+    return evolve(reply, body=reply.body[: reply.body.index(b"event: message_stop")])
+
+
+def paused(mark: str) -> Callable[[Reply], Reply]:
+    return lambda reply: evolve(reply, pause_before=mark.encode(), pause=0.25)
+
+
+SABOTAGE: list[tuple[str, dict[str, Any], Callable[[Reply], Reply], str]] = [
+    ("status", WHOLE, status(500), "status"),
+    ("529 becomes 500", {**WHOLE, "headers": {"x-replay-fault": "status:529"}}, status(500), "status"),
+    ("stop reason", WHOLE, replaced('"end_turn"', '"max_tokens"'), "stop_reason"),
+    ("model", WHOLE, replaced("claude-haiku-5-5", "claude-other"), "model"),
+    ("hidden prompt", WHOLE, lambda r: r.changed(usage={**r.json()["usage"], "input_tokens": 900}), "tokens of"),
+    ("usage", WHOLE, lambda r: r.changed(usage={"input_tokens": 36, "output_tokens": 1}), "members of usage"),
+    ("members", WHOLE, lambda r: evolve(r, body=r.body.replace(b'"role"', b'"rule"')), "members of the message"),
+    ("request id", WHOLE, without("request-id"), "header request-id"),
+    ("limits", WHOLE, without("anthropic-ratelimit-requests-limit"), "headers of rate limits"),
+    ("content type", WHOLE, lambda r: r.with_header("content-type", "text/json"), "content-type"),
+    ("half a body", WHOLE, lambda r: evolve(r, cut=60), "end of the answer"),
+    ("retry-after", LIMITED, without("retry-after"), "header retry-after"),
+    ("fractions", LIMITED, lambda r: r.with_header("retry-after", "2.5"), "header retry-after"),
+    ("error type", REFUSED, replaced("not_found_error", "api_error"), "error.type"),
+    (
+        "envelope",
+        REFUSED,
+        lambda r: evolve(r, body=b'{"error":{"message":"m","type":"not_found_error"}}'),
+        "envelope",
+    ),
+    (
+        "event order",
+        STREAM,
+        replaced("event: content_block_stop", "event: surprise\ndata: {}\n\nevent: content_block_stop"),
+        "event 4",
+    ),
+    ("no stop", STREAM, shortened, "outcome of the stream"),
+    ("violation", STREAM, replaced("event: message_delta", "event: message_dolta"), "outcome of the stream"),
+    ("compressed", STREAM, lambda r: r.with_header("content-encoding", "gzip"), "header content-encoding"),
+    ("late", STREAM, lambda r: evolve(r, first_pause=0.25), "first content, p50 is too long"),
+    ("gap", STREAM, paused("event: message_delta"), "longest gap of a stream, p50 is too long"),
+]
+
+
+@pytest.mark.parametrize(
+    ("request_", "change", "what"), [row[1:] for row in SABOTAGE], ids=[row[0] for row in SABOTAGE]
+)
+async def test_what_the_new_one_does_worse_is_found(
+    command: Command, tmp_path: Path, request_: dict[str, Any], change: Callable[[Reply], Reply], what: str
+) -> None:
+    def spoil(asked: Asked, reply: Reply) -> Reply:
+        return change(reply) if asked.path == request_["path"] else reply
+
+    limits = ("--max-gap-add-ms", "100", "--max-first-content-add-ms", "100")
+    async with two(command, tmp_path, new=spoil) as servers:
+        done = await servers.compare(
+            "--rounds", "1", *limits, requests=[request_, {**WHOLE, "path": "/v1/messages?a=1", "name": "well"}]
+        )
+
+    assert done.status == 1, done.out
+    assert headings(done.out)[0] == "# Comparison: FAIL"
+    check_markdown(done.out)
+    assert what in done.out
+
+
+async def test_the_first_differing_event_is_shown(command: Command, tmp_path: Path) -> None:
+    def swap(asked: Asked, reply: Reply) -> Reply:
+        return (
+            replaced('"type":"text_delta","text"', '"type":"odd_delta","text"')(reply)
+            if asked.is_stream
+            else reply
+        )
+
+    async with two(command, tmp_path, new=swap) as servers:
+        done = await servers.compare("--rounds", "1", requests=[STREAM])
+        as_json = await servers.compare("--rounds", "1", "--format", "json", requests=[STREAM])
+
+    assert "### stream: event 3, pings left out" in done.out
+    assert "old: content_block_delta[0] text_delta\nnew: content_block_delta[0] odd_delta" in done.out
+    (event,) = [found for found in as_json.json["differences"] if found["what"].startswith("event 3")]
+    assert (event["old"], event["better"]) == ("content_block_delta[0] text_delta", False)
+    assert as_json.json["verdict"] == "fail"
+
+
+async def test_other_words_are_no_difference_but_other_bytes_are_where_they_have_to_be_the_same(
+    command: Command, tmp_path: Path
+) -> None:
+    def reworded(_asked: Asked, reply: Reply) -> Reply:
+        return evolve(reply, body=reply.body.replace(b" gateway", b" doorway").replace(b'"msg_', b'"msg_x'))
+
+    played = {"path": "/v1/messages", "body": {**QUESTION, "model": "replay-text-padded", "stream": True}}
+    async with two(command, tmp_path, new=reworded) as servers:
+        usual = await servers.compare("--rounds", "1", requests=[STREAM, WHOLE, played])
+        strict = await servers.compare("--rounds", "1", "--strict", requests=[played])
+        allowed = await servers.compare("--rounds", "1", "--strict", "--max-differences", "1", requests=[played])
+
+    assert (usual.status, strict.status, allowed.status) == (0, 1, 0), usual.out
+    assert "event 1, pings left out" in strict.out
+
+
+async def test_what_the_old_one_also_says_at_times_is_no_difference(command: Command, tmp_path: Path) -> None:
+    def moody(asked: Asked, reply: Reply) -> Reply:
+        return (
+            reply.changed(stop_reason="refusal") if asked.path == "/v1/messages" and asked.number == 1 else reply
+        )
+
+    def always(asked: Asked, reply: Reply) -> Reply:
+        return reply.changed(stop_reason="refusal") if asked.path == "/v1/messages" else reply
+
+    async with two(command, tmp_path, old=moody, new=always) as servers:
+        done = await servers.compare("--rounds", "2", requests=[WHOLE])
+    assert done.status == 0, done.out
+
+
+async def test_what_the_new_one_does_better_does_not_count_against_it(command: Command, tmp_path: Path) -> None:
+    def spoil(asked: Asked, reply: Reply) -> Reply:
+        if asked.path == "/v1/messages/count_tokens":
+            return evolve(reply, status=404)
+        return shortened(reply) if asked.is_stream and asked.number == 1 else reply
+
+    count = {"path": "/v1/messages/count_tokens", "body": {"model": "m", "messages": QUESTION["messages"]}}
+    async with two(command, tmp_path, old=spoil) as servers:
+        done = await servers.compare("--rounds", "1", requests=[STREAM, count, WHOLE])
+    assert done.status == 0, done.out
+    assert "0 differences, and 3 improvements" in done.out
+
+
+async def test_nothing_to_compare_is_no_pass(command: Command, tmp_path: Path) -> None:
+    command.secrets.add("neither-of-the-two-keys")
+    async with two(command, tmp_path) as servers:
+        refused = await servers.compare(
+            "--rounds", "1", stdin="neither-of-the-two-keys\nneither-of-the-two-keys\n"
+        )
+    assert refused.status == 1
+    assert "no request that both have answered well" in refused.out
+
+
+async def test_a_new_one_that_dies_on_the_way_is_found(command: Command, tmp_path: Path) -> None:
+    async with two(command, tmp_path, answers_left=4) as servers:
+        done = await servers.compare("--rounds", "1")
+    assert done.status == 1
+    assert "refuses connections" in done.out
+
+
+@pytest.mark.parametrize(
+    ("args", "stdin", "sentence"),
+    [
+        (("https://a.example", "https://b.example", *KEYS), BOTH, "add --yes if that is what you want"),
+        (("http://127.0.0.1:1", "http://127.0.0.1:1", *KEYS), BOTH, "refuses connections"),
+        (("http://127.0.0.1:1", "http://127.0.0.1:1", *KEYS), f"{OLD_KEY}\n", "--key-stdin takes 2 keys"),
+        (("http://127.0.0.1:1", "http://127.0.0.1:1", "--old-key", OLD_KEY), "", "as GATEWAY_COMPARE_NEW_KEY"),
+        (("http://127.0.0.1:1", "nonsense", *KEYS), BOTH, "a base URL is like http"),
+        (
+            ("http://127.0.0.1:1", "http://127.0.0.1:1", *KEYS, "--requests", "/nowhere"),
+            BOTH,
+            "cannot read /nowhere",
+        ),
+        (("http://127.0.0.1:1", "http://127.0.0.1:1", *KEYS, "--rounds", "0"), BOTH, "not between 1 and 1000"),
+    ],
+)
+async def test_where_nothing_can_be_compared_it_says_why(
+    command: Command, args: tuple[str, ...], stdin: str, sentence: str
+) -> None:
+    command.secrets |= {OLD_KEY, NEW_KEY}
+    done = await command.run("compare", *args, stdin=stdin)
+    assert (done.status, done.out) == (2, "")
+    assert sentence in done.err
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "it needs 1 to"),
+        ('{"path": "/v1/models", "method": "GET"}\n{"path": ', "line 2: "),
+        ('{"method": "GET"}', "line 1: Object missing required field `path`"),
+        ('{"path": "v1/models"}', "line 1: path has to begin with /"),
+        ('{"path": "/a b"}', "line 1: path has to begin with /"),
+        ('{"path": "/a", "metod": "GET"}', "line 1: Object contains unknown field `metod`"),
+        ('{"path": "/a", "method": "G T"}', "line 1: method is none"),
+        ('{"path": "/a", "headers": {"x": "1\\r\\ny: 2"}}', "line 1: a header has characters"),
+        ('{"path": "/a", "name": "n"}\n{"path": "/b", "name": "n"}', "two requests with the name 'n'"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_refused_with_its_line(tmp_path: Path, text: str, sentence: str) -> None:
+    path = tmp_path / "requests.jsonl"
+    path.write_text(text, "utf-8")
+    with pytest.raises(CannotRunError) as caught:
+        read_cases(path)
+    assert sentence in str(caught.value)
+
+
+async def test_requests_of_a_file_go_out_as_they_stand(command: Command, tmp_path: Path) -> None:
+    requests = [
+        {"method": "get", "path": "/v1/models?limit=2", "headers": {"x-mine": "1", "user-agent": None}},
+        {"path": "/v1/messages", "body": '{"model": ', "headers": {"x-api-key": None}},
+        {"path": "/v1/messages", "body": QUESTION, "headers": {"authorization": "Bearer secret-of-the-file"}},
+    ]
+    command.secrets.add("secret-of-the-file")
+    async with two(command, tmp_path) as servers:
+        done = await servers.compare("--rounds", "1", "--header", "x-all: of-each-request", requests=requests)
+        models, broken, other = servers.new.asked[-3:]
+
+    assert done.status == 0, done.out
+    assert (models.method, models.path, models.headers["x-mine"]) == ("GET", "/v1/models?limit=2", "1")
+    assert "user-agent" not in models.headers
+    assert (broken.body, broken.key) == (b'{"model": ', None)
+    assert other.headers["authorization"] == "Bearer secret-of-the-file"
+    assert {asked.headers["x-all"] for asked in (models, broken, other)} == {"of-each-request"}
+
+
+async def test_the_installed_command_ends_with_0_or_1(command: Command) -> None:
+    command.secrets |= {OLD_KEY, NEW_KEY}
+    env = {"GATEWAY_COMPARE_OLD_KEY": OLD_KEY, "GATEWAY_COMPARE_NEW_KEY": NEW_KEY}
+
+    def spoil(asked: Asked, reply: Reply) -> Reply:
+        return shortened(reply) if asked.is_stream else reply
+
+    async with sabotaged() as old, sabotaged() as good, sabotaged(spoil) as bad:
+        passed = await command.type("compare", old.url, good.url, "--rounds", "1", env=env)
+        failed = await command.type("compare", old.url, bad.url, "--rounds", "1", "--format", "json", env=env)
+
+    assert (passed.status, failed.status) == (0, 1), passed.err + failed.err
+    assert "no stream of the new one was complete" in failed.json["reasons"]
+
+
+def test_a_percentile_is_one_of_the_values() -> None:
+    values = [float(number) for number in range(1, 101)]
+    assert (percentile(values, 50), percentile(values, 95), percentile([7.0], 95)) == (50.0, 95.0, 7.0)
