@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from io import TextIOWrapper
 
-from gateway.cli import accounts, compare, conformance, demo, doctor, keys, replay, requests, serve, smoke
+from gateway.cli import accounts, compare, conformance, costs, demo, doctor, keys, replay, requests, serve, smoke
 from gateway.cli.account_input import RedactingParser
 from gateway.cli.common import CommandError, Subparsers
 
 __all__ = ["main", "make_parser"]
 
-_COMMANDS = (serve, demo, replay, accounts, keys, requests, smoke, doctor, conformance, compare)
+_COMMANDS = (serve, demo, replay, accounts, keys, requests, costs, smoke, doctor, conformance, compare)
 
 
 def make_parser() -> RedactingParser:

@@ -5,7 +5,7 @@ Sources: Anthropic docs, "Pricing", "Fast mode", "Data residency", "Batch proces
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Final
 
@@ -16,8 +16,17 @@ from gateway.pricing.model_price import EXACT
 from gateway.pricing.samplings import Refusals, billed_samplings
 from gateway.pricing.usage import Iteration, Usage
 
-__all__ = ["Cost", "CostLine", "Note", "cost_of"]
+__all__ = ["KINDS", "Cost", "CostLine", "Note", "cost_of", "cost_of_many"]
 
+KINDS: Final[Mapping[str, str]] = {
+    "input": "input",
+    "cache_write_5m": "cache writes for 5 minutes",
+    "cache_write_1h": "cache writes for 1 hour",
+    "cache_read": "cache reads",
+    "output": "output",
+    "web_searches": "web searches",
+}
+"""What is on a bill, in this order, and in words."""
 _PARTIAL: Final = frozenset({"truncated", "upstream_error", "violation", "cancelled", "failed"})
 """Outcomes of answers that did not come to their end, so that the last counters may be missing."""
 _NEVER_STARTED: Final = frozenset({"refused", "rejected"})
@@ -52,13 +61,20 @@ class Note:
 class CostLine:
     """One line of the bill."""
 
-    what: str
+    kind: str
+    """One of `KINDS`."""
     quantity: int
     unit_usd: Decimal
     """USD per million tokens, or for one; factors are in it."""
     usd: Decimal
     """Exact."""
     model: str | None = None
+    """Whose tokens they are, its date apart; None for searches."""
+
+    @property
+    def what(self) -> str:
+        """The kind in words."""
+        return KINDS[self.kind]
 
 
 @define(frozen=True, kw_only=True)
@@ -115,7 +131,8 @@ def cost_of(
     if outcome in _NEVER_STARTED:
         return Cost(nanousd=0, note=Note.NEVER_STARTED)
     if usage is None:
-        return Cost(nanousd=None, note=Note.NO_USAGE, is_partial=is_partial)
+        notes = [Note.NO_USAGE, Note.PARTIAL] if is_partial else [Note.NO_USAGE]
+        return Cost(nanousd=None, note="; ".join(notes), is_partial=is_partial)
     is_refused = stop_reason == "refusal"
     refusals = Refusals(
         at=at,
@@ -131,6 +148,27 @@ def cost_of(
     except _UnknownError as error:
         return Cost(nanousd=None, note="; ".join([str(error), *notes]), is_partial=is_partial)
     return Cost(nanousd=nanousd, note="; ".join(notes) or None, is_partial=is_partial, lines=lines)
+
+
+def cost_of_many(
+    usage: Usage, *, model: str, prices: PriceBook, at: float, prompt_tokens: int, provider: str = "anthropic"
+) -> Decimal | None:
+    """Return what many answers cost whose counters were added up, in USD; None if there is no price for something.
+
+    Args:
+        usage: the sums; iterations are not looked at.
+        model: that served them.
+        prices: to look prices up in.
+        at: when, in Unix seconds.
+        prompt_tokens: the size that the prompt of each is taken to have.
+        provider: whose API it is.
+    """
+    lookup = _Lookup(prices, at, provider)
+    try:
+        lines = [*_tokens(usage, usage, lookup.price(model), prompt_tokens), *_searches(usage, lookup, model)]
+    except _UnknownError:
+        return None
+    return _sum(lines)
 
 
 @define(frozen=True)
@@ -170,35 +208,39 @@ def _notes(usage: Usage, refusals: Refusals, *, is_partial: bool) -> Iterator[st
 
 def _bill(usage: Usage, refusals: Refusals, lookup: _Lookup, model: str | None) -> Iterator[CostLine]:
     for one, name in billed_samplings(usage, model, refusals):
-        yield from _tokens(one, usage, lookup.price(name))
+        yield from _tokens(one, usage, lookup.price(name), one.total_input_tokens)
+    yield from _searches(usage, lookup, model)
+
+
+def _searches(usage: Usage, lookup: _Lookup, model: str | None) -> Iterator[CostLine]:
     if usage.web_search_requests:
         each = lookup.price(model).web_search
         if each is None:
             raise _UnknownError(Note.UNKNOWN_SEARCH)
         usd = EXACT.multiply(each, Decimal(usage.web_search_requests))
-        yield CostLine(what="web searches", quantity=usage.web_search_requests, unit_usd=each, usd=usd)
+        yield CostLine(kind="web_searches", quantity=usage.web_search_requests, unit_usd=each, usd=usd)
 
 
-def _tokens(counts: Usage | Iteration, usage: Usage, price: ModelPrice) -> Iterator[CostLine]:
+def _tokens(counts: Usage | Iteration, usage: Usage, price: ModelPrice, prompt_tokens: int) -> Iterator[CostLine]:
     schedule = price.standard
     if usage.service_tier is not None and usage.service_tier not in _STANDARD_TIERS:
         tier = price.schedule(usage.service_tier)
         if tier is None:
             raise _UnknownError(Note.UNKNOWN_TIER)
         schedule = tier
-    rates = schedule.rates(counts.total_input_tokens).times(_factor(usage, price))
+    rates = schedule.rates(prompt_tokens).times(_factor(usage, price))
     long = counts.cache_write_1h_tokens or 0
     short = max((counts.cache_write_tokens or 0) - long, 0)
-    for what, quantity, rate in (
+    for kind, quantity, rate in (
         ("input", counts.input_tokens, rates.input),
-        ("cache writes for 5 minutes", short, rates.cache_write_5m),
-        ("cache writes for 1 hour", long, rates.cache_write_1h),
-        ("cache reads", counts.cache_read_tokens, rates.cache_read),
+        ("cache_write_5m", short, rates.cache_write_5m),
+        ("cache_write_1h", long, rates.cache_write_1h),
+        ("cache_read", counts.cache_read_tokens, rates.cache_read),
         ("output", counts.output_tokens, rates.output),
     ):
         if quantity:
             usd = EXACT.multiply(rate, Decimal(quantity)).scaleb(-6, EXACT)
-            yield CostLine(what=what, quantity=quantity, unit_usd=rate, usd=usd, model=price.model)
+            yield CostLine(kind=kind, quantity=quantity, unit_usd=rate, usd=usd, model=price.model)
 
 
 def _factor(usage: Usage, price: ModelPrice) -> Decimal:
@@ -216,10 +258,14 @@ def _factor(usage: Usage, price: ModelPrice) -> Decimal:
 
 
 def _in_nanousd(lines: Sequence[CostLine]) -> int:
-    total = Decimal(0)
-    for line in lines:
-        total = EXACT.add(total, line.usd)
-    nanousd = int(total.scaleb(9, EXACT).to_integral_value(ROUND_HALF_EVEN, EXACT))
+    nanousd = int(_sum(lines).scaleb(9, EXACT).to_integral_value(ROUND_HALF_EVEN, EXACT))
     if nanousd > _LARGEST:
         raise _UnknownError(Note.TOO_LARGE)
     return nanousd
+
+
+def _sum(lines: Sequence[CostLine]) -> Decimal:
+    total = Decimal(0)
+    for line in lines:
+        total = EXACT.add(total, line.usd)
+    return total

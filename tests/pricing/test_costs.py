@@ -93,7 +93,7 @@ def test_what_broke_off_is_marked_as_partial_even_where_its_cost_is_not_known(ou
         outcome=outcome,
         stop_reason=None,
     )
-    assert found == Cost(nanousd=None, note="no usage", is_partial=True)
+    assert found == Cost(nanousd=None, note="no usage; partial", is_partial=True)
 
 
 def test_a_cost_beyond_what_a_database_holds_is_not_known_rather_than_wrong() -> None:
