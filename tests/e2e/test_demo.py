@@ -104,6 +104,13 @@ async def test_without_an_account_the_openai_routes_are_played_too(demo: Demo, t
     assert (status, '"text-embedding-3-small"' in output) == (0, True), errors
 
 
+async def test_it_says_where_its_metrics_are(demo: Demo, tmp_path: Path) -> None:
+    url = re.search(r"Its metrics are at (http://\S+/metrics)\.", demo.printed)
+    assert url is not None
+    status, output, errors = await paste(f"curl -sS --noproxy '*' {url[1]}", bare(), tmp_path)
+    assert (status, "gateway_build_info" in output) == (0, True), errors
+
+
 async def test_it_prints_everything_once_and_stops_on_ctrl_c(demo: Demo) -> None:
     assert list(demo.commands) == ["curl", "Claude", "Python"]
     assert len(set(re.findall(r"csg_\w+", demo.printed))) == 1
