@@ -94,8 +94,10 @@ def _settings(settings: Settings, unknown_variables: Sequence[str]) -> Iterator[
 
 
 def _listens(settings: Settings) -> Iterator[Finding]:
-    data, control = settings.address, Address.parse(settings.control_listen)
-    if not control.is_loopback and not settings.control_token:
+    data, control = settings.address, settings.control_address
+    if control is None:
+        yield _finding("control-plane", Level.OK, "the control plane is off; nothing serves /metrics")
+    elif not control.is_loopback and not settings.control_token:
         yield _finding(
             "control-plane",
             Level.PROBLEM,
@@ -127,8 +129,10 @@ def _listens(settings: Settings) -> Iterator[Finding]:
 def _ports(settings: Settings) -> Iterator[Finding]:
     for setting, address in (
         ("GATEWAY_LISTEN", settings.address),
-        ("GATEWAY_CONTROL_LISTEN", Address.parse(settings.control_listen)),
+        ("GATEWAY_CONTROL_LISTEN", settings.control_address),
     ):
+        if address is None:
+            continue
         listener = listener_on(address) if address.port else None
         yield _port(setting, address, listener)
 

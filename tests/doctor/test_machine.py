@@ -141,6 +141,10 @@ def test_a_control_plane_for_all_without_a_token_is_a_problem(settings: Settings
     assert look(evolve(open_to_all, control_token="a-token-of-some-length"))["control-plane"].level is Level.OK
 
 
+def test_a_control_plane_that_is_off_is_no_problem(settings: Settings) -> None:
+    assert look(evolve(settings, control_listen="off"))["control-plane"].level is Level.OK
+
+
 @pytest.mark.parametrize(
     "changes",
     [
