@@ -274,6 +274,10 @@ def suggest(name: str, known: Collection[str]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
+OF_COMMANDS: Final = frozenset({"GATEWAY_SMOKE_KEY", "GATEWAY_COMPARE_OLD_KEY", "GATEWAY_COMPARE_NEW_KEY"})
+"""Variables with the settings' prefix that are no settings: keys that some commands ask with."""
+
+
 def unknown_variables(environ: Mapping[str, str], prefix: str, known: Collection[str]) -> list[str]:
     """Return the variables with the prefix that mean nothing, but for those that other software sets."""
     return sorted(
@@ -281,5 +285,6 @@ def unknown_variables(environ: Mapping[str, str], prefix: str, known: Collection
         for name, value in environ.items()
         if name.upper().startswith(prefix)
         and name not in known
+        and name not in OF_COMMANDS
         and not _OF_OTHERS.match(f"{name}={value}", len(prefix))
     )

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from gateway.canary.masking import MASK, Masker
 from gateway.canary.streams import StreamReading
 from gateway.canary.trace import cell, fence, table, trimmed
+from gateway.config import load_settings
 from gateway.replay.fixtures import default_corpus
 from sse_fsm import EndReason, Outcome
 from tests.canary.command import tables
@@ -77,3 +78,9 @@ def test_a_stream_reads_the_same_however_it_is_cut(cuts: list[int], name: str) -
     assert whole.message == cut.message
     assert list(whole.gaps()) == []
     assert all(gap > 0 for gap in cut.gaps())
+
+
+def test_the_variables_of_the_commands_are_not_taken_for_misspelt_settings() -> None:
+    warnings: list[str] = []
+    load_settings(environ={"GATEWAY_SMOKE_KEY": "k", "GATEWAY_COMPARE_OLD_KEY": "k"}, warn=warnings.append)
+    assert warnings == []
