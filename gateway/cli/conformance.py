@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -13,20 +12,27 @@ from typing import Final
 
 from yarl import URL
 
+from gateway.canary.client import CannotRunError
 from gateway.canary.conformance.bench import Bench, Rule, Target
 from gateway.canary.conformance.card import FORMATS, ScoreCard, list_rules
 from gateway.canary.conformance.catalogue import FIXTURES, select
-from gateway.canary.conformance.run import PREFIXES, CouldNotRunError, check_all, find_gateway
+from gateway.canary.conformance.run import PREFIXES, check_all, find_gateway
 from gateway.canary.conformance.stage import Stage
+from gateway.canary.masking import Masker
+from gateway.cli.canary_arguments import FAILED, PASSED, Progress, could_not_run, headers_from, in_range, keys_from
 from gateway.cli.common import Subparsers, add_command
 from gateway.replay.server import ReplayUpstream
 
 __all__ = ["add_parser"]
 
+_KEY_VARIABLE: Final = "GATEWAY_CONFORMANCE_KEY"
 _LARGEST_PORT: Final = 65_535
+_SECONDS: Final = in_range(0.05, 3600, float)
+_VERSION: Final = version("claude-stream-gateway")
 _EXAMPLES: Final = """\
 examples:
   gateway conformance http://127.0.0.1:8787 --key csg_…
+  printenv CLIENT_KEY | gateway conformance http://127.0.0.1:8787 --key-stdin --quick
   gateway conformance http://127.0.0.1:4000 --key sk-… --name 'LiteLLM 1.106.2' --format markdown
   gateway conformance http://127.0.0.1:8080 --path-prefix '' --only 'truncated.*' --only 'inband.*'
   gateway conformance --list
@@ -38,6 +44,8 @@ base URL there, for example
 
 then it waits until the gateway answers through it, and checks rule after rule. Never do this to a gateway that
 serves others: its upstream fails on purpose.
+
+A key on the command line can be seen in the list of processes; --key-stdin and GATEWAY_CONFORMANCE_KEY cannot.
 
 exit status: 0 all rules passed, 1 some failed, 2 they could not be checked.
 """
@@ -54,20 +62,11 @@ def add_parser(subparsers: Subparsers) -> None:
         examples=_EXAMPLES,
     )
     parser.add_argument("url", metavar="URL", nargs="?", type=_url, help="the gateway under test")
-    parser.add_argument("--key", metavar="KEY", default="", help="a client's key to it")
+    parser.add_argument("--key", metavar="KEY", default="", help="a client's key to it, where it wants one")
+    parser.add_argument("--key-stdin", action="store_true", help="read the key from standard input")
+    parser.add_argument("--bearer", action="store_true", help="send it as Authorization: Bearer, not x-api-key")
     parser.add_argument(
-        "--auth",
-        choices=("x-api-key", "bearer"),
-        default="x-api-key",
-        help="the header that the key goes in (default: x-api-key)",
-    )
-    parser.add_argument(
-        "--header",
-        metavar="NAME:VALUE",
-        action="append",
-        default=[],
-        type=_header,
-        help="one more for each request",
+        "--header", metavar="NAME:VALUE", action="append", default=[], help="one more for each request"
     )
     parser.add_argument(
         "--path-prefix",
@@ -97,15 +96,15 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--list", action="store_true", help="say what the rules are, and check nothing")
     seconds = parser.add_argument_group("patience, in seconds")
     seconds.add_argument(
-        "--wait", metavar="S", type=_seconds, default=60.0, help="for the gateway to answer at all (default: 60)"
+        "--wait", metavar="S", type=_SECONDS, default=60.0, help="for the gateway to answer at all (default: 60)"
     )
     seconds.add_argument(
-        "--patience", metavar="S", type=_seconds, default=10.0, help="for what should happen at once (default: 10)"
+        "--patience", metavar="S", type=_SECONDS, default=10.0, help="for what should happen at once (default: 10)"
     )
     seconds.add_argument(
         "--recovery",
         metavar="S",
-        type=_seconds,
+        type=_SECONDS,
         default=75.0,
         help="for the gateway to serve again after errors of its upstream (default: 75)",
     )
@@ -114,21 +113,41 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the subcommand."""
+    mask = Masker([args.key])
+    try:
+        rules = _rules(args)
+        if args.list:
+            print(list_rules(rules, args.format))
+            return PASSED
+        return asyncio.run(_check(args, _target(args, mask), rules, mask))
+    except CannotRunError as error:
+        return could_not_run("conformance", error, mask)
+
+
+def _rules(args: argparse.Namespace) -> Sequence[Rule]:
     rules = select(args.only, quick=args.quick)
     if not rules:
-        return _refuse(f"no rule fits {', '.join(args.only)}; `gateway conformance --list` names them")
-    if args.list:
-        print(list_rules(rules, args.format))
-        return 0
+        raise CannotRunError(f"no rule fits {', '.join(args.only)}; `gateway conformance --list` names them")
+    return rules
+
+
+def _target(args: argparse.Namespace, mask: Masker) -> Target:
     if args.url is None:
-        return _refuse("the URL of the gateway under test is missing")
-    try:
-        return asyncio.run(_check(args, rules))
-    except CouldNotRunError as error:
-        return _refuse(str(error))
+        raise CannotRunError("the URL of the gateway under test is missing")
+    key = _key(args)
+    mask.learn(key)
+    return Target(args.url, key, args.bearer, args.model, tuple(headers_from(args.header).items()))
 
 
-async def _check(args: argparse.Namespace, rules: Sequence[Rule]) -> int:
+def _key(args: argparse.Namespace) -> str:
+    """Return the key, from wherever it was given; empty for a gateway that wants none."""
+    if args.key_stdin:
+        return keys_from(args, {"key": _KEY_VARIABLE})[0]
+    return args.key or os.environ.get(_KEY_VARIABLE, "").strip()
+
+
+async def _check(args: argparse.Namespace, target: Target, rules: Sequence[Rule], mask: Masker) -> int:
+    tell = Progress(mask).say
     host, port = args.upstream_listen
     upstream = ReplayUpstream(host, port)
     try:
@@ -137,33 +156,22 @@ async def _check(args: argparse.Namespace, rules: Sequence[Rule]) -> int:
         # Name look-ups fail with negative numbers that the system has no text for.
         number = error.errno or 0
         reason = os.strerror(number) if number > 0 else str(error)
-        raise CouldNotRunError(
+        raise CannotRunError(
             f"the upstream cannot listen on {host}:{port}: {reason}; set --upstream-listen to another HOST:PORT"
         ) from None
     try:
         stage = Stage(upstream, args.model)
         await stage.load(FIXTURES)
-        target = Target(args.url, args.key, args.auth == "bearer", args.model, tuple(args.header))
-        bench = Bench(target, stage, patience=args.patience)
-        _tell(f"the upstream listens on {upstream.url}: that is where the gateway under test has to send requests")
+        bench = Bench(target, stage, patience=args.patience, mask=mask)
+        tell(f"the upstream listens on {upstream.url}: that is where the gateway under test has to send requests")
         prefixes = PREFIXES if args.path_prefix is None else (_prefix(args.path_prefix),)
-        await find_gateway(bench, prefixes, wait=args.wait, tell=_tell)
-        findings = await check_all(bench, rules, recovery=args.recovery, tell=_tell)
+        await find_gateway(bench, prefixes, wait=args.wait, tell=tell)
+        findings = await check_all(bench, rules, recovery=args.recovery, tell=tell)
     finally:
         await upstream.__aexit__(None, None, None)
-    name = args.name or bench.target.base
-    card = ScoreCard(name, version("claude-stream-gateway"), datetime.now(UTC), findings)
+    card = ScoreCard(args.name or bench.target.base, _VERSION, datetime.now(UTC), findings)
     print(FORMATS[args.format](card))
-    return 0 if card.passed else 1
-
-
-def _tell(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-def _refuse(text: str) -> int:
-    print(f"gateway conformance: {text}", file=sys.stderr)
-    return 2
+    return PASSED if card.passed else FAILED
 
 
 def _url(text: str) -> str:
@@ -180,23 +188,6 @@ def _url(text: str) -> str:
 def _prefix(text: str) -> str:
     stripped = text.strip("/")
     return f"/{stripped}" if stripped else ""
-
-
-def _header(text: str) -> tuple[str, str]:
-    name, colon, value = text.partition(":")
-    if not colon or not name.strip() or not (name + value).isprintable():
-        raise argparse.ArgumentTypeError("a header is written NAME:VALUE")
-    return name.strip(), value.strip()
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 < seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
-    return seconds
 
 
 def _address(text: str) -> tuple[str, int]:

@@ -300,6 +300,7 @@ SABOTEURS: Final[dict[str, Callable[[], Sabotage]]] = {
     "stream.bytes": lambda: on_events(lambda _, payload: payload),
     "stream.incremental": lambda: _COLLECTED,
     "stream.ends-at-stop": lambda: Sabotage(holds_open=True),
+    "stream.no-done-marker": lambda: on_body(lambda body: body + b"data: [DONE]\n\n"),
     "stream.big-event": lambda: on_body(lambda body: body if len(body) < 2**16 else body[: 2**16]),
     "future.events": lambda: on_events(no_unknown_event),
     "future.blocks": lambda: on_events(no_audio_block),

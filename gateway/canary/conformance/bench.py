@@ -18,6 +18,7 @@ from yarl import URL
 
 from gateway.canary.conformance.judging import Ended, Seen
 from gateway.canary.conformance.stage import Scene, Stage
+from gateway.canary.masking import Masker
 
 __all__ = ["Bench", "Failed", "NotApplicable", "Rule", "RuleBook", "Target", "require"]
 
@@ -89,6 +90,13 @@ class Bench:
     """Seconds after which what should have happened counts as missing."""
     silence: float = 20.0
     """Seconds of silence after which Claude Code shows that it waits."""
+    mask: Masker = field(factory=Masker)
+    """Takes secrets out of what is shown."""
+
+    def __attrs_post_init__(self) -> None:
+        """Learn what must not be shown."""
+        for secret in (self.target.key, *(value for _, value in self.target.headers)):
+            self.mask.learn(secret)
 
     def body(self, tag: str, *, stream: bool = True, **fields: Any) -> bytes:
         """Return a small request body with a probe's tag in its prompt."""

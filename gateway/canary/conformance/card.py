@@ -14,6 +14,8 @@ from gateway.canary.conformance.run import Finding, Result
 
 __all__ = ["FORMATS", "ScoreCard", "list_rules"]
 
+_SHORT: Final = 160
+
 
 @frozen
 class ScoreCard:
@@ -50,9 +52,10 @@ class ScoreCard:
         for finding in self.findings:
             rule = finding.rule
             lines.append(f"{finding.result.value:4}  {rule.id:{width}}  {rule.sentence}")
-            if finding.result is not Result.PASS:
-                lines.append(f"        seen: {finding.seen}")
+            seen = _shortened(finding.seen) if finding.result is Result.PASS else finding.seen
+            lines.append(f"        seen: {seen}")
             if finding.result is Result.FAIL:
+                lines.append(f"        why it matters: {rule.why}")
                 lines.append(f"        tried with: {rule.behind}")
                 lines.append(f"        a user would notice: {rule.notice}")
         return "\n".join([*lines, "", f"{self.name}: {self.summary}"])
@@ -129,6 +132,10 @@ def _described(rule: Rule) -> dict[str, Any]:
         "notice": rule.notice,
         "slow": rule.slow,
     }
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _SHORT else text[:_SHORT] + "…"
 
 
 def _cell(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cached_property
@@ -13,9 +14,11 @@ from attrs import define, field
 from gateway.replay.journal import ReceivedRequest
 from sse_fsm import EndReason, Frame, FrameDecoder, Mode, Outcome, ProtocolViolation, StreamGuard, Verdict
 
-__all__ = ["BOM", "Ended", "Seen", "events_of", "without_pings"]
+__all__ = ["BOM", "DONE", "Ended", "Seen", "events_of", "without_pings"]
 
 BOM: Final = b"\xef\xbb\xbf"
+DONE: Final = re.compile(rb"^data: ?\[DONE\]\s*\Z", re.MULTILINE)
+"""What ends a stream of another API. One rule looks for it; for the others it is as if it were not there."""
 Ended = Literal["whole", "cut", "open", "left"]
 Event = tuple[str, Any]
 
@@ -42,7 +45,7 @@ def without_pings(body: bytes) -> bytes:
 
 def _frames(body: bytes) -> Iterator[Frame]:
     decoder = FrameDecoder()
-    decoder.feed(body)
+    decoder.feed(DONE.sub(b"", body))
     with suppress(ProtocolViolation):
         while (frame := decoder.next_frame()) is not None:
             if not frame.is_noise and frame.event != b"ping":
@@ -93,7 +96,7 @@ class Seen:
     def verdict(self) -> Verdict:
         """What the state machine says of the stream, as a client's parser would see it."""
         guard = StreamGuard(mode=Mode.OBSERVE)
-        guard.feed(self.body)
+        guard.feed(DONE.sub(b"", self.body))
         return guard.finish(EndReason.CUT if self.ended == "cut" else EndReason.EOF)[1]
 
     @property

@@ -10,11 +10,12 @@ from typing import Final
 
 from attrs import evolve, field, frozen
 
+from gateway.canary.client import CannotRunError
 from gateway.canary.conformance.bench import Bench, Failed, NotApplicable, Rule
 from gateway.canary.conformance.judging import Seen
 from gateway.canary.conformance.stage import Scene
 
-__all__ = ["PREFIXES", "CouldNotRunError", "Finding", "Result", "check_all", "check_rule", "find_gateway"]
+__all__ = ["PREFIXES", "Finding", "Result", "check_all", "check_rule", "find_gateway"]
 
 PREFIXES: Final = ("", "/claude", "/anthropic", "/api", "/claude/api")
 """Where gateways serve `/v1/messages`; tried in this order."""
@@ -23,10 +24,6 @@ _ROUND_SECONDS: Final = 1.0
 _SHOWN: Final = 600
 
 Tell = Callable[[str], None]
-
-
-class CouldNotRunError(Exception):
-    """The rules cannot be checked; the message says why and what to do."""
 
 
 class Result(StrEnum):
@@ -58,7 +55,7 @@ async def find_gateway(bench: Bench, prefixes: Sequence[str], *, wait: float, te
         tell: hears what is happening, once for each new state.
 
     Raises:
-        CouldNotRunError: it does not answer through our upstream in time.
+        CannotRunError: it does not answer through our upstream in time.
     """
     url = bench.target.base
     deadline = time.monotonic() + wait
@@ -68,7 +65,7 @@ async def find_gateway(bench: Bench, prefixes: Sequence[str], *, wait: float, te
         for prefix in prefixes:
             bench.target = evolve(bench.target, base=url + prefix)
             seen = await bench.ask(_plain(bench), reach=False)
-            if seen.upstream and seen.status == 200:  # noqa: PLR2004 - OK
+            if _answers(seen):
                 tell(f"the gateway answers at {bench.target.base}/v1/messages")
                 return
             if seen.upstream or not nearest.status or nearest.status == 404:  # noqa: PLR2004 - not found
@@ -79,7 +76,7 @@ async def find_gateway(bench: Bench, prefixes: Sequence[str], *, wait: float, te
             tell(f"waiting for {url} to answer through {bench.stage.upstream.url}; {said}")
             told = said
         if time.monotonic() > deadline:
-            raise CouldNotRunError(
+            raise CannotRunError(
                 f"{url} did not answer through the replay upstream within {wait:g} s; {said}. Point the gateway's "
                 f"Anthropic base URL at {bench.stage.upstream.url}. How it wants to be asked, --key, "
                 "--path-prefix, --model and --header can say."
@@ -129,9 +126,8 @@ async def check_rule(bench: Bench, rule: Rule) -> Finding:
 
 
 def clean(bench: Bench, text: str) -> str:
-    """Return a text as a line of bounded length, without the key."""
-    key = bench.target.key
-    line = " ".join((text.replace(key, "…") if key else text).split())
+    """Return a text as a line of bounded length, without secrets."""
+    line = " ".join(bench.mask(text).split())
     return line if len(line) <= _SHOWN else line[:_SHOWN] + "…"
 
 
@@ -139,12 +135,16 @@ def _plain(bench: Bench) -> Scene:
     return Scene(bench.stage.spoken("Hello ", "there"))
 
 
+def _answers(seen: Seen) -> bool:
+    return seen.is_stream and bool(seen.upstream)
+
+
 async def _serves_again(bench: Bench, seconds: float, tell: Tell) -> bool:
     deadline = time.monotonic() + seconds
     told = False
     while True:
         seen = await bench.ask(_plain(bench), reach=False)
-        if seen.complete:
+        if _answers(seen):
             return True
         if time.monotonic() > deadline:
             return False

@@ -6,7 +6,7 @@ import asyncio
 from typing import Final
 
 from gateway.canary.conformance.bench import Bench, Failed, RuleBook, require
-from gateway.canary.conformance.judging import BOM, Seen, events_of, without_pings
+from gateway.canary.conformance.judging import BOM, DONE, Seen, events_of, without_pings
 from gateway.canary.conformance.stage import Scene
 
 __all__ = ["FIXTURES", "book"]
@@ -116,6 +116,21 @@ async def ends_at_stop(bench: Bench) -> str:
     seen = await bench.ask(Scene(pieces, f"hang:event={len(pieces)}"))
     require(seen.complete and seen.ended == "whole", seen)
     return str(seen)
+
+
+@book.rule(
+    "stream.no-done-marker",
+    "No `data: [DONE]`, which ends the streams of another API, is appended.",
+    why="It is no JSON. The official SDKs skip it, as it has no name; not everybody does.",
+    behind="a usual stream",
+    notice="A JSON error at the end of each answer, in clients that are not the official SDKs.",
+)
+async def no_done_marker(bench: Bench) -> str:
+    """Look behind the end."""
+    seen = await bench.ask(Scene(bench.stage.spoken("all ", "there")))
+    require(seen.is_stream and seen.events, seen)
+    require(not DONE.search(seen.body), f"the last bytes are {seen.body[-40:]!r}")
+    return f"the last bytes are {seen.body[-40:]!r}"
 
 
 @book.rule(
