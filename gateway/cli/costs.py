@@ -230,7 +230,7 @@ def _print_result(result: Recosting, *, dry_run: bool) -> None:
     verb = "would change" if dry_run else "changed"
     difference = Decimal(result.difference_nanousd).scaleb(-9)
     print(f"looked at {result.looked_at:,}, {verb} {result.changed:,}: {result.priced:,} had no cost before")
-    print(f"costs {'would rise' if dry_run else 'rose'} by ${usd(difference)}")
+    print(f"the sum of all costs {verb} by {'-' if difference < 0 else '+'}${usd(abs(difference))}")
     if result.unknown:
         print("still not known:")
     for (model, reason), number in result.unknown.most_common(_SHOWN):

@@ -7,12 +7,14 @@ from datetime import UTC, date, datetime
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from gateway.pricing.library import Library
 from gateway.pricing.model_price import ModelPrice, plain_name
 from gateway.pricing.price_file import PriceEntry, PricesError, parse_prices, read_prices
 from gateway.pricing.terms import with_terms
+
+if TYPE_CHECKING:
+    from gateway.pricing.library import Library
 
 __all__ = ["CORRECTIONS", "OVERRIDE", "ModelPrice", "PriceBook", "PricesError"]
 
@@ -87,6 +89,9 @@ def _by_model(entries: Sequence[PriceEntry]) -> Mapping[tuple[str, str], Sequenc
 
 @cache
 def _library() -> Library:
+    # It takes a third of a second, which commands that price nothing need not wait for.
+    from gateway.pricing.library import Library  # noqa: PLC0415 - see above
+
     return Library()
 
 

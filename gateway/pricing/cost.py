@@ -209,7 +209,8 @@ def _notes(usage: Usage, refusals: Refusals, *, is_partial: bool) -> Iterator[st
 def _bill(usage: Usage, refusals: Refusals, lookup: _Lookup, model: str | None) -> Iterator[CostLine]:
     for one, name in billed_samplings(usage, model, refusals):
         yield from _tokens(one, usage, lookup.price(name), one.total_input_tokens)
-    yield from _searches(usage, lookup, model)
+    if not refusals.is_free:
+        yield from _searches(usage, lookup, model)
 
 
 def _searches(usage: Usage, lookup: _Lookup, model: str | None) -> Iterator[CostLine]:

@@ -37,21 +37,21 @@ def test_an_answer_costs_what_was_worked_out_by_hand(case: Case) -> None:
     assert (found.nanousd, found.note) == (case.nanousd, case.note)
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.sum], ids=lambda case: case.name)
-def test_the_sums_of_the_table_are_right(case: Case) -> None:
-    assert case.sum is not None
-    assert case.usd is not None
-    products, _, total = case.sum.partition("=")
-    assert evaluate(products) == Decimal(total.strip()) == Decimal(case.usd).scaleb(6)
+def test_the_sums_of_the_table_are_right() -> None:
+    for case in CASES:
+        assert (case.sum is None) == (case.usd is None), case.name
+        if case.sum is not None and case.usd is not None:
+            products, _, total = case.sum.partition("=")
+            assert evaluate(products) == Decimal(total.strip()) == Decimal(case.usd).scaleb(6), case.name
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_the_lines_of_a_bill_add_up_to_it(case: Case) -> None:
-    found = cost(case)
-    assert sum((line.usd for line in found.lines), Decimal(0)) == Decimal(found.nanousd or 0).scaleb(-9)
-    for line in found.lines:
-        each = Decimal(1) if line.what == "web searches" else Decimal("0.000001")
-        assert line.usd == line.quantity * line.unit_usd * each
+def test_the_lines_of_a_bill_add_up_to_it() -> None:
+    for case in CASES:
+        found = cost(case)
+        assert sum((line.usd for line in found.lines), Decimal(0)) == Decimal(found.nanousd or 0).scaleb(-9)
+        for line in found.lines:
+            each = Decimal(1) if line.kind == "web_searches" else Decimal("0.000001")
+            assert line.usd == line.quantity * line.unit_usd * each, case.name
 
 
 def test_the_table_has_every_model_of_the_price_list() -> None:
