@@ -80,10 +80,10 @@ async def _plan_limits(examination: Examination) -> Finding:
 
 
 async def _honest_status(examination: Examination) -> Finding:
-    """Let the upstream fail inside its 200 before content, at once and after a second of silence."""
+    """Let the upstream fail inside its 200 before content, at once and after a moment of silence."""
     faults = (
         "error-event:overloaded_error;event=1",
-        "hang:event=1;seconds=1|error-event:overloaded_error;event=1",
+        "hang:event=1;seconds=0.5|error-event:overloaded_error;event=1",
     )
     answers = await asyncio.gather(*(examination.send(fault, stream=True) for fault in faults))
     if all(answer.status == _OVERLOADED and answer.error is not None for answer in answers):
