@@ -87,6 +87,7 @@ class KeyLimiter:
     """The database's, in Unix seconds."""
     price: Price
     grace_seconds: float = _GRACE_SECONDS
+    patience_seconds: float = _PATIENCE_SECONDS
     _grants: dict[str, _Grant] = field(factory=dict, init=False)
     _waiting: list[_Waiting] = field(factory=list, init=False)
     _settled: dict[str, tuple[Reservation, Spent]] = field(factory=dict, init=False)
@@ -163,7 +164,7 @@ class KeyLimiter:
     async def report(self, actor: Actor) -> Mapping[str, Any]:
         """Return what a key may use and has used; see `Limiter`."""
         try:
-            async with asyncio.timeout(_PATIENCE_SECONDS):
+            async with asyncio.timeout(self.patience_seconds):
                 await self._catch_up()
                 use = await self.store.use_of(actor.id)
         except (StoreError, TimeoutError):
@@ -201,7 +202,7 @@ class KeyLimiter:
         self._waiting.append(waiting)
         self._wake()
         try:
-            async with asyncio.timeout(_PATIENCE_SECONDS):
+            async with asyncio.timeout(self.patience_seconds):
                 await waiting.is_over.wait()
         except TimeoutError:
             self._abandon(waiting)

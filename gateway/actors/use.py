@@ -17,8 +17,8 @@ from gateway.actors.terms import PERIODS, UNITS, KeyLimits
 __all__ = ["KeyUse", "Refusal", "Reservation", "Spent"]
 
 _MINUTE: Final = 60.0
-_LEAST: Final = 1e-4
-"""Seconds below which a rate counts as kept: Unix seconds in double precision are no more exact than that."""
+_LEAST: Final = 1e-3
+"""Seconds below which a rate counts as kept: sums of Unix seconds in double precision are no more exact."""
 _SLOT_SECONDS: Final = 2.0
 """What a client is told to wait for another of its requests to end; when that will be nobody knows."""
 _MOST: Final = 2**62
