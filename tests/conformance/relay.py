@@ -58,7 +58,7 @@ class Sabotage:
     exchange: Callable[[Request, Fetch], Awaitable[Response]] | None = None
     """Makes the answer out of as many others as it likes."""
     holds_open: bool = False
-    """Never ends a response."""
+    """Never ends a stream."""
     reads_on: bool = False
     """Does not notice that the client has gone."""
     past_the_gateway: bool = False
@@ -133,7 +133,7 @@ class Relay:
                 if request.transport is not None:
                     request.transport.abort()
                 return response
-            if sabotage.holds_open:
+            if sabotage.holds_open and changed.headers.get("content-type", "").startswith("text/event-stream"):
                 await asyncio.get_running_loop().create_future()
         return response
 

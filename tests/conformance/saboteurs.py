@@ -172,7 +172,8 @@ def packed(response: Response) -> None:
 
 
 def wrongly_labelled(response: Response) -> None:
-    response.headers["content-encoding"] = "gzip"
+    if _is_stream(response):
+        response.headers["content-encoding"] = "gzip"
 
 
 def listed_betas_only(request: Request) -> None:
@@ -259,7 +260,7 @@ class ErrorStays:
 
 @define
 class OutOfUse:
-    """Refuses everything once the upstream has failed."""
+    """Refuses the request behind a failure of the upstream."""
 
     failed: bool = False
 
@@ -269,7 +270,9 @@ class OutOfUse:
                 503, {"type": "error", "error": {"type": "api_error", "message": "pool exhausted"}}
             )
             response.status, response.headers, response.body = refusal.status, refusal.headers, refusal.body
-        self.failed = self.failed or response.status >= 500
+            self.failed = False
+        else:
+            self.failed = response.status >= 500
 
 
 async def splice(request: Request, fetch: Fetch) -> Response:

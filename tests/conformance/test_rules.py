@@ -42,7 +42,12 @@ async def test_each_rule_sees_what_breaks_it(bench: Bench, broken: str) -> None:
     gateway = bench.target.base.removesuffix("/claude")
     async with relaying(SABOTEURS[broken](), gateway, bench.stage.upstream.url) as url:
         finding = await check_rule(before(bench, url, seconds=0.4), BY_ID[broken])
+        control = await check_rule(before(bench, url, seconds=10), BY_ID["endpoint.count-tokens"])
+        if broken == "endpoint.count-tokens":
+            control = await check_rule(before(bench, url, seconds=10), BY_ID["stream.bytes"])
     assert finding.result is Result.FAIL, finding.seen
+    # It is not that nothing works any more.
+    assert control.result is Result.PASS, control.seen
     assert "could not be judged" not in finding.seen
     assert "no end within" not in finding.seen
     assert bench.target.key not in finding.seen

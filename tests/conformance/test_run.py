@@ -19,8 +19,8 @@ from gateway.canary.conformance.judging import Seen, events_of, without_pings
 from gateway.canary.conformance.run import Finding, Result, check_all, find_gateway
 from sse_fsm.encoding import PING
 from sse_fsm.strategies import ValidStream, valid_streams
-from tests.conformance.relay import relaying
-from tests.conformance.saboteurs import SABOTEURS
+from tests.conformance.relay import Request, Response, Sabotage, relaying
+from tests.conformance.saboteurs import json_answer
 
 on_module_loop = pytest.mark.asyncio(loop_scope="module")
 
@@ -76,10 +76,17 @@ async def test_a_rule_that_hangs_or_crashes_never_stops_the_others(bench: Bench)
 async def test_rules_behind_one_that_put_the_gateway_off_for_good_do_not_count_as_failed(bench: Bench) -> None:
     rules = (*select(["error.500"], quick=True), rule(_is_well), rule(_is_well))
     gateway = bench.target.base.removesuffix("/claude")
-    async with relaying(SABOTEURS["error.recovers"](), gateway, bench.stage.upstream.url) as url:
+    asked: list[Request] = []
+
+    def out_of_use_after_two(request: Request) -> Response | None:
+        asked.append(request)
+        return json_answer(503, {"type": "error", "error": {"type": "api_error"}}) if len(asked) > 2 else None
+
+    sabotage = Sabotage(request=out_of_use_after_two)
+    async with relaying(sabotage, gateway, bench.stage.upstream.url) as url:
         away = evolve(bench, target=evolve(bench.target, base=f"{url}/claude"))
         findings = await check_all(away, rules, recovery=0.01, tell=lambda _: None)
-    assert [finding.result.value for finding in findings] == ["fail", "n-a", "n-a"]
+    assert [finding.result.value for finding in findings] == ["pass", "n-a", "n-a"]
     assert "since error.500 the gateway has not answered a good request" in findings[1].seen
 
 
