@@ -14,6 +14,7 @@ import socket
 import tempfile
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +23,7 @@ from attrs import define, field
 from gateway.replay.openai import OpenAIReplay
 from tests.contract.harness import Pairs, Served, serving
 from tests.faults.scripted import ScriptedUpstream
+from tests.faults.waiting import until
 from tests.replay.raw_client import LIMIT, RawConnection, RawResponse, message
 
 DEPLOY: Final = Path(__file__).parents[2] / "docs" / "deploy"
@@ -44,6 +46,8 @@ class Kind:
     """What tells it to read its file again."""
     rollback: tuple[str, str]
     """The line that decides who serves /claude, and what it becomes when the canary is taken out."""
+    loaded: str = ""
+    """What it prints when it has read its file, if a signal that comes soon after its start may be lost."""
     stop: signal.Signals = signal.SIGTERM
     """What ends it at once, streams and all."""
 
@@ -63,9 +67,10 @@ KINDS: Final[Mapping[str, Kind]] = {
             "haproxy",
             "haproxy.cfg",
             "haproxy",
-            ("haproxy", "-W", "-db", "-f", "{file}"),
+            ("haproxy", "-W", "-f", "{file}"),
             signal.SIGUSR2,
             ("set-var(txn.claude_to) str(canary)", "set-var(txn.claude_to) str(existing)"),
+            loaded="Loading success",
         ),
         Kind(
             "caddy",
@@ -74,7 +79,7 @@ KINDS: Final[Mapping[str, Kind]] = {
             ("caddy", "run", "--config", "{file}", "--adapter", "caddyfile"),
             None,
             ("vars claude_to canary\n\n", "vars claude_to existing\n\n"),
-            signal.SIGQUIT,
+            stop=signal.SIGQUIT,
         ),
     )
 }
@@ -141,8 +146,20 @@ class Behind:
         await asyncio.to_thread(self.file.write_text, text.replace(before, after))
         if self.kind.reload is None:
             await self._run("caddy", "reload", "--config", str(self.file), "--adapter", "caddyfile")
+        elif self.kind.loaded:
+            count = self._loads
+            while self._loads == count:
+                self.process.send_signal(self.kind.reload)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(1):
+                        await until(lambda: self._loads > count)
         else:
             self.process.send_signal(self.kind.reload)
+
+    @property
+    def _loads(self) -> int:
+        """How often it has read its file, where it says so."""
+        return sum(self.kind.loaded in line for line in self.log)
 
     async def _run(self, *command: str) -> None:
         process = await asyncio.create_subprocess_exec(
@@ -187,6 +204,7 @@ async def behind(
                 "127.0.0.1:8787": f"127.0.0.1:{canary_port or canary.gateway.port}",
                 "127.0.0.1:4000": f"127.0.0.1:{existing_port or beside.port}",
                 "127.0.0.1:2019": f"127.0.0.1:{admin}",
+                "/run/haproxy/": f"{home}/",
                 "8080": str(port),
             }
             file = home / kind.file
@@ -202,7 +220,7 @@ async def behind(
             async with asyncio.TaskGroup() as group:
                 group.create_task(_collect(process.stderr, running.log))
                 try:
-                    await _until_serving(running, expect_canary=canary_port is None)
+                    await _until_serving(running)
                     yield running
                 finally:
                     with suppress(ProcessLookupError):
@@ -235,21 +253,21 @@ async def _collect(stream: asyncio.StreamReader | None, lines: list[str]) -> Non
         lines.append(line.decode(errors="replace"))  # noqa: PERF401 - each is to be seen while the others come
 
 
-async def _until_serving(running: Behind, *, expect_canary: bool) -> None:
-    """Return once it answers, and has found its canary to be well if that is there."""
+async def _until_serving(running: Behind, *, well: bool = False) -> None:
+    """Return once it answers; `well`: from the gateway."""
     async with asyncio.timeout(LIMIT):
         while True:
             assert running.process.returncode is None, "".join(running.log)
             with suppress(ConnectionError, asyncio.IncompleteReadError):
                 answer = await running.ask(target="/claude", usual=())
-                if answer.status == 200 or not expect_canary:
+                if answer.status < HTTPStatus.INTERNAL_SERVER_ERROR or not well:
                     return
             await asyncio.sleep(0.01)
 
 
 async def until_well(stage: Behind) -> None:
     """Return once the proxy sends requests to the gateway."""
-    await _until_serving(stage, expect_canary=True)
+    await _until_serving(stage, well=True)
 
 
 async def _ended(process: asyncio.subprocess.Process) -> None:
