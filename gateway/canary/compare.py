@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from http import HTTPStatus
 from typing import Final
 
 from attrs import define, evolve, field
 
 from gateway.canary import prompts
 from gateway.canary.checks import Tokens
-from gateway.canary.client import CanaryClient, Exchange, Target
+from gateway.canary.client import CanaryClient, CannotRunError, Exchange, Target
 from gateway.canary.compare_requests import Case
 from gateway.canary.differences import Difference, differences
+from gateway.canary.expectations import words_of_error
 from gateway.canary.trace import counted
 from sse_fsm import Outcome
 
@@ -150,10 +152,13 @@ async def find_model(client: CanaryClient, old: Target, new: Target) -> str:
     It opens a connection to both besides, so that neither is measured with that.
 
     Raises:
-        CannotRunError: one of them cannot be connected with.
+        CannotRunError: one of them cannot be connected with, or does not take the key.
     """
     listed = await client.send(old, prompts.list_models())
     other = await client.send(new, prompts.list_models())
+    for name, answer in (("old", listed), ("new", other)):
+        if answer.status == HTTPStatus.UNAUTHORIZED:
+            raise CannotRunError(f"the {name} one does not take the {name} key ({words_of_error(answer)})")
     return prompts.choose_model(listed if listed.status in _OK else other)
 
 

@@ -84,7 +84,8 @@ def _rows(comparison: Comparison) -> Iterator[tuple[Any, ...]]:
     names = dict.fromkeys(pair.case.name for pair in comparison.pairs)
     for name in names:
         pairs = [pair for pair in comparison.pairs if pair.case.name == name]
-        what = dict.fromkeys(one.difference.what for one in comparison.found if one.pair.case.name == name)
+        found = [one.difference for one in comparison.found if one.pair.case.name == name]
+        what = dict.fromkeys(one.what + (" (better)" if one.better else "") for one in found)
         yield (
             name,
             _distinct(pair.old.status for pair in pairs),

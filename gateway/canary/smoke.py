@@ -225,7 +225,8 @@ class _Run:
             problems = list(expectations.problems_of_error(exchange, statuses, kinds))
             if exchange.status == _OK and request.key is not Key.OWN:
                 problems.append("whoever can connect is served: the key is not asked for")
-            self._keep(judged(name, expected, [exchange], problems, expectations.words_of_error(exchange)))
+            note = "" if problems else expectations.words_of_error(exchange)
+            self._keep(judged(name, expected, [exchange], problems, note))
 
     async def _is_replay(self) -> bool:
         """Whether this is the replay upstream, which anybody may ask for what it has received."""
@@ -248,14 +249,22 @@ class _Run:
             request = prompts.messages(self._ask(stream=True))
             running = [tasks.create_task(self._send(request)) for _ in range(number)]
         exchanges = [task.result() for task in running]
-        problems: list[str] = []
+        by_problem: dict[str, list[int]] = {}
         for place, exchange in enumerate(exchanges, 1):
-            problems += [f"stream {place}: {problem}" for problem in expectations.problems_of_stream(exchange)]
+            for problem in expectations.problems_of_stream(exchange):
+                by_problem.setdefault(problem, []).append(place)
+        problems = [f"{_places(places, number)}: {problem}" for problem, places in by_problem.items()]
         ids = [str((exchange.message or {}).get("id")) for exchange in exchanges]
         if not problems and len(set(ids)) != len(ids):
             problems.append("two streams carried the same message")
         expected = f"200 each, {number} valid stream{'s' if number > 1 else ''} at once, no two the same message"
         return judged(f"parallel: {number}", expected, exchanges, problems, _first_contents(exchanges))
+
+
+def _places(places: list[int], number: int) -> str:
+    if len(places) == 1:
+        return f"stream {places[0]}"
+    return f"all {number} streams" if len(places) == number else f"{len(places)} of {number} streams"
 
 
 def _ended(exchange: Exchange) -> str:

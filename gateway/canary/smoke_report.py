@@ -84,9 +84,7 @@ def _summary(report: SmokeReport, at: datetime) -> Iterator[str]:
     passed, failed = report.count(Result.PASS), report.count(Result.FAIL)
     left_out = report.count(Result.NOT_CHECKED)
     yield f"{passed} of {passed + failed} checks passed" + (f"; {left_out} not checked" if left_out else "")
-    for check in report.checks:
-        if check.result is Result.FAIL:
-            yield f"failed: {check.name}: {cell(check.problems[0])}"
+    yield from (f"failed: {', '.join(names)}: {cell(problem)}" for problem, names in _failures(report).items())
     yield f"target: `{report.base_url}`; its `server` header: {cell(report.server)}"
     yield f"model: {cell(report.model)}, at most {report.options.max_tokens} output tokens an answer"
     tokens = report.tokens
@@ -94,13 +92,24 @@ def _summary(report: SmokeReport, at: datetime) -> Iterator[str]:
     yield f"time: {at:%Y-%m-%d %H:%M:%S} UTC, with `gateway smoke` {version('claude-stream-gateway')}"
 
 
-def _risks(report: SmokeReport) -> Iterator[str]:
+def _failures(report: SmokeReport) -> dict[str, list[str]]:
+    """Return the names of the checks that failed by what was wrong first."""
+    found: dict[str, list[str]] = {}
     for check in report.checks:
         if check.result is Result.FAIL:
-            yield f"{check.name} failed: {cell('; '.join(check.problems[:3]))}"
+            found.setdefault(check.problems[0], []).append(check.name)
+    return found
+
+
+def _risks(report: SmokeReport) -> Iterator[str]:
+    if failures := _failures(report):
+        names = ", ".join(name for names in failures.values() for name in names)
+        yield f"clients will meet what failed: {names}"
+    left_out: dict[str, list[str]] = {}
     for check in report.checks:
         if check.result is Result.NOT_CHECKED:
-            yield f"{check.name} was not checked: {cell(check.note)}"
+            left_out.setdefault(check.note, []).append(check.name)
+    yield from (f"not checked: {', '.join(names)}: {cell(why)}" for why, names in left_out.items())
     if not report.options.big_bodies:
         yield "large bodies were not checked (`--no-big-body`)"
     yield "one run at one time: it does not show what happens under the load of real clients, or over days"

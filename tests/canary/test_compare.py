@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
@@ -23,6 +24,8 @@ from tests.contract.harness import ACCOUNT_KEY, serving
 OLD_KEY = "old-key-of-a-client-that-is-let-in"
 NEW_KEY = "key-of-the-client-for-the-new-one"
 KEYS = ("--key-stdin",)
+PATIENT = ("--max-first-content-add-ms", "60000", "--max-gap-add-ms", "60000")
+"""Where times are not what a test is about."""
 BOTH = f"{OLD_KEY}\n{NEW_KEY}\n"
 QUESTION = {"model": "claude-haiku-5-5", "max_tokens": 64, "messages": [{"role": "user", "content": "Hello"}]}
 STREAM = {"path": "/v1/messages", "body": {**QUESTION, "stream": True}, "name": "stream"}
@@ -45,7 +48,7 @@ class Two:
             path = self.folder / "requests.jsonl"
             path.write_text("\n".join(map(json.dumps, requests)) + "\n\n", "utf-8")
             args = (*args, "--requests", str(path))
-        return await self.command.run("compare", self.old.url, self.new.url, *KEYS, *args, stdin=stdin)
+        return await self.command.run("compare", self.old.url, self.new.url, *KEYS, *PATIENT, *args, stdin=stdin)
 
 
 @asynccontextmanager
@@ -65,10 +68,10 @@ async def test_a_gateway_answers_as_its_upstream_does(command: Command) -> None:
         command.secrets |= {served.key, ACCOUNT_KEY}
         keys = f"any-key-for-the-replay\n{served.key}\n"
         usual = await command.run(
-            "compare", served.upstream.url, served.gateway.url, *KEYS, "--rounds", "2", stdin=keys
+            "compare", served.upstream.url, served.gateway.url, *KEYS, *PATIENT, "--rounds", "2", stdin=keys
         )
         strict = await command.run(
-            "compare", served.upstream.url, served.gateway.url, *KEYS, "--strict", stdin=keys
+            "compare", served.upstream.url, served.gateway.url, *KEYS, *PATIENT, "--strict", stdin=keys
         )
 
     assert (usual.status, strict.status) == (0, 0), usual.out + strict.out
@@ -133,7 +136,7 @@ def shortened(reply: Reply) -> Reply:
 
 
 def paused(mark: str) -> Callable[[Reply], Reply]:
-    return lambda reply: evolve(reply, pause_before=mark.encode(), pause=0.25)
+    return lambda reply: evolve(reply, pause_before=mark.encode(), pause=1.0)
 
 
 SABOTAGE: list[tuple[str, dict[str, Any], Callable[[Reply], Reply], str]] = [
@@ -166,7 +169,7 @@ SABOTAGE: list[tuple[str, dict[str, Any], Callable[[Reply], Reply], str]] = [
     ("no stop", STREAM, shortened, "outcome of the stream"),
     ("violation", STREAM, replaced("event: message_delta", "event: message_dolta"), "outcome of the stream"),
     ("compressed", STREAM, lambda r: r.with_header("content-encoding", "gzip"), "header content-encoding"),
-    ("late", STREAM, lambda r: evolve(r, first_pause=0.25), "first content, p50 is too long"),
+    ("late", STREAM, lambda r: evolve(r, first_pause=1.0), "first content, p50 is too long"),
     ("gap", STREAM, paused("event: message_delta"), "longest gap of a stream, p50 is too long"),
 ]
 
@@ -255,13 +258,19 @@ async def test_what_the_new_one_does_better_does_not_count_against_it(command: C
 
 
 async def test_nothing_to_compare_is_no_pass(command: Command, tmp_path: Path) -> None:
-    command.secrets.add("neither-of-the-two-keys")
     async with two(command, tmp_path) as servers:
-        refused = await servers.compare(
-            "--rounds", "1", stdin="neither-of-the-two-keys\nneither-of-the-two-keys\n"
-        )
+        refused = await servers.compare("--rounds", "1", requests=[REFUSED])
     assert refused.status == 1
     assert "no request that both have answered well" in refused.out
+
+
+async def test_a_key_that_is_not_taken_is_said_before_anything_is_spent(command: Command, tmp_path: Path) -> None:
+    async with two(command, tmp_path) as servers:
+        done = await servers.compare("--rounds", "1", stdin=f"{OLD_KEY}\n{OLD_KEY}\n")
+        asked = {asked.path for asked in (*servers.old.asked, *servers.new.asked)}
+    assert (done.status, done.out) == (2, "")
+    assert "the new one does not take the new key (authentication_error: no)" in done.err
+    assert asked == {"/v1/models?limit=1000"}
 
 
 async def test_a_new_one_that_dies_on_the_way_is_found(command: Command, tmp_path: Path) -> None:
@@ -345,8 +354,10 @@ async def test_the_installed_command_ends_with_0_or_1(command: Command) -> None:
         return shortened(reply) if asked.is_stream else reply
 
     async with sabotaged() as old, sabotaged() as good, sabotaged(spoil) as bad:
-        passed = await command.type("compare", old.url, good.url, "--rounds", "1", env=env)
-        failed = await command.type("compare", old.url, bad.url, "--rounds", "1", "--format", "json", env=env)
+        passed, failed = await asyncio.gather(
+            command.type("compare", old.url, good.url, "--rounds", "1", *PATIENT, env=env),
+            command.type("compare", old.url, bad.url, "--rounds", "1", "--format", "json", env=env),
+        )
 
     assert (passed.status, failed.status) == (0, 1), passed.err + failed.err
     assert "no stream of the new one was complete" in failed.json["reasons"]
