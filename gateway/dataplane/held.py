@@ -14,6 +14,8 @@ from gateway.wire.errors import read_error
 __all__ = ["HeldAnswer", "look_into", "refusal_category"]
 
 _SPACE: Final = b" \t\r\n"
+_LONGEST_PART: Final = 16 * 1024  # bytes of JSON
+_LONGEST_USAGE: Final = 256 * 1024  # of hundreds of iterations
 
 
 @define(frozen=True)
@@ -30,8 +32,8 @@ class HeldAnswer:
     """Of a message; so are the next ones."""
     model: str | None = None
     has_output: bool | None = None
-    refusal_category: str | None = None
     """Whether it has any content; None where it is no message."""
+    refusal_category: str | None = None
 
 
 def look_into(body: bytes, encoding: str, limit: int) -> HeldAnswer:
@@ -87,6 +89,7 @@ class _Message(msgspec.Struct):
     stop_reason: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     model: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     stop_details: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    service_tier: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     content: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -107,7 +110,11 @@ def _read(body: bytes) -> HeldAnswer | None:
         return None
     except RecursionError:
         return HeldAnswer()  # too deep to be read here, which is no reason to refuse it
-    usage, stop_reason, model = _value(found.usage), _value(found.stop_reason), _value(found.model)
+    usage, stop_reason, model = _value(found.usage, _LONGEST_USAGE), _value(found.stop_reason), _value(found.model)
+    tier = _value(found.service_tier)
+    if isinstance(usage, dict) and isinstance(tier, str):
+        # OpenAI says it beside the usage, Anthropic inside.
+        usage.setdefault("service_tier", tier)
     return HeldAnswer(
         usage=usage if isinstance(usage, dict) else None,
         stop_reason=stop_reason if isinstance(stop_reason, str) else None,
@@ -130,9 +137,9 @@ def _has_output(content: msgspec.Raw | msgspec.UnsetType) -> bool | None:
     return bytes(memoryview(content)[:_LONGEST_PART]).translate(None, _SPACE) != b"[]"
 
 
-def _value(raw: msgspec.Raw | msgspec.UnsetType) -> Any:
+def _value(raw: msgspec.Raw | msgspec.UnsetType, limit: int = _LONGEST_PART) -> Any:
     """Build a small part of an answer; None for a large one."""
-    if not isinstance(raw, msgspec.Raw) or len(memoryview(raw)) > _LONGEST_PART:
+    if not isinstance(raw, msgspec.Raw) or len(memoryview(raw)) > limit:
         return None
     try:
         return msgspec.json.decode(raw)
@@ -140,5 +147,4 @@ def _value(raw: msgspec.Raw | msgspec.UnsetType) -> Any:
         return None
 
 
-_LONGEST_PART: Final = 16 * 1024  # bytes of JSON
 _read_over: Final = msgspec.json.Decoder(_Message).decode

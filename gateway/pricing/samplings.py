@@ -60,12 +60,13 @@ def billed_samplings(
     if not answers and not refusals.is_free:
         yield usage, model
     has_fallback = any(one.type == _FALLBACK for one in answers)
-    hop, before = 0, None
+    hop, running = 0, None
     for one in usage.iterations:
         if one.type in _MESSAGES:
-            if before is not None and one.model != before.model:
+            # One that does not name its model is of the same as the one before.
+            if running is not None and one.model is not None and one.model != running:
                 hop += 1
-            before = one
+            running = one.model or running
             if one is answers[-1]:
                 if refusals.is_free or (refusals.is_refused and _is_declined(one, refusals, refusals.category)):
                     continue

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from gateway.dataplane.held import look_into
 from gateway.pricing.usage import Iteration, Usage
 from sse_fsm import StreamGuard
 
@@ -209,3 +210,19 @@ def test_openais_input_is_parted_into_what_was_cached_and_what_was_not() -> None
         input_tokens=300, output_tokens=50, thinking_tokens=20, cache_read_tokens=600, cache_write_tokens=100
     )
     assert usage.total_input_tokens == 1000
+
+
+def test_the_service_tier_of_openai_is_found_beside_its_usage() -> None:
+    usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
+    body = json.dumps({"id": "chatcmpl_1", "service_tier": "flex", "usage": usage}).encode()
+    assert Usage.of(look_into(body, "", 10_000).usage) == Usage(
+        input_tokens=10, output_tokens=5, service_tier="flex"
+    )
+
+
+def test_the_usage_of_an_answer_with_hundreds_of_iterations_is_read() -> None:
+    one = {"type": "message", "input_tokens": 100_000, "output_tokens": 1000, "cache_read_input_tokens": 0}
+    body = json.dumps({"type": "message", "usage": {"output_tokens": 1, "iterations": [one] * 800}}).encode()
+    usage = Usage.of(look_into(body, "", 10**6).usage)
+    assert usage is not None
+    assert len(usage.iterations) == 800
