@@ -10,27 +10,31 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from gateway.canary import doctor_arrivals, doctor_endpoints, doctor_failures, doctor_way
+from gateway.canary.client import CannotRunError
 from gateway.canary.doctor import UnexaminableError, examine
 from gateway.canary.findings import Finding, Level, Part, as_json, as_text, exit_status
+from gateway.canary.masking import Masker
+from gateway.cli.canary_arguments import could_not_run
 from gateway.cli.common import Subparsers, add_command, add_config_option
 from gateway.cli.doctor_machine import look_at_machine
 from gateway.config import SettingsError, load_settings
 
 __all__ = ["add_parser"]
 
-_COULD_NOT: Final = 2
 _EXAMPLES: Final = """\
 examples:
   gateway doctor                                     this machine and its settings
   gateway doctor --config /etc/gateway.toml --streams 5000
   gateway doctor --base-url https://claude.example.com/claude --key csg_…
-  gateway doctor --base-url http://127.0.0.1:8787/claude --key - --upstream http://127.0.0.1:8790 < key.txt
+  gateway doctor --base-url http://127.0.0.1:8787/claude --key-stdin --upstream http://127.0.0.1:8790 < key.txt
 
 With --base-url it also asks that gateway, as its clients do: a few small requests; some tokens are used where the
 upstream is the real one. Before the replay upstream (docs/replay.md) it also sees what happens when the upstream
 fails or is silent; with --upstream, which then is the replay upstream's own address, what reaches it.
 
-It changes nothing. Exit status: 0 no problem, 1 a problem, 2 it could not look.
+It changes nothing. A key on the command line can be seen in the list of processes; --key-stdin cannot.
+
+exit status: 0 no problem, 1 at least one, 2 it could not look
 """
 
 
@@ -48,7 +52,8 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--base-url", metavar="URL", type=_url, help="what clients have, such as http://127.0.0.1:8787/claude"
     )
-    parser.add_argument("--key", metavar="KEY", help="a client's key; - reads it from standard input")
+    parser.add_argument("--key", metavar="KEY", help="a client's key; seen in the list of processes")
+    parser.add_argument("--key-stdin", action="store_true", help="read the key from standard input")
     parser.add_argument("--upstream", metavar="URL", type=_url, help="the replay upstream behind the gateway")
     parser.add_argument("--model", default="", help="to be asked (default: the smallest that is listed)")
     parser.add_argument(
@@ -71,23 +76,43 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the subcommand."""
-    if (args.base_url is None) != (args.key is None):
-        return _fail("--base-url and --key go together")
-    key = sys.stdin.readline().strip() if args.key == "-" else args.key
-    if args.base_url is not None and not key:
-        return _fail("the key is empty")
-    found = _machine(args)
-    trouble = ""
-    if args.base_url is not None:
-        try:
-            found += asyncio.run(_examine(args, key))
-        except UnexaminableError as error:
-            trouble = str(error)
+    mask = Masker([args.key or ""])
+    try:
+        key = _key(args)
+        mask.learn(key)
+        found = _machine(args)
+        trouble = ""
+        if args.base_url is not None:
+            try:
+                found += asyncio.run(_examine(args, key))
+            except UnexaminableError as error:
+                trouble = mask(str(error))
+    except CannotRunError as error:
+        return could_not_run("doctor", error, mask)
     if args.json:
-        print(json.dumps(as_json(found) | ({"error": trouble} if trouble else {}), indent=2, ensure_ascii=False))
+        report = as_json(found) | ({"error": trouble} if trouble else {})
+        print(json.dumps(mask.all(report), indent=2, ensure_ascii=False))
     else:
-        print("\n".join(as_text(found)))
-    return _fail(trouble) if trouble else exit_status(found)
+        print(mask("\n".join(as_text(found))))
+    if trouble:
+        return could_not_run("doctor", CannotRunError(trouble), mask)
+    return exit_status(found)
+
+
+def _key(args: argparse.Namespace) -> str:
+    """Return the client's key; empty where no gateway is to be asked.
+
+    Raises:
+        CannotRunError: base URL and key are not both there.
+    """
+    if args.base_url is None:
+        if args.key is not None or args.key_stdin:
+            raise CannotRunError("a key without --base-url is of no use")
+        return ""
+    key = sys.stdin.readline().strip() if args.key_stdin else (args.key or "").strip()
+    if not key or not key.isascii() or not key.isprintable():
+        raise CannotRunError("give a client's key, with --key or with --key-stdin")
+    return key
 
 
 def _machine(args: argparse.Namespace) -> list[Finding]:
@@ -117,11 +142,6 @@ async def _examine(args: argparse.Namespace, key: str) -> list[Finding]:
         silence_seconds=args.silence,
         say=lambda text: print(f"gateway doctor: {text}", file=sys.stderr, flush=True),
     )
-
-
-def _fail(text: str) -> int:
-    print(f"gateway doctor: {text}", file=sys.stderr)
-    return _COULD_NOT
 
 
 def _url(text: str) -> str:

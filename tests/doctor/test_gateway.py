@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import os
+import sys
 from collections.abc import AsyncGenerator, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -146,3 +151,46 @@ async def test_another_upstream_than_the_gateways_own_is_said(served: Served) ->
 async def test_an_address_that_is_no_replay_upstream_is_said(served: Served) -> None:
     with pytest.raises(UnexaminableError, match="no replay upstream"):
         await look(served, upstream=served.gateway.url)
+
+
+async def test_answers_in_http_1_0_are_warned_of() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.0 404 Not Found\r\ncontent-length: 0\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        found = await examine(
+            [check for check in ALL if check.name == "hello"],
+            doctor_way.of_all_answers,
+            base_url=f"http://127.0.0.1:{port}",
+            key="any",
+        )
+
+    assert [finding.level for finding in found if finding.check == "http-version"] == [Level.WARNING]
+    assert [finding.level for finding in found if finding.check == "clock"] == [Level.UNSEEN]
+
+
+async def test_the_command_ends_well_where_all_is_well_and_shows_no_key(served: Served, tmp_path: Path) -> None:
+    run = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "gateway", "doctor", "--json", "--streams", "10", "--key-stdin"),
+        *("--base-url", f"{served.gateway.url}/claude", "--upstream", served.upstream.url),
+        env={
+            **{name: value for name in ("PATH", "HOME") if (value := os.environ.get(name))},
+            "GATEWAY_DATA_DIR": str(tmp_path),
+            "GATEWAY_LISTEN": "127.0.0.1:0",
+            "GATEWAY_CONTROL_LISTEN": "off",
+        },
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await run.communicate(f"{served.key}\n".encode())
+
+    report = json.loads(out)
+    assert (run.returncode, report["counts"]["problem"]) == (0, 0), report
+    assert {finding["part"] for finding in report["findings"]} == {"machine", "contract", "way"}
+    assert b"kept silent" in err
+    assert served.key.encode() not in out + err

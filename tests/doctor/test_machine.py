@@ -255,8 +255,9 @@ NOWHERE = ("--base-url", "http://127.0.0.1:1/claude")
     ("arguments", "stdin"),
     [
         ((*NOWHERE, "--key", "csg_made-up-and-secret"), ""),
-        ((*NOWHERE, "--key", "-"), "csg_made-up-and-secret\n"),
-        ((*NOWHERE, "--key", "-"), "\n"),
+        ((*NOWHERE, "--key-stdin"), "csg_made-up-and-secret\n"),
+        ((*NOWHERE, "--key-stdin"), "\n"),
+        (("--key", "csg_made-up-and-secret"), ""),
         (NOWHERE, ""),
         (("--base-url", "ftp://127.0.0.1/claude", "--key", "csg_made-up-and-secret"), ""),
         (("--silence", "-1"), ""),
