@@ -285,6 +285,10 @@ def html(reply: Reply) -> Reply:
     return evolve(reply.with_header("content-type", "text/html"), body=page)
 
 
+def redirect(reply: Reply) -> Reply:
+    return evolve(reply.with_header("location", "/claude/v1/models?followed"), status=307)
+
+
 def other_id(reply: Reply) -> Reply:
     return reply.with_header("request-id", "req_other")
 
@@ -331,6 +335,7 @@ SABOTAGE: list[tuple[str, Callable[[Asked], bool], Callable[[Reply], Reply], set
     ("half a message", whole, lambda reply: evolve(reply, cut=80), {"message"}),
     ("wrong content type", whole, lambda reply: reply.with_header("content-type", "text/plain"), {"message"}),
     ("overloaded", whole, status(529), {"message"}),
+    ("a redirect", whole, redirect, {"message"}),
     ("no message_stop", first_stream, without_stop, {"stream"}),
     ("a stream that is cut", first_stream, lambda reply: evolve(reply, cut=900), {"stream"}),
     ("two starts", first_stream, twice_started, {"stream"}),
@@ -382,6 +387,7 @@ async def test_what_is_wrong_fails_its_check_and_no_other(
     async with sabotaged(of(when, change), keys=frozenset({KEY})) as saboteur:
         report = await smoke(saboteur, QUICK, end_seconds=0.2 if change is never_ends else 30)
     assert failed(report) == names
+        assert not any("followed" in asked.path for asked in saboteur.asked)
     problems = {check.name: check.problems for check in report.checks}
     assert all(problems[name] for name in names)
     assert not report.passed
