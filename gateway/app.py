@@ -157,7 +157,13 @@ async def run_gateway(
                 )
         sdk = await stack.enter_async_context(open_sdk_transport(settings, messages, tasks))
         data_plane = DataPlane(settings, messages, forward, sdk.create if sdk is not None else None, openai_pool)
-        live = LiveState(state.backends, data_plane.count_streams, lambda: data_plane.draining, records)
+        live = LiveState(
+            state.backends,
+            data_plane.count_streams,
+            data_plane.count_forwarded,
+            lambda: data_plane.draining,
+            records,
+        )
         control_url = await stack.enter_async_context(
             observability.control_plane(live, tasks, wanted=control, reuse_port=reuse_port)
         )

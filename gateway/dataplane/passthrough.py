@@ -244,6 +244,11 @@ class OpenAIForward:
         """Whether there are connections."""
         return bool(self._connections)
 
+    @property
+    def connections(self) -> int:
+        """How many connections of clients are joined with one to the upstream, or about to be."""
+        return len(self._connections)
+
     async def wait_idle(self) -> None:
         """Close what is idle, and wait until what is under way is over."""
         self.draining = True

@@ -123,6 +123,10 @@ class DataPlane:
         apis = [self.messages, *([self.openai_pool.api] if self.openai_pool is not None else [])]
         return [(api.backend.provider.name, len(api.relays)) for api in apis]
 
+    def count_forwarded(self) -> int:
+        """Return how many connections are joined with one to an existing proxy."""
+        return self.openai.connections if self.openai is not None else 0
+
     async def drain(self) -> None:
         """Let running requests finish; end the streams that are left after `drain_seconds` in a legal way."""
         self.draining = True

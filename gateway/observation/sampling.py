@@ -49,6 +49,8 @@ class LiveState:
     backends: Sequence[Backend]
     streams: Callable[[], Iterable[tuple[str, int]]]
     """Answers on their way, by provider."""
+    forwarded: Callable[[], int]
+    """Connections that are joined with one to an existing proxy."""
     is_draining: Callable[[], bool]
     ledger: Ledger | None = None
     """Looked at if it is one that writes to a database."""
@@ -76,9 +78,15 @@ class Sampler:
 
     def end(self) -> None:
         """Take back what would otherwise go on being shown for a worker that has gone."""
-        for gauge in (self.metrics.workers, self.metrics.draining, self.metrics.ledger_waiting):
+        metrics = self.metrics
+        for gauge in (
+            metrics.workers,
+            metrics.draining,
+            metrics.forwarded,
+            metrics.ledger_waiting,
+            metrics.ledger_away,
+        ):
             gauge.set(0)
-        self.metrics.ledger_away.set(0)
         for backend in self.live.backends:
             for labelled in (self.metrics.in_flight, self.metrics.queue, self.metrics.streams):
                 labelled.labels(backend.provider.name).set(0)
@@ -114,6 +122,7 @@ class Sampler:
             self._look_at(backend)
         for provider, count in self.live.streams():
             metrics.streams.labels(provider).set(count)
+        metrics.forwarded.set(self.live.forwarded())
         metrics.draining.set(self.live.is_draining())
         self._advance(metrics.log_lines_dropped, ("log",), dropped_lines())
         ledger = self.live.ledger

@@ -195,6 +195,11 @@ class GatewayMetrics:
         self.streams = self._gauge(
             "gateway_streams_open", "Answers on their way to a client.", ("provider",), mode=_SUM
         )
+        self.forwarded = self._gauge(
+            "gateway_forwarded_connections",
+            "Connections below `/v1` that are joined with one to an existing proxy (docs/openai-routes.md).",
+            mode=_SUM,
+        )
 
     def _make_process(self) -> None:
         self.ledger_rows = self._counter(

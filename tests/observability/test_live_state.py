@@ -31,7 +31,10 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
 def sampler_of(served: Pooled) -> Sampler:
     """Return what looks at a gateway that serves."""
     plane = served.gateway.data_plane
-    return Sampler(GatewayMetrics(), LiveState([plane.messages.backend], plane.count_streams, lambda: False))
+    return Sampler(
+        GatewayMetrics(),
+        LiveState([plane.messages.backend], plane.count_streams, plane.count_forwarded, lambda: False),
+    )
 
 
 async def look(sampler: Sampler) -> Scrape:
@@ -51,7 +54,7 @@ async def look_until(sampler: Sampler, name: str, value: float, **labels: str) -
 
 async def test_records_that_wait_for_the_database_are_shown_until_it_has_them(database: Database) -> None:
     async with writing(database) as writer:
-        sampler = Sampler(GatewayMetrics(), LiveState([], list, lambda: False, writer))
+        sampler = Sampler(GatewayMetrics(), LiveState([], list, int, lambda: False, writer))
         await writer.settle(make_record(1))
         async with locked(database):
             settling = asyncio.ensure_future(writer.settle(make_record(2)))

@@ -6,6 +6,7 @@ import io
 import os
 import threading
 from collections import Counter
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -120,8 +121,11 @@ def test_lines_that_nobody_takes_are_bounded_dropped_and_counted(monkeypatch: py
 def test_a_log_whose_reader_has_gone_is_no_reason_to_stop() -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    logs.configure_logs(fmt="json", stream=os.fdopen(writer, "w"))
+    stream = os.fdopen(writer, "w")
+    logs.configure_logs(fmt="json", stream=stream)
     log = logs.get_logger("test")
     for _ in range(100):
         log.info("a line")
     logs.close_logs(10)
+    with suppress(BrokenPipeError):
+        stream.close()

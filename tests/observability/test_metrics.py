@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from gateway.ledger.record import AttemptRecord, RequestRecord
 from gateway.observation.request_metrics import RequestMetrics
 from gateway.pricing.usage import Usage
+from gateway.replay.openai import OpenAIReplay
 from gateway.telemetry.metrics import BoundedNames, GatewayMetrics
 from tests.contract.harness import MESSAGES, Served, serving
 from tests.faults.waiting import until
 from tests.observability.scraping import parse, scrape
-from tests.replay.raw_client import message
+from tests.replay.raw_client import LIMIT, message
 
 ROUTE = "POST /v1/messages"
 
@@ -98,6 +99,18 @@ async def test_open_streams_and_places_are_shown_while_they_are_open_and_not_aft
         found = await scrape(served.gateway.control_url)
         assert found.value("gateway_streams_open") == 0
         assert found.value("gateway_requests_in_flight") == 0
+
+
+async def test_connections_to_an_existing_proxy_are_shown_as_long_as_they_are_open() -> None:
+    async with OpenAIReplay() as proxy, serving(control=True, openai_base_url=proxy.url) as served:
+        async with served.connect() as connection:
+            await connection.send("/v1/models", usual=[("authorization", "Bearer sk-made-up-of-a-clients")])
+            assert (await connection.receive()).status == 200
+            found = await scrape(served.gateway.control_url)
+            assert found.value("gateway_forwarded_connections") == 1
+        async with asyncio.timeout(LIMIT):
+            while found.value("gateway_forwarded_connections"):
+                found = await scrape(served.gateway.control_url)
 
 
 async def test_accounts_limits_and_what_runs_are_shown() -> None:
