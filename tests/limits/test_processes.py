@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from gateway.actors.use import Spent
 from gateway.store.engine import Database
 from gateway.wire.errors import ApiError
 from tests.limits.cluster import FaultyStore, Process, actor, cluster, record, row_of, wanted
+from tests.postgres import Postgres
 
 
 async def refused(process: Process, request_id: str, of: Actor, tokens: int = 0, **wanted: object) -> ApiError:
@@ -313,3 +315,28 @@ async def test_two_processes_that_lock_the_same_keys_do_not_wait_for_each_other_
             await process.written()
         for of in keys:
             assert (await running.use(of)).total == Spent(12, 12, 12_000)
+
+
+async def test_a_postgresql_that_is_killed_and_started_again_costs_no_request_and_no_count(
+    postgres: Postgres, migrated: str, tmp_path: Path
+) -> None:
+    some, free = actor("some", concurrent=2), actor("free")
+    async with Database(postgres.restore(migrated), tmp_path) as database, cluster(database, 1) as running:
+        (here,) = running.processes
+        await here.ask("before", some, 10)
+        await asyncio.to_thread(postgres.kill)
+        try:
+            await here.end("before", 5, is_recorded=False)
+            await here.ask("during", some, 10)
+            await here.ask("free", free)
+            await here.end("free", 3, is_recorded=False)
+            assert here.limiter._away_since is not None
+        finally:
+            await asyncio.to_thread(postgres.start)
+        await here.written()
+        assert (await running.use(some)).running == 1
+        await here.end("during", 7)
+        await here.written()
+        assert (await running.use(some)).total == Spent(2, 12, 12_000)
+        assert (await running.use(free)).total == Spent(1, 3, 3_000)
+        assert here.limiter._away_since is None
