@@ -42,6 +42,8 @@ PROBE: Final = "x-doctor-probe"
 FAULT: Final = "x-replay-fault"
 LONGEST_SILENCE: Final = 20.0
 """Seconds without a byte after which Claude Code tells its user that it is waiting."""
+_PREFIX: Final = "/claude"
+"""Below which a gateway of ours has the API; who gives its root means this."""
 _ARRIVAL_SECONDS: Final = 2.0
 _FIRST_SECONDS: Final = 15.0
 _USUAL_LIMIT_SECONDS: Final = 65.0
@@ -243,7 +245,12 @@ async def _prepare(target: Target, control: ReplayControl | None, model: str) ->
         UnexaminableError: says what is in the way.
     """
     try:
-        hello = await target.ask("HEAD", "/api/hello", credential="none", seconds=_FIRST_SECONDS)
+        hello = await _greet(target)
+        if hello.status != HTTPStatus.OK and not target.base.endswith(_PREFIX):
+            below = target.at(target.base + _PREFIX)
+            answer = await _greet(below)
+            if answer.status == HTTPStatus.OK:
+                target, hello = below, answer
         clock_apart = _clock_apart(hello)
         listed = await target.ask("GET", "/v1/models?limit=1000", seconds=_FIRST_SECONDS)
     except NoAnswerError as error:
@@ -262,6 +269,10 @@ async def _prepare(target: Target, control: ReplayControl | None, model: str) ->
     if not listed.is_redirect:
         await _look_behind(examination, control)
     return examination
+
+
+async def _greet(target: Target) -> Answer:
+    return await target.ask("HEAD", "/api/hello", credential="none", seconds=_FIRST_SECONDS)
 
 
 async def _look_behind(examination: Examination, control: ReplayControl | None) -> None:

@@ -14,7 +14,8 @@ __all__ = ["Arrival", "ReplayControl", "ReplayControlError"]
 
 _SECONDS: Final = 10.0
 _LOOK_AGAIN_SECONDS: Final = 0.05
-_MOST: Final = 1000
+_MOST: Final = 200
+"""More than an examination asks, others included that go on beside it."""
 
 
 class ReplayControlError(Exception):

@@ -137,6 +137,13 @@ async def test_a_key_that_is_refused_is_said_at_once_and_not_repeated(served: Se
     assert "csg_made-up-key" not in str(caught.value)
 
 
+async def test_the_root_of_a_gateway_will_do(served: Served) -> None:
+    base, checks = served.gateway.url, [check for check in ALL if check.name in ("models", "count-tokens")]
+    found = await examine(checks, doctor_way.of_all_answers, base_url=f"{base}/", key=served.key)
+
+    assert not bad(found)
+
+
 async def test_an_address_where_nobody_answers_is_said(served: Served) -> None:
     with pytest.raises(UnexaminableError, match="no connection"):
         await look(served, base="http://127.0.0.1:1")
