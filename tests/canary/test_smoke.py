@@ -387,7 +387,7 @@ async def test_what_is_wrong_fails_its_check_and_no_other(
     async with sabotaged(of(when, change), keys=frozenset({KEY})) as saboteur:
         report = await smoke(saboteur, QUICK, end_seconds=0.2 if change is never_ends else 30)
     assert failed(report) == names
-        assert not any("followed" in asked.path for asked in saboteur.asked)
+    assert not any("followed" in asked.path for asked in saboteur.asked)
     problems = {check.name: check.problems for check in report.checks}
     assert all(problems[name] for name in names)
     assert not report.passed
