@@ -164,12 +164,12 @@ def _seconds(ms: int | None) -> str:
     return _NOTHING if ms is None else f"{ms / 1000:.2f} s"
 
 
-def print_details(row: RequestRow, bill: Cost | None) -> None:
+def print_details(row: RequestRow, bill: Cost) -> None:
     """Print all that is known of one request.
 
     Args:
         row: the request.
-        bill: its cost, worked out line by line with the prices of today; None where it has none.
+        bill: its cost, worked out again line by line.
     """
     for name, value in _details(row):
         print(f"{name + ':':<16} {value}")
@@ -181,12 +181,14 @@ def print_details(row: RequestRow, bill: Cost | None) -> None:
             status = attempt.get("status") or "no answer"
             account, ms = printable(str(attempt.get("account"))), attempt.get("ms")
             print(f"  {number}. {account}: {status}, {fault}, {ms} ms")
-    if bill is not None and bill.lines:
+    if bill.lines:
         print("\ncost:")
+        several = len({line.model for line in bill.lines if line.model is not None}) > 1
         for line in bill.lines:
-            print(f"  {line.quantity:>12,} {line.what:<34} at ${line.unit_usd.normalize():f}  ${line.usd:f}")
+            what = f"{line.what}, {line.model}" if several and line.model is not None else line.what
+            print(f"  {line.quantity:>12,} {what:<44} at ${line.unit_usd.normalize():f}  ${line.usd:f}")
         now = "" if bill.nanousd == row.cost_nanousd else f"; with the prices of today ${dollars(bill.nanousd)}"
-        print(f"  {'':>12} {'recorded':<34} ${dollars(row.cost_nanousd)}{now}")
+        print(f"  {'':>12} {'recorded':<44} ${dollars(row.cost_nanousd)}{now}")
 
 
 def _details(row: RequestRow) -> Iterator[tuple[str, str]]:

@@ -15,11 +15,11 @@ from gateway.cli.common import CommandError, Subparsers, add_command, add_config
 from gateway.cli.request_arguments import add_filter_options, filter_from
 from gateway.cli.request_output import as_json, print_details, print_requests, write_csv, write_lines
 from gateway.config import Settings
+from gateway.ledger.recosting import cost_of_row
 from gateway.ledger.row import RequestRow
 from gateway.pricing.book import PriceBook
-from gateway.pricing.cost import Cost, cost_of
+from gateway.pricing.cost import Cost
 from gateway.pricing.price_file import PricesError
-from gateway.pricing.usage import Usage
 from gateway.store.engine import Database
 from gateway.store.errors import StoreError
 from gateway.store.request_queries import Cursor, RequestFilter, RequestQueries
@@ -150,24 +150,12 @@ def _show(args: argparse.Namespace) -> int:
     return 0
 
 
-def _bill(row: RequestRow, settings: Settings) -> Cost | None:
+def _bill(row: RequestRow, settings: Settings) -> Cost:
     try:
         prices = PriceBook.load(settings.prices_path)
     except PricesError as error:
         raise CommandError(str(error)) from None
-    usage = Usage.from_columns(row.columns())
-    if usage is None:
-        return None
-    return cost_of(
-        usage,
-        model=row.model_served or row.model,
-        prices=prices,
-        at=row.at,
-        outcome=row.outcome or "",
-        stop_reason=row.stop_reason,
-        provider=row.provider or "",
-        route=row.route,
-    )
+    return cost_of_row(row.columns(), prices)
 
 
 def _export(args: argparse.Namespace) -> int:
