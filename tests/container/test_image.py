@@ -22,6 +22,7 @@ from attrs import define
 from gateway.replay.server import ReplayUpstream
 from tests.container.base import ROOT, base_archive, roomy_place
 from tests.container.images import Images, Running, missing_programs
+from tests.postgres import Postgres
 from tests.replay.raw_client import LIMIT, RawConnection, message
 
 pytestmark = pytest.mark.timeout(900)
@@ -176,16 +177,21 @@ async def test_it_serves_as_an_unknown_user_and_lets_a_running_stream_finish_whe
         assert await asyncio.to_thread(_files, tree) == before
 
 
-async def test_it_serves_and_drains_on_a_read_only_file_system_without_any_shell(
-    built: Built, tmp_path: Path
+async def test_it_serves_and_drains_as_in_docs_deploy_on_a_read_only_file_system_without_any_shell(
+    built: Built, tmp_path: Path, postgres: Postgres
 ) -> None:
     images, config = built.images, built.images.config(built.name)
     with images.container(built.name) as container:
         tree = images.tree(container)
-        assert not [path for path in tree.glob("usr/bin/*sh") if path.exists()]
+        assert not list(tree.glob("usr/bin/*sh"))
         data = tmp_path / "data"
         data.mkdir()
         shutil.chown(data, USER, USER)
+        secrets = tree / "run" / "secrets" / "gateway.toml"
+        secrets.parent.mkdir()
+        secrets.write_text(await _fill_in(postgres), "utf-8")
+        secrets.chmod(0o400)
+        shutil.chown(secrets, USER, USER)
         async with ReplayUpstream() as upstream:
             port = _free_port()
             variables = dict(pair.split("=", 1) for pair in config["Env"]) | _environ(upstream, port)
@@ -195,12 +201,27 @@ async def test_it_serves_and_drains_on_a_read_only_file_system_without_any_shell
                 apart = ["unshare", "--mount", "--propagation", "private", "sh", "-c", _READ_ONLY, "sh"]
                 return [*apart, tree, data, config["User"], *told, *words]
 
-            key = await _make_key(command("gateway", "keys", "create", "--name", "client", "--json"))
-            async with Running.start(command(*config["Entrypoint"], *config["Cmd"])) as running:
+            settings = ("--config", "/run/secrets/gateway.toml")
+            key = await _make_key(command("gateway", "keys", "create", "--name", "client", "--json", *settings))
+            async with Running.start(command(*config["Entrypoint"], "serve", *settings)) as running:
                 assert (await _call(command(*config["Healthcheck"]["Test"][1:])))[0] == 0
                 await _stop_within_a_stream(running, port, key)
                 assert await running.ended() == 0
-    assert {path.name for path in data.iterdir()} >= {"gateway.db", "secret.key"}
+    assert not [path.name for path in data.iterdir() if path.is_file()]
+
+
+async def _fill_in(postgres: Postgres) -> str:
+    """Return the secrets of docs/deploy as an operator would fill them in."""
+    text = (ROOT / "docs" / "deploy" / "gateway.example.toml").read_text("utf-8")
+    url = await asyncio.to_thread(postgres.create_database)
+    for old, new in {
+        'secret_key = " "': 'secret_key = "a-secret-that-is-long-enough"',
+        'control_token = ""': 'control_token = "a-token-that-is-long-enough"',
+        "postgresql://gateway:PASSWORD@postgres/gateway": url,
+    }.items():
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    return text
 
 
 def _environ(upstream: ReplayUpstream, port: int) -> dict[str, str]:
