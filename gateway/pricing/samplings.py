@@ -72,7 +72,7 @@ def billed_samplings(
                     continue
             elif has_fallback and _is_declined(one, refusals, _at(refusals.fallbacks, hop)):
                 continue
-        yield one, one.model or model
+        yield one, one.model or running or model
 
 
 def _is_declined(one: Iteration, refusals: Refusals, category: str | None) -> bool:

@@ -54,12 +54,12 @@ class Costs:
     """Of the gateway that recorded the requests."""
     _numbers: itertools.count[int] = field(factory=itertools.count, init=False)
 
-    def run(self, *args: str) -> Done:
-        """Run `gateway costs …`."""
+    def run(self, *args: str, command: str = "costs") -> Done:
+        """Run `gateway costs …`, or another command."""
         out, err = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             try:
-                status = main(["costs", *args])
+                status = main([command, *args])
             except SystemExit as stop:
                 status = stop.code if isinstance(stop.code, int) else 1
         assert "Traceback" not in err.getvalue()

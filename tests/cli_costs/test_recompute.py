@@ -169,3 +169,20 @@ def test_a_row_that_holds_nonsense_has_a_cost_or_a_reason(nonsense: dict[str, st
     row |= {"outcome": "complete", "stop_reason": "refusal", "cost_note": None}
     found = cost_of_row(row | nonsense, PriceBook.load())
     assert found.nanousd is not None or found.note
+
+
+def test_the_bill_of_a_request_names_the_models_where_there_are_several(costs: Costs) -> None:
+    iterations = [
+        {"type": "message", "model": "claude-fable-5", "input_tokens": 1000, "output_tokens": 30},
+        {"type": "fallback_message", "model": "claude-opus-4-8", "input_tokens": 1000, "output_tokens": 200},
+    ]
+    request = costs.request({"output_tokens": 200, "iterations": iterations}, model="claude-opus-4-8")
+    costs.record(request)
+    shown = costs.run("show", request.id, command="requests").out
+    bill = [line.split() for line in shown.splitlines() if " at $" in line]
+    assert [(line[0], line[2], line[-1]) for line in bill] == [
+        ("1,000", "claude-fable-5", "$0.010000"),
+        ("30", "claude-fable-5", "$0.001500"),
+        ("1,000", "claude-opus-4-8", "$0.005000"),
+        ("200", "claude-opus-4-8", "$0.005000"),
+    ]

@@ -108,3 +108,36 @@ def test_a_cost_beyond_what_a_database_holds_is_not_known_rather_than_wrong() ->
         stop_reason="end_turn",
     )
     assert (found.nanousd, found.note) == (None, "too large")
+
+
+def test_a_model_that_samples_several_times_is_one_hop_of_a_fallback() -> None:
+    def one(kind: str, model: str | None, output: int) -> dict[str, object]:
+        return {"type": kind, "model": model, "input_tokens": 1000, "output_tokens": output}
+
+    usage = Usage.of(
+        {
+            "iterations": [
+                one("message", "claude-fable-5", 10),
+                one("message", None, 0),
+                one("message", "claude-opus-5", 0),
+                one("fallback_message", "claude-opus-4-8", 10),
+            ]
+        }
+    )
+
+    def billed(*categories: str | None) -> list[str | None]:
+        found = cost_of(
+            usage,
+            model="claude-opus-4-8",
+            prices=PRICES,
+            at=datetime(2026, 11, 20, tzinfo=UTC).timestamp(),
+            outcome="complete",
+            stop_reason="end_turn",
+            fallback_categories=categories,
+        )
+        return [line.model for line in found.lines if line.kind == "input"]
+
+    assert billed() == ["claude-fable-5", "claude-opus-4-8"]
+    assert billed("cyber", "bio") == ["claude-fable-5", "claude-opus-5", "claude-opus-4-8"]
+    # A sampling that does not say whose it was is of the same model as the one before.
+    assert billed("bio", None) == ["claude-fable-5", "claude-fable-5", "claude-opus-4-8"]

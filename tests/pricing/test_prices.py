@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -336,3 +337,17 @@ def test_a_lost_cache_costs_what_writing_costs_more_than_reading() -> None:
     # 200000 * (0.625 - 0.05) = 115000: a long prompt of Haiku 5.5
     assert price_of_cache_lost("claude-haiku-5-5", 200_000, prices=PRICES, at=at) == pytest.approx(0.115)
     assert price_of_cache_lost("claude-saga-9", 1000, prices=PRICES, at=at) is None
+
+
+def test_prices_are_had_without_any_network() -> None:
+    program = """
+import sys
+def refuse(event, _):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.sendto"):
+        raise OSError("no network here")
+sys.addaudithook(refuse)
+from gateway.pricing.book import PriceBook
+print(PriceBook.load().find("claude-opus-5-5", 1795000000).standard.base.input)
+"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    assert (run.stdout.strip(), run.stderr) == ("4", "")
