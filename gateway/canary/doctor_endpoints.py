@@ -19,8 +19,7 @@ _DISCOVERY_SECONDS: Final = 3.0
 """Claude Code waits so long for the list of models."""
 _END_SECONDS: Final = 1.0
 _LIMITS: Final = "anthropic-ratelimit-"
-_KIBIBYTE: Final = 1024
-_LARGEST_BODY: Final = 32 * 1024 * _KIBIBYTE
+_MEBIBYTE: Final = 1024 * 1024
 _COUNT: Final = "/v1/messages/count_tokens"
 
 
@@ -236,26 +235,25 @@ async def _errors(examination: Examination) -> Finding:
 
 
 async def _body_size(examination: Examination) -> Finding:
-    """White space costs no tokens, so that this is free."""
+    """Send much white space, which costs no tokens.
+
+    What the real upstream makes of its very limit is no business of the gateway's, so that it gets a little less.
+    """
+    sizes = (2, 32 if examination.obeys else 31)
     asked = f'{{"model":"{examination.model}","messages":[{{"role":"user","content":"hi"}}]'.encode()
-    for size in (_LARGEST_BODY, 2 * 1024 * _KIBIBYTE):
-        body = asked + b" " * (size - len(asked) - 1) + b"}"
+    for size in sizes:
+        body = asked + b" " * (size * _MEBIBYTE - len(asked) - 1) + b"}"
         answer = await examination.ask("POST", _COUNT, body=body, seconds=120.0)
-        if answer.status != HTTPStatus.REQUEST_ENTITY_TOO_LARGE and not (
-            answer.status >= HTTPStatus.BAD_REQUEST and answer.error is None
-        ):
-            break
-    else:
-        size = 0
-    if size == _LARGEST_BODY:
-        return ok("body-size", _CONTRACT, f"a request of 32 MiB is let through (answered with {answer.status})")
-    return problem(
-        "body-size",
-        _CONTRACT,
-        f"a request of {'32' if size else '2'} MiB is answered with {answer.told}; the API takes 32 MiB",
-        "raise the limit of bodies to 32m in front of the gateway (client_max_body_size in nginx), and leave "
-        "GATEWAY_LIMITS__REQUEST_BODY_BYTES as it is",
-    )
+        page = answer.status >= HTTPStatus.BAD_REQUEST and answer.error is None
+        if page or answer.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            return problem(
+                "body-size",
+                _CONTRACT,
+                f"a request of {size} MiB is answered with {answer.told}; the API takes 32 MiB",
+                "raise the limit of bodies to 32m in front of the gateway (client_max_body_size in nginx), and "
+                "leave GATEWAY_LIMITS__REQUEST_BODY_BYTES as it is",
+            )
+    return ok("body-size", _CONTRACT, f"a request of {sizes[-1]} MiB is let through")
 
 
 CHECKS: Final = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import sys
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from tests.doctor.crooked import FAULTS, crooked
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+DOCS: Final = Path(__file__).parents[2] / "docs"
 ALL: Final = (*doctor_endpoints.CHECKS, *doctor_arrivals.CHECKS, *doctor_failures.CHECKS, *doctor_way.CHECKS)
 FOUND: Final[dict[str, tuple[str, str, Level]]] = {
     # what is wrong: which check is run, and which finding says so
@@ -81,7 +83,13 @@ async def test_a_gateway_that_keeps_the_contract_has_nothing_to_be_told(served: 
     found = await look(served, silence_seconds=0.5)
 
     assert not bad(found)
-    assert len({finding.check for finding in found}) == len(found) > 25
+    names = {finding.check for finding in found}
+    assert len(names) == len(found) > 25
+    assert names <= set(re.findall(r"`([a-z0-9-]+)`", (DOCS / "doctor.md").read_text("utf-8")))
+    for listed in re.findall(
+        r"finds it as ((?:`[a-z-]+`(?: and |, )?)+)", (DOCS / "troubleshooting.md").read_text()
+    ):
+        assert set(re.findall(r"`([a-z-]+)`", listed)) <= names
 
 
 async def test_every_finding_has_a_check_that_can_fail() -> None:
