@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from attrs import define, field
 
@@ -30,7 +30,7 @@ from sse_fsm.runs import DeltaRun
 from sse_fsm.tool_input import ToolInputCheck
 from sse_fsm.violations import EventTooLarge, ProtocolViolation
 
-__all__ = ["EndReason", "Mode", "Outcome", "Step", "StreamGuard", "Verdict"]
+__all__ = ["EndReason", "Mode", "Outcome", "Recorder", "Step", "StreamGuard", "Verdict"]
 
 
 class Mode(StrEnum):
@@ -126,6 +126,22 @@ class Verdict:
 Observer = Callable[[JudgedEvent], None]
 
 
+class Recorder(Protocol):
+    """Hears of everything that the guard judges, runs of deltas as a whole; it must be quick and never raise."""
+
+    def run(self, number: int, size: int) -> None:
+        """Take note of so many deltas of the open block, of so many bytes together."""
+        ...
+
+    def event(self, judged: JudgedEvent) -> None:
+        """Take note of any other event that was allowed."""
+        ...
+
+    def broke(self, violation: ProtocolViolation, frame: Frame | None) -> None:
+        """Take note of what broke a rule; `frame` is the event, where there is a whole one."""
+        ...
+
+
 @define(eq=False, on_setattr=[])  # converting at each assignment would cost more than the judging
 class StreamGuard:
     """Judges a stream chunk by chunk and says what may leave.
@@ -139,6 +155,8 @@ class StreamGuard:
     """Put into error events that the guard writes."""
     observer: Observer | None = None
     """Called with each allowed event. Turns the fast path off."""
+    recorder: Recorder | None = None
+    """Told of each allowed event, and of the one that was not. Leaves the fast path on."""
     machine: StreamMachine = field(factory=StreamMachine, init=False)
     committed: bool = field(default=False, init=False)
     """Whether content was seen. Until then nothing that a client would miss has been released, and a caller
@@ -263,6 +281,7 @@ class StreamGuard:
         released: list[bytes] = []
         terminal: list[bytes] = []
         self._try_runs = True
+        frame: Frame | None = None
         try:
             while True:
                 run = self._take_run()
@@ -279,6 +298,10 @@ class StreamGuard:
                 else:
                     released.append(frame.raw)
         except ProtocolViolation as violation:
+            if self.recorder is not None:
+                # A frame that is too large is none yet, and the one before it did nothing.
+                whole = None if isinstance(violation, EventTooLarge) else frame
+                self.recorder.broke(violation, whole)
             terminal.append(self._stop_at(violation))
         return released[0] if len(released) == 1 else b"".join(released), b"".join(terminal)
 
@@ -318,6 +341,8 @@ class StreamGuard:
     def _accept_run(self, run: bytes, number: int) -> None:
         self.committed = True
         self.machine.events += number
+        if self.recorder is not None:
+            self.recorder.run(number, len(run))
         if self._tool_input.block >= 0:
             self._tool_input.add_run(run)
 
@@ -343,6 +368,8 @@ class StreamGuard:
         elif kind is EventKind.ERROR:
             error = payload.get("error")
             self.error = error if isinstance(error, dict) else {}
+        if self.recorder is not None:
+            self.recorder.event(judged)
         if self.observer is not None:
             self.observer(judged)
 

@@ -14,9 +14,12 @@ from typing import Final, TextIO, TypeVar
 from gateway.cli.common import CommandError, Subparsers, add_command, add_config_option, settings_from
 from gateway.cli.request_arguments import add_filter_options, filter_from
 from gateway.cli.request_output import as_json, print_details, print_requests, write_csv, write_lines
+from gateway.cli.timeline_output import print_timeline, timeline_as_json
 from gateway.config import Settings
 from gateway.ledger.recosting import cost_of_row
 from gateway.ledger.row import RequestRow
+from gateway.ledger.skeleton import SkeletonError, make_skeleton
+from gateway.ledger.timeline import Timeline, TimelineError
 from gateway.pricing.book import PriceBook
 from gateway.pricing.cost import Cost
 from gateway.pricing.price_file import PricesError
@@ -71,7 +74,13 @@ def add_parser(subparsers: Subparsers) -> None:
         examples=_SHOW_EXAMPLES,
     )
     show.add_argument("id", metavar="ID")
-    show.add_argument("--json", action="store_true", help="print a JSON object")
+    show.add_argument("--json", action="store_true", help="print a JSON object, with the timeline if there is one")
+    show.add_argument(
+        "--save",
+        type=Path,
+        metavar="FILE",
+        help="write the stream's events without their content, as server-sent events; - for standard output",
+    )
     show.set_defaults(run=_show)
     export = actions.add_parser("export", help="write many requests to a file or to standard output")
     export.add_argument("--format", choices=("jsonl", "csv"), default="jsonl", help="default jsonl")
@@ -136,17 +145,60 @@ def _list(args: argparse.Namespace) -> int:
 
 def _show(args: argparse.Namespace) -> int:
     settings = settings_from(args)
-    row = _with_queries(settings, lambda queries: queries.get(args.id))
+
+    async def read(queries: RequestQueries) -> tuple[RequestRow | None, bytes | None]:
+        row = await queries.get(args.id)
+        return row, await queries.timeline(row.id) if row is not None else None
+
+    row, kept = _with_queries(settings, read)
     if row is None:
         raise CommandError(
             f"no request has the id {args.id!r}; the id is in the answer's header x-gateway-request-id, and "
             "`gateway requests list` shows it. It may have been deleted since: see [retention] in "
             "docs/configuration.md"
         )
+    try:
+        timeline = None if kept is None else Timeline.decode(kept)
+    except TimelineError as error:
+        raise CommandError(str(error)) from None
+    if args.save is not None:
+        return _save(row, timeline, args.save)
     if args.json:
-        print(json.dumps(as_json(row), indent=2))
+        shown = as_json(row) | {"timeline": None if timeline is None else timeline_as_json(timeline)}
+        print(json.dumps(shown, indent=2))
         return 0
     print_details(row, _bill(row, settings))
+    if timeline is not None:
+        print()
+        print_timeline(timeline)
+    return 0
+
+
+def _save(row: RequestRow, timeline: Timeline | None, path: Path) -> int:
+    if timeline is None:
+        raise CommandError(
+            f"no timeline of {row.id} was kept: one is kept of streams that did not end well (this one: "
+            f"{row.outcome}, {'a' if row.stream else 'no'} stream), for as long as [retention] timeline_days says"
+        )
+    usage = {
+        "input_tokens": row.input_tokens or 0,
+        "cache_creation_input_tokens": row.cache_write_tokens or 0,
+        "cache_read_input_tokens": row.cache_read_tokens or 0,
+        "output_tokens": row.output_tokens or 0,
+    }
+    try:
+        skeleton = make_skeleton(timeline, model=row.model_served or row.model, usage=usage)
+    except SkeletonError as error:
+        raise CommandError(str(error)) from None
+    if str(path) == "-":
+        sys.stdout.flush()
+        sys.stdout.buffer.write(skeleton)
+        return 0
+    try:
+        path.write_bytes(skeleton)
+    except OSError as error:
+        raise CommandError(f"cannot write {path}: {error.strerror or error}") from None
+    print(f"{path}: {len(skeleton)} bytes, no content. Judge it with `sse-fsm check {path}`.")
     return 0
 
 

@@ -26,6 +26,7 @@ from gateway.dataplane.held import HeldAnswer, look_into
 from gateway.dataplane.refusals import no_credential
 from gateway.dataplane.upstream import NETWORK_ERRORS, Upstream, UpstreamFault
 from gateway.ledger.record import AttemptRecord
+from gateway.ledger.timeline import TimelineRecorder
 from gateway.providers.base import Credential, FaultClass
 from gateway.providers.limits import RateLimits
 from gateway.wire import headers as header_rules
@@ -212,6 +213,7 @@ class Exchange:
             mode=self.mode.value,
             max_event_bytes=self.limits.event_bytes,
             request_id=response.headers.get(REQUEST_ID_HEADER),
+            recorder=TimelineRecorder(asyncio.get_running_loop().time, self.outgoing.started),
         )
         opened = OpenStream(account, response, self._client_headers(response, streaming=True), guard, read)
         clock = asyncio.get_running_loop().time

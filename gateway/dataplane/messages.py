@@ -27,7 +27,7 @@ from gateway.dataplane.attempts import Attempts
 from gateway.dataplane.connections import ClientConnection
 from gateway.dataplane.contract import ANTHROPIC, Contract
 from gateway.dataplane.exchange import Outgoing
-from gateway.dataplane.recording import begin_record, note_message, note_verdict
+from gateway.dataplane.recording import begin_record, note_commit, note_message, note_timeline, note_verdict
 from gateway.dataplane.refusals import LastRefusals
 from gateway.dataplane.relay import BodyRelay, ClientGone, Relay, StreamRelay
 from gateway.dataplane.upstream import NETWORK_ERRORS, Upstream
@@ -300,6 +300,7 @@ class _Life:
             await response.prepare(request)
             self._record.milliseconds_to_first_byte = self._elapsed()
         self._record.status = response.status
+        note_commit(opened.guard)
         self._stream = relay = StreamRelay(request, opened, response, self._api.settings.timeouts)
         self._api.relays.add(relay)
         try:
@@ -484,6 +485,7 @@ class _Life:
             record.milliseconds_to_first_byte = record.milliseconds
         if self._stream is not None:
             record.longest_gap_milliseconds = round(self._stream.longest_gap * 1000)
+        note_timeline(record, self._attempts.current if self._attempts is not None else self._guard)
         await self._api.settle(record)
 
     def _write_attempts(self) -> None:

@@ -10,10 +10,11 @@ from aiohttp import web
 
 from gateway.dataplane.held import refusal_category
 from gateway.ledger.record import RequestRecord
+from gateway.ledger.timeline import TimelineRecorder
 from gateway.wire.errors import new_request_id
-from sse_fsm import EndReason, Verdict
+from sse_fsm import EndReason, Outcome, StreamGuard, Verdict
 
-__all__ = ["begin_record", "note_message", "note_verdict", "route_of"]
+__all__ = ["begin_record", "note_commit", "note_message", "note_timeline", "note_verdict", "route_of"]
 
 _LONGEST: Final = 200  # characters of a header's value that are kept
 _HEADERS: Final = {
@@ -122,6 +123,19 @@ def note_verdict(record: RequestRecord, verdict: Verdict) -> None:
         message = verdict.message
         note_message(record, message.get("model"), message.get("stop_reason"), message.get("usage"))
         record.refusal_category = refusal_category(message.get("stop_details"))
+
+
+def note_commit(guard: StreamGuard) -> None:
+    """Say on the stream's timeline that the client's answer begins now."""
+    if isinstance(guard.recorder, TimelineRecorder):
+        guard.recorder.committed()
+
+
+def note_timeline(record: RequestRecord, guard: StreamGuard | None) -> None:
+    """Keep the timeline of a stream that did not end well."""
+    if guard is None or record.outcome == Outcome.COMPLETE or not isinstance(guard.recorder, TimelineRecorder):
+        return
+    record.timeline = guard.recorder.finish(record.outcome or "", record.reason)
 
 
 def note_message(

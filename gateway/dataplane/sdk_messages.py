@@ -17,12 +17,13 @@ from gateway.actors.limits import Wanted
 from gateway.dataplane.answers import UpstreamAnswer
 from gateway.dataplane.connections import error_response
 from gateway.dataplane.messages import PooledApi
-from gateway.dataplane.recording import begin_record, note_verdict
+from gateway.dataplane.recording import begin_record, note_commit, note_timeline, note_verdict
 from gateway.dataplane.relay import ClientGone, StreamRelay
 from gateway.dataplane.sdk_gate import Turn
 from gateway.dataplane.sdk_pool import RuntimePool
 from gateway.dataplane.sdk_requests import SdkRequest, read_sdk_request
 from gateway.dataplane.sdk_runtime import Runtime
+from gateway.ledger.timeline import TimelineRecorder
 from gateway.wire.errors import (
     GATEWAY_REQUEST_ID_HEADER,
     REQUEST_ID_HEADER,
@@ -146,6 +147,7 @@ class _Life:
             max_event_bytes=self._api.settings.limits.event_bytes,
             request_id=self._record.id,
             observer=self._message.observe,
+            recorder=TimelineRecorder(self._clock, self._started),
         )
         opened = _Opened(lease, guard)
         try:
@@ -173,6 +175,7 @@ class _Life:
         await response.prepare(self._request)
         self._record.status = response.status
         self._record.milliseconds_to_first_byte = self._elapsed()
+        note_commit(guard)
         relay = self._stream = StreamRelay(self._request, opened, response, self._timeouts)
         self._api.relays.add(relay)
         try:
@@ -313,6 +316,7 @@ class _Life:
             record.milliseconds_to_first_byte = record.milliseconds
         if self._stream is not None:
             record.longest_gap_milliseconds = round(self._stream.longest_gap * 1000)
+        note_timeline(record, self._guard)
         await self._api.settle(record)
 
     def _elapsed(self) -> int:
