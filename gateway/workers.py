@@ -29,7 +29,7 @@ from gateway.store.engine import Database
 from gateway.store.errors import StoreError
 from gateway.store.secret import SecretKeyError, load_secret_keys
 from gateway.telemetry.logs import close_logs, configure_logs, get_logger
-from gateway.telemetry.metrics import share_metrics
+from gateway.telemetry.metrics import files_of_metrics, share_metrics
 from gateway.telemetry.shared_files import shared_directory
 
 __all__ = ["run_event_loop", "serve", "serve_workers", "wait_for_signal"]
@@ -133,10 +133,12 @@ def serve_workers(settings: Settings) -> int:
         VaultError: its secrets were encrypted with another key.
         SdkUnavailableError: the local SDK transport is enabled and cannot be used.
         ControlAddressError: the control plane's address cannot be listened on.
+        NoRoomError: there is no place for what the workers share.
         TracingUnavailableError: traces are switched on and cannot be made.
         PricesError: the file of prices cannot be used.
     """
-    with _reserved(settings), shared_directory() as metrics:
+    files = files_of_metrics(settings.workers)
+    with _reserved(settings), shared_directory(files, settings.data_path) as metrics:
         # What no worker could start with is no reason to start workers again and again.
         asyncio.run(_check_start(settings))
         return _serve_workers(settings, metrics)

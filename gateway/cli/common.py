@@ -22,6 +22,7 @@ from gateway.store.errors import StoreError
 from gateway.store.secret import SecretKeyError, has_secret_key, key_file, load_secret_keys
 from gateway.telemetry.diagnostics import Diagnostics
 from gateway.telemetry.logs import close_logs, configure_logs
+from gateway.telemetry.shared_files import NoRoomError
 
 __all__ = [
     "CommandError",
@@ -40,6 +41,7 @@ __all__ = [
 _SHORT_KEY: Final = 16
 _REFUSALS: Final = (
     ControlAddressError,
+    NoRoomError,
     PricesError,
     SdkUnavailableError,
     SecretKeyError,

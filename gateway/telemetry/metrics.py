@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector
 
-__all__ = ["BoundedNames", "Family", "GatewayMetrics", "share_metrics"]
+__all__ = ["BoundedNames", "Family", "GatewayMetrics", "files_of_metrics", "share_metrics"]
 
 _DIRECTORY_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 _OTHER: Final = "other"
@@ -35,10 +35,27 @@ _LAG: Final = (0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 5)
 _SUM: Final = "livesum"
 _LATEST: Final = "livemostrecent"  # of what all of them know
 
+_ANY: Final = "max"  # the same everywhere
+
+_FILES: Final = {
+    "counter": 512 * 1024,
+    "histogram": 1024 * 1024,
+    f"gauge_{_SUM}": 64 * 1024,
+    f"gauge_{_LATEST}": 128 * 1024,
+    f"gauge_{_ANY}": 64 * 1024,
+}
+"""The files of one worker, by the beginning of the names that prometheus_client gives them, each with a size in bytes
+that will do for all the labels that there may be."""
+
 disable_created_metrics()
 
 _shared: list[Path] = []
 """Where the files are, in a worker."""
+
+
+def files_of_metrics(workers: int) -> dict[str, int]:
+    """Return the names and sizes in bytes of the files that workers share their metrics in."""
+    return {f"{kind}_{place}.db": size for kind, size in _FILES.items() for place in range(workers)}
 
 
 def share_metrics(directory: Path, place: int) -> None:
@@ -234,7 +251,7 @@ class GatewayMetrics:
             "gateway_build_info",
             "Always 1; the labels say what runs.",
             ("version", "python", "rollout"),
-            mode="max",
+            mode=_ANY,
         )
 
     def _counter(self, name: str, text: str, labels: Sequence[str] = ()) -> Counter:

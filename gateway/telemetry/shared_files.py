@@ -6,13 +6,13 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-__all__ = ["shared_directory"]
+__all__ = ["NoRoomError", "shared_directory"]
 
 _MEMORY: Final = Path("/dev/shm")  # noqa: S108 - the directory made in it is for this user alone
 _PREFIX: Final = "claude-stream-gateway-metrics-"
@@ -20,22 +20,73 @@ _LOCK: Final = "lock"
 _BEING_MADE_SECONDS: Final = 60.0
 
 
-@contextmanager
-def shared_directory() -> Generator[Path]:
-    """Make a directory for as long as the context lasts, in memory where that can be.
+class NoRoomError(Exception):
+    """There is no place for the files; the message says where one was looked for."""
 
-    Those of gateways that died without removing theirs are removed first.
+
+@contextmanager
+def shared_directory(files: Mapping[str, int], otherwise: Path) -> Generator[Path]:
+    """Make a directory with files of their full size for as long as the context lasts, in memory where possible.
+
+    What has its room now needs none later: a process that writes to a mapped file on a full disk is killed for it.
+    Directories of gateways that died without removing theirs are removed first.
+
+    Args:
+        files: their names and sizes in bytes.
+        otherwise: where the directory is made if neither memory nor the directory for temporary files will do.
+
+    Raises:
+        NoRoomError: nor will this.
     """
-    base = _MEMORY if os.access(_MEMORY, os.W_OK | os.X_OK) else Path(tempfile.gettempdir())
-    _remove_abandoned(base)
-    path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
-    handle = os.open(path / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
+    path, lock = _make(files, otherwise)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
         yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
-        os.close(handle)
+        os.close(lock)
+
+
+def _make(files: Mapping[str, int], otherwise: Path) -> tuple[Path, int]:
+    """Return the directory, and the open file whose lock says that it is in use."""
+    places = list(_places(otherwise))
+    for base in places:
+        with suppress(OSError):
+            _remove_abandoned(base)
+            path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
+            try:
+                return path, _fill(path, files)
+            except OSError:
+                shutil.rmtree(path, ignore_errors=True)
+    size = sum(files.values()) >> 20
+    raise NoRoomError(
+        f"several workers need {size} MiB for files that they share, and there is no room for them in any of "
+        f"{', '.join(map(str, places))}; make some, or set GATEWAY_WORKERS=1"
+    )
+
+
+def _places(otherwise: Path) -> Iterator[Path]:
+    yield _MEMORY
+    with suppress(OSError):
+        yield Path(tempfile.gettempdir())
+    with suppress(OSError):
+        otherwise.mkdir(mode=0o700, parents=True, exist_ok=True)
+    yield otherwise
+
+
+def _fill(path: Path, files: Mapping[str, int]) -> int:
+    lock = os.open(path / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for name, size in files.items():
+            handle = os.open(path / name, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+            try:
+                os.posix_fallocate(handle, 0, size)
+            finally:
+                os.close(handle)
+    except OSError:
+        os.close(lock)
+        raise
+    return lock
 
 
 def _remove_abandoned(base: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from gateway.replay.server import ReplayUpstream
 from gateway.telemetry import shared_files
-from gateway.telemetry.shared_files import shared_directory
+from gateway.telemetry.shared_files import NoRoomError, shared_directory
 from tests.faults.gateway_process import GatewayProcess, serving_process, started
 from tests.faults.waiting import until
 from tests.observability.scraping import Scrape, scrape
@@ -71,7 +71,8 @@ def test_what_a_gateway_that_was_killed_left_behind_is_removed_by_the_next_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shared_files, "_MEMORY", tmp_path)
-    with shared_directory() as running:
+    with shared_directory({"counter_0.db": 4096}, tmp_path) as running:
+        assert (running / "counter_0.db").stat().st_blocks > 0
         abandoned = tmp_path / "claude-stream-gateway-metrics-killed"
         abandoned.mkdir()
         (abandoned / "lock").touch()
@@ -80,10 +81,25 @@ def test_what_a_gateway_that_was_killed_left_behind_is_removed_by_the_next_one(
         being_made.mkdir()
         somebody_elses = tmp_path / "something-else"
         somebody_elses.mkdir()
-        with shared_directory() as other:
+        with shared_directory({}, tmp_path) as other:
             assert sorted(tmp_path.iterdir()) == sorted([running, other, being_made, somebody_elses])
         assert running.exists()
     assert sorted(tmp_path.iterdir()) == [being_made, somebody_elses]
+
+
+def test_where_memory_has_no_room_the_disk_is_used_and_where_that_has_none_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_files, "_MEMORY", tmp_path / "missing")
+    monkeypatch.setattr(shared_files.tempfile, "tempdir", str(tmp_path / "missing too"))
+    with shared_directory({"counter_0.db": 4096}, tmp_path) as found:
+        assert found.parent == tmp_path
+    with (
+        pytest.raises(NoRoomError, match=r"need 1073741824 MiB .* set GATEWAY_WORKERS=1"),
+        shared_directory({"counter_0.db": 2**50}, tmp_path),
+    ):
+        pass
+    assert not list(tmp_path.iterdir())
 
 
 async def test_a_log_that_nobody_reads_stalls_no_stream_and_what_is_dropped_of_it_is_counted() -> None:
