@@ -190,7 +190,7 @@ async def run_compare(
 
 
 def _between(comparison: Comparison, old: Exchange, new: Exchange, case: Case) -> list[Difference]:
-    return list(differences(old, new, strict=comparison.strict, refused=case.refused))
+    return list(differences(old, new, strict=comparison.strict, status=case.status))
 
 
 def _all_differences(comparison: Comparison) -> Iterable[Found]:

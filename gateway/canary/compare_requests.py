@@ -37,8 +37,8 @@ class Case:
     request: Request
     answers: bool = True
     """Whether a model is to answer, which is what costs."""
-    refused: bool = False
-    """Whether it ought to be refused."""
+    status: int = 200
+    """That it ought to have by the API's contract."""
 
 
 def usual_cases(model: str, max_tokens: int) -> list[Case]:
@@ -76,10 +76,10 @@ def usual_cases(model: str, max_tokens: int) -> list[Case]:
         Case("models: list", prompts.list_models(), answers=False),
         Case("models: one", Request("GET", f"/v1/models/{model}"), answers=False),
         *_refused(question),
-        _refusal("body is no JSON", evolve(good, body=b'{"model": ')),
-        _refusal("no key", evolve(good, key=Key.NONE)),
-        _refusal("wrong key", evolve(good, key=Key.WRONG)),
-        _refusal("unknown path", Request("GET", "/v1/no-such-path")),
+        _refusal("body is no JSON", 400, evolve(good, body=b'{"model": ')),
+        _refusal("no key", 401, evolve(good, key=Key.NONE)),
+        _refusal("wrong key", 401, evolve(good, key=Key.WRONG)),
+        _refusal("unknown path", 404, Request("GET", "/v1/no-such-path")),
     ]
 
 
@@ -95,12 +95,12 @@ def replayed_cases(max_tokens: int) -> list[Case]:
 
 def _refused(question: dict[str, Any]) -> Iterator[Case]:
     without = {name: value for name, value in question.items() if name != "max_tokens"}
-    yield _refusal("max_tokens missing", prompts.messages(without))
-    yield _refusal("unknown model", prompts.messages({**question, "model": _UNKNOWN_MODEL}))
+    yield _refusal("max_tokens missing", 400, prompts.messages(without))
+    yield _refusal("unknown model", 404, prompts.messages({**question, "model": _UNKNOWN_MODEL}))
 
 
-def _refusal(name: str, request: Request) -> Case:
-    return Case(f"error: {name}", request, answers=False, refused=True)
+def _refusal(name: str, status: int, request: Request) -> Case:
+    return Case(f"error: {name}", request, answers=False, status=status)
 
 
 class _Line(msgspec.Struct, forbid_unknown_fields=True):

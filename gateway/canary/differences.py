@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 from attrs import define, evolve
 
 from gateway.canary.client import Ending, Exchange
+from gateway.canary.expectations import is_envelope
 from gateway.canary.shapes import event_order, outline
 from gateway.canary.streams import StreamReading
 from sse_fsm import EventKind, Outcome
@@ -24,10 +25,9 @@ _Event = TypeVar("_Event")
 
 _HEADERS: Final = ("content-type", "request-id", "retry-after", "retry-after-ms", "x-should-retry")
 _LIMITS: Final = "anthropic-ratelimit-"
+_MODELS: Final = "/v1/models"
 _SAME_EACH_TIME: Final = ("/v1/models", "/v1/messages/count_tokens")
 _OK: Final = range(200, 300)
-_REFUSED: Final = range(400, 500)
-_EXPECTED: Final = range(200, 500)
 _WORTH: Final[Mapping[Outcome, int]] = {Outcome.COMPLETE: 2, Outcome.UPSTREAM_ERROR: 1}
 """How good an outcome is for a client: whole; or not, and it says so. Others leave the client without an end."""
 _SHOWN: Final = 240
@@ -45,18 +45,17 @@ class Difference:
     """Whether the new one did what the old one failed to do."""
 
 
-def differences(old: Exchange, new: Exchange, *, strict: bool, refused: bool = False) -> Iterator[Difference]:
+def differences(old: Exchange, new: Exchange, *, strict: bool, status: int = 200) -> Iterator[Difference]:
     """Yield what is not the same in two answers, the weightiest first.
 
     Args:
         old: the answer of the one that is measured by.
         new: the answer of the one that is measured.
         strict: whether bytes count.
-        refused: whether the request ought to be refused.
+        status: that the answer ought to have.
     """
     if old.status != new.status:
-        good, bad = (_REFUSED, _OK) if refused else (_OK, _REFUSED)
-        better = new.status in good and (old.status in bad or old.status not in _EXPECTED)
+        better = new.status == status
         # A status that says so is better than a stream that breaks off: it is what clients try again for.
         better |= new.status is not None and old.stream is not None and not _worth(old.stream)
         yield Difference("status", _status(old), _status(new), better)
@@ -104,8 +103,10 @@ def _errors(old: Exchange, new: Exchange, *, strict: bool) -> Iterator[Differenc
     if strict:
         yield from _unless_equal("error", _without_id(one), _without_id(other))
         return
+    better = is_envelope(other) and not is_envelope(one)
     for what, read in (("error envelope", _envelope), ("error.type", _error_type), ("error code", _error_code)):
-        yield from _unless_equal(what, read(one), read(other))
+        for difference in _unless_equal(what, read(one), read(other)):
+            yield evolve(difference, better=better)
 
 
 def _envelope(value: Any) -> Any:
@@ -190,10 +191,29 @@ def _bodies(old: Exchange, new: Exchange, *, strict: bool) -> Iterator[Differenc
         return
     path = old.request.path.partition("?")[0]
     one, other = old.json(), new.json()
-    if path.startswith(_SAME_EACH_TIME):
+    if path == _MODELS:
+        yield from _lists(one, other)
+    elif path.startswith(_SAME_EACH_TIME):
         yield from _unless_equal("body", one, other)
     else:
         yield from _unless_equal("shape of the body", outline(one), outline(other))
+
+
+def _lists(old: Any, new: Any) -> Iterator[Difference]:
+    """Compare lists of models: more of them, and more that is said of them, is no harm."""
+    one, other = _by_id(old), _by_id(new)
+    if missing := [name for name in one if name not in other]:
+        yield Difference("models that are missing", _short(", ".join(missing)), "none")
+    names = {name for model in one.values() for name in model}
+    told = {name for model in other.values() for name in model}
+    if other and (unsaid := sorted(names - told)):
+        yield Difference("what is said of models", ", ".join(unsaid), "none")
+
+
+def _by_id(listed: Any) -> dict[str, dict[str, Any]]:
+    data = listed.get("data") if isinstance(listed, dict) else None
+    models = data if isinstance(data, list) else []
+    return {str(model.get("id")): model for model in models if isinstance(model, dict)}
 
 
 def _text(exchange: Exchange) -> str:

@@ -12,6 +12,7 @@ from gateway.canary.client import Ending, Exchange
 from sse_fsm import Outcome
 
 __all__ = [
+    "is_envelope",
     "problems_of_count",
     "problems_of_error",
     "problems_of_message",
@@ -45,16 +46,21 @@ def problems_of_status(exchange: Exchange, expected: Collection[int] = (200,)) -
         yield f"the answer was {exchange.ending}" + (f" ({exchange.trouble})" if exchange.trouble else "")
 
 
+def is_envelope(value: Any) -> bool:
+    """Whether a JSON value is Anthropic's error envelope."""
+    return isinstance(value, dict) and value.get("type") == "error" and isinstance(value.get("error"), dict)
+
+
 def problems_of_error(exchange: Exchange, statuses: Collection[int], kinds: Collection[str]) -> Iterator[str]:
     """Check an error: its status, and Anthropic's envelope with a type and the request's id."""
     yield from problems_of_status(exchange, statuses)
     if exchange.status not in statuses:
         return
     value = exchange.json()
-    error = value.get("error") if isinstance(value, dict) else None
-    if not isinstance(value, dict) or value.get("type") != "error" or not isinstance(error, dict):
+    if not is_envelope(value):
         yield "the body is not Anthropic's error envelope"
         return
+    error = value["error"]
     if error.get("type") not in kinds:
         yield f"error.type is {error.get('type')!r}"
     if not isinstance(error.get("message"), str) or not error["message"]:

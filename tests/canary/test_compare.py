@@ -257,6 +257,36 @@ async def test_what_the_new_one_does_better_does_not_count_against_it(command: C
     assert "0 differences, and 3 improvements" in done.out
 
 
+async def test_an_old_proxy_that_breaks_the_contract_does_not_have_to_be_imitated(
+    command: Command, tmp_path: Path
+) -> None:
+    def careless(asked: Asked, reply: Reply) -> Reply:
+        if asked.path == "/v1/models?limit=1000":
+            model = {"id": "claude-haiku-5-5", "type": "model"}
+            return evolve(reply, body=json_body({"data": [model], "has_more": False}))
+        if reply.status == 401:
+            return evolve(reply, status=500)
+        return evolve(reply, body=b'{"error":"no"}') if reply.status == 404 else reply
+
+    async with two(command, tmp_path, old=careless) as servers:
+        done = await servers.compare("--rounds", "1")
+    assert done.status == 0, done.out
+    assert done.rows()["error: unknown model"][5] == "error envelope (better), error.type (better)"
+    assert done.rows()["error: wrong key"][5] == "status (better)"
+    assert done.rows()["models: list"][5] == "none"
+
+
+async def test_a_model_that_is_missing_is_found(command: Command, tmp_path: Path) -> None:
+    def fewer(asked: Asked, reply: Reply) -> Reply:
+        listing = asked.path.startswith("/v1/models?")
+        return reply.changed(data=reply.json()["data"][1:]) if listing else reply
+
+    async with two(command, tmp_path, new=fewer) as servers:
+        done = await servers.compare("--rounds", "1")
+    assert done.status == 1
+    assert "old: claude-fable-5-2\nnew: none" in done.out
+
+
 async def test_nothing_to_compare_is_no_pass(command: Command, tmp_path: Path) -> None:
     async with two(command, tmp_path) as servers:
         refused = await servers.compare("--rounds", "1", requests=[REFUSED])
