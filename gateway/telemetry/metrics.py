@@ -44,8 +44,8 @@ _FILES: Final = {
     f"gauge_{_LATEST}": 128 * 1024,
     f"gauge_{_ANY}": 64 * 1024,
 }
-"""The files of one worker, by the beginning of the names that prometheus_client gives them, each with a size in bytes
-that will do for all the labels that there may be."""
+"""The files of one worker, by the beginning of the names that prometheus_client gives them, each with a size in
+bytes that will do for all the labels that there may be."""
 
 disable_created_metrics()
 
