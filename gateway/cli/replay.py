@@ -65,6 +65,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--faults", metavar="FILE", type=Path, help="a script of faults: .toml, .json, or one short form a line"
     )
     parser.add_argument(
+        "--stream",
+        metavar="FILE",
+        type=Path,
+        help="play this file to whoever asks for a stream, such as one that `gateway requests show --save` wrote",
+    )
+    parser.add_argument(
         "--tokens-per-second",
         metavar="N",
         type=float,
@@ -93,6 +99,11 @@ def run(args: argparse.Namespace) -> int:
     except (OSError, FaultSyntaxError) as error:
         print(f"gateway replay: the fault script cannot be used: {error}", file=sys.stderr)
         return 1
+    try:
+        stream = None if args.stream is None else args.stream.read_bytes()
+    except OSError as error:
+        print(f"gateway replay: cannot read {args.stream}: {error.strerror or error}", file=sys.stderr)
+        return 1
     host, port = args.listen
     upstream = ReplayUpstream(
         host,
@@ -101,6 +112,7 @@ def run(args: argparse.Namespace) -> int:
         faults=script,
         api_keys=set(args.api_key) if args.api_key else None,
         shutdown_grace=_GRACE_SECONDS,
+        stream=stream,
     )
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_serve(upstream))

@@ -30,6 +30,8 @@ class Endpoints:
     tokens: TokenAuthority
     corpus: Corpus
     api_keys: set[str] | None
+    stream: bytes | None = None
+    """Played wherever no fixture is asked for."""
 
     async def answer(self, request: web.BaseRequest, record: ReceivedRequest) -> Answer:
         """Return the answer to a request; raises ``ApiError`` for what the API refuses."""
@@ -103,6 +105,8 @@ class Endpoints:
         if fixture is not None:
             content = await self._fixture("stream" if streamed else "message", fixture)
             return Answer(200, headers, list(split_events(content)) if streamed else [content], streamed)
+        if streamed and self.stream is not None:
+            return Answer(200, headers, list(split_events(self.stream)), streamed)
         reply = compose(body, _count(record.body), _wishes(request))
         return Answer(200, headers, reply.as_events() if streamed else [reply.as_json()], streamed)
 

@@ -52,6 +52,7 @@ class ReplayUpstream:
     credential, though one must be there. Tokens issued by ``tokens`` are always judged by their standing.
     ``shutdown_grace`` is how many seconds running answers get to finish at the end. ``director`` is asked about
     each request before headers and script are: a gateway under test may keep those from coming through.
+    ``stream`` is played, byte for byte, to whoever asks for a stream and names no fixture.
 
     Request headers choose the answer: ``x-replay-stream`` (or a model named ``replay-NAME``) plays a fixture,
     ``x-replay-tokens`` and ``x-replay-delta-bytes`` size a made-up text, ``x-replay-tool`` names the tool to
@@ -68,6 +69,7 @@ class ReplayUpstream:
     keep_requests: int = 10_000
     tokens: TokenAuthority = attrs.field(factory=TokenAuthority)
     corpus: Corpus | None = None
+    stream: bytes | None = None
     director: Director | None = None
     journal: Journal = attrs.field(init=False)
     _listener: asyncio.Server | None = attrs.field(default=None, init=False)
@@ -106,7 +108,7 @@ class ReplayUpstream:
         """Start listening; raises ``OSError`` when the address is taken."""
         if self.corpus is None:
             self.corpus = await asyncio.to_thread(default_corpus)
-        self._endpoints = Endpoints(self.tokens, self.corpus, self.api_keys)
+        self._endpoints = Endpoints(self.tokens, self.corpus, self.api_keys, self.stream)
         self._server = NumberedServer(self._handle, self.keepalive_timeout)
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_server(self._server, self.host, self.port, backlog=1024)

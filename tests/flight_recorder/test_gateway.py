@@ -36,9 +36,11 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "data"
 
 
-async def stream(directory: Path, fault: str, mode: StreamMode = StreamMode.ENFORCE) -> str:
+async def stream(
+    directory: Path, fault: str, mode: StreamMode = StreamMode.ENFORCE, *, played: bytes | None = None
+) -> str:
     """Ask a gateway for a stream that goes wrong; return the request's id."""
-    async with ReplayUpstream() as upstream:
+    async with ReplayUpstream(stream=played) as upstream:
         settings = Settings(
             listen="127.0.0.1:0",
             data_dir=str(directory),
@@ -84,6 +86,18 @@ def test_a_strange_stream_is_shown_saved_and_judged_alike(
     judged = capsys.readouterr().out
     assert outcome in judged
     assert (shown["timeline"]["violation"] or "") in judged
+
+
+def test_what_was_saved_is_played_again_and_goes_wrong_alike(
+    directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    saved = tmp_path / "strange.sse"
+    first = asyncio.run(stream(directory, "duplicate-start:event=5"))
+    assert main(["requests", "show", first, "--save", str(saved)]) == 0
+    again = asyncio.run(stream(directory, "none", played=saved.read_bytes()))
+    capsys.readouterr()
+    assert main(["requests", "list", "--json", "--code", "duplicate_message_start"]) == 0
+    assert {row["id"] for row in json.loads(capsys.readouterr().out)} == {first, again}
 
 
 def test_what_is_only_watched_is_kept_too(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
