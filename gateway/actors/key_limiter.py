@@ -29,7 +29,7 @@ from gateway.actors.terms import KeyLimits
 from gateway.actors.use import KeyUse, Refusal, Reservation, Spent
 from gateway.ledger.record import RequestRecord
 from gateway.store.errors import StoreError
-from gateway.telemetry.logs import get_logger
+from gateway.telemetry.logs import exception_facts, get_logger
 
 __all__ = ["KeyLimiter"]
 
@@ -258,7 +258,11 @@ class KeyLimiter:
             self._news.clear()
             if not self._closing.is_set():
                 self._hurry.clear()
-            went_well = await self._write()
+            try:
+                went_well = await self._write()
+            except Exception as error:  # noqa: BLE001 - it must end neither the limits nor the gateway
+                _log.error("a defect in the limits of keys", **exception_facts(error))
+                went_well = False
             self._written.set()
             self._written = asyncio.Event()
             if went_well:
@@ -290,7 +294,6 @@ class KeyLimiter:
             [*adopted.values(), *(one.asked for one in waiting)],
             settled,
             self._being_added,
-            is_sign_of_life=not self._life_shown,
         )
         try:
             async with asyncio.timeout(_WRITE_SECONDS):

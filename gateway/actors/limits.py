@@ -74,7 +74,7 @@ class Asked:
 
 @define(frozen=True)
 class Batch:
-    """What a process wants to have done at once."""
+    """What a process wants to have done at once; also without any of it, a sign that it is there."""
 
     owner: str
     """The process; its name must differ from that of any other, earlier ones included."""
@@ -85,8 +85,6 @@ class Batch:
     """By request, what it had reserved and what it used."""
     spent: Mapping[tuple[str, int], Spent] = field(factory=dict)
     """What was used without a reservation, by key and day."""
-    is_sign_of_life: bool = False
-    """Whether others are to know that this process is still there."""
 
 
 @define(frozen=True)

@@ -137,4 +137,4 @@ def shown_usd(nanousd: int) -> str:
 
 def _short(model: str) -> str:
     shown = "".join(c if c.isprintable() else "?" for c in model[:_LONGEST_MODEL])
-    return shown + "…" if len(model) > _LONGEST_MODEL else shown
+    return shown + "…" if len(model) > _LONGEST_MODEL else shown or "(none that can be read)"

@@ -18,6 +18,7 @@ from tests.contract.harness import MESSAGES, Served, envelope, serving
 from tests.limits.asking import USAGE, keys_of, make_key, presenting, until_known, until_status, usage
 from tests.openai_pool.test_pool_mode import both, key_account
 from tests.replay.raw_client import message
+from tests.sdk_runtime.asking import SDK, question, sdk_serving
 
 
 def limiter_of(served: Served) -> KeyLimiter:
@@ -278,3 +279,23 @@ async def test_a_gateway_that_drains_leaves_nothing_reserved() -> None:
             assert limiter._grants == {}
         use = await limiter.store.use_of(next(iter(limiter._known)))
         assert (use.running, use.total.requests) == (0, 1)
+
+
+async def test_the_local_runtime_is_asked_within_limits_too() -> None:
+    async with sdk_serving() as served:
+        headers = await make_key(served, models=("claude-haiku-*",), concurrent=1, nanousd_day=1)
+        other = await served.ask(question(model="claude-opus-5-5"), SDK, usual=headers)
+        envelope(other, 403, "permission_error")
+        first = await served.ask(question(), SDK, usual=headers)
+        assert first.status == 200
+        told = await usage(served, headers)
+        cost = served.ledger.of(first).cost
+        assert cost is not None
+        assert told["total"] == {
+            "requests": 1,
+            "tokens": told["total"]["tokens"],
+            "usd": (cost.nanousd or 0) / NANO,
+        }
+        assert told["rates"]["concurrent"]["used"] == 0
+        second = await served.ask(question(), SDK, usual=headers)
+        assert "USD for today" in envelope(second, 429, "rate_limit_error")["message"]
