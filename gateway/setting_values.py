@@ -274,7 +274,9 @@ def suggest(name: str, known: Collection[str]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
-OF_COMMANDS: Final = frozenset({"GATEWAY_SMOKE_KEY", "GATEWAY_COMPARE_OLD_KEY", "GATEWAY_COMPARE_NEW_KEY"})
+OF_COMMANDS: Final = frozenset(
+    {"GATEWAY_SMOKE_KEY", "GATEWAY_SMOKE_OPENAI_KEY", "GATEWAY_COMPARE_OLD_KEY", "GATEWAY_COMPARE_NEW_KEY"}
+)
 """Variables with the settings' prefix that are no settings: keys that some commands ask with."""
 
 

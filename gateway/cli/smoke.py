@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 from datetime import UTC, datetime
 from typing import Final
 
@@ -38,7 +39,8 @@ examples:
     --openai-key "$PROXY_KEY" --openai-base-url http://127.0.0.1:2455 < key.txt
 
 A key on the command line can be seen in the list of processes; --key-stdin and GATEWAY_SMOKE_KEY cannot.
-Against a real account the run costs tokens: with the defaults, less than a cent of a Haiku model.
+GATEWAY_SMOKE_OPENAI_KEY stands for --openai-key likewise.
+Against a real account the run costs tokens: as a rule less than a cent of a Haiku model, with the defaults.
 
 exit status: 0 everything passed, 1 something failed, 2 nothing could be checked
 """
@@ -106,7 +108,8 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 def run(args: argparse.Namespace) -> int:
     """Run the subcommand."""
-    mask = Masker([args.key, args.openai_key])
+    openai_key = args.openai_key or os.environ.get("GATEWAY_SMOKE_OPENAI_KEY", "").strip()
+    mask = Masker([args.key, openai_key])
     try:
         (key,) = keys_from(args, {"key": "GATEWAY_SMOKE_KEY"})
         mask.learn(key)
@@ -115,13 +118,13 @@ def run(args: argparse.Namespace) -> int:
             mask.learn(value)
         target = Target.of(args.base_url, key, bearer=args.bearer, headers=headers)
         if args.openai_base_url:
-            Target.of(args.openai_base_url, args.openai_key)
+            Target.of(args.openai_base_url, openai_key)
         options = SmokeOptions(
             model=args.model,
             max_tokens=args.max_tokens,
             parallel=args.parallel,
             big_bodies=() if args.no_big_body else (1, 31),
-            openai=OpenAISide(args.openai_key, args.openai_base_url, args.openai_model),
+            openai=OpenAISide(openai_key, args.openai_base_url, args.openai_model),
         )
         began = datetime.now(UTC)
         report = asyncio.run(_run(target, options, args.timeout, Progress(mask)))
