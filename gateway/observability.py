@@ -7,7 +7,7 @@ import errno
 import importlib
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 from attrs import define, field
@@ -30,7 +30,23 @@ _PATIENCE: Final = Patience(head_seconds=10.0, stalled_seconds=30.0)
 _KEEPALIVE_SECONDS: Final = 30.0
 _SHUTDOWN_SECONDS: Final = 1.0
 _BACKLOG: Final = 64
+_MOST_CONNECTIONS: Final = 128
 _LONGEST_LINE: Final = 8 * 1024
+
+
+class _Refusal(asyncio.Protocol):
+    """A connection too many."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.abort()  # ty: ignore[missing-attribute]  # a stream's
+
+
+class _BoundedServer(ConnectionServer):
+    """Takes so many connections and no more: the data plane needs the process's descriptors for streams."""
+
+    def __call__(self) -> Any:
+        """Return the protocol of a new connection."""
+        return super().__call__() if len(self.connections) < _MOST_CONNECTIONS else _Refusal()
 
 
 class ControlAddressError(Exception):
@@ -96,7 +112,7 @@ class Observability:
                 return await asyncio.to_thread(self.metrics.page, accept)
 
         control = ControlPlane(page, self.settings.control_token)
-        server = ConnectionServer(
+        server = _BoundedServer(
             control.handle,
             patience=_PATIENCE,
             handler_cancellation=True,

@@ -100,15 +100,21 @@ class Sampler:
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(due):
                     await stopped.wait()
-            if not stopped.is_set():
-                self.metrics.loop_lag.observe(max(0.0, clock() - due))
+            lag = max(0.0, clock() - due)
             naps += 1
-            if naps % _EVERY == 0:
-                await self.refresh()
+            if not stopped.is_set():
+                await self._keep_up(lag, everything=naps % _EVERY == 0)
 
     async def refresh(self) -> None:
         """Bring everything up to date."""
+        await self._keep_up(None, everything=True)
+
+    async def _keep_up(self, lag: float | None, *, everything: bool) -> None:
         try:
+            if lag is not None:
+                self.metrics.loop_lag.observe(lag)
+            if not everything:
+                return
             self._look()
             if isinstance(self.live.ledger, LedgerWriter):
                 size = await asyncio.to_thread(_size, self.live.ledger.spool.directory)

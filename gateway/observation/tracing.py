@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import threading
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
@@ -37,7 +37,7 @@ from opentelemetry.util.types import AttributeValue
 
 from gateway.ledger.record import AttemptRecord, RequestRecord
 from gateway.observation.request_metrics import attempt_class
-from gateway.telemetry.logs import get_logger
+from gateway.telemetry.logs import get_logger, printable
 
 __all__ = ["Spans", "open_spans"]
 
@@ -104,7 +104,7 @@ class Spans:
         self._ids.span_id = int(secrets.token_hex(8), 16)
         began = round(record.at * _NANO)
         ended = began + (record.milliseconds or 0) * _MILLION
-        attributes = {name: value for name, value in _request_facts(record) if value is not None}
+        attributes = _attributes(_request_facts(record))
         span = self.tracer.start_span(
             record.route, parent, SpanKind.SERVER, attributes=attributes, start_time=began
         )
@@ -132,13 +132,11 @@ class Spans:
         served = attempt is record.attempts[-1] and attempt.fault is None and record.account is not None
         start = began + (attempt.began_milliseconds or 0) * _MILLION
         end = max(start, ended) if served else start + attempt.milliseconds * _MILLION
-        attributes = {
-            name: value for name, value in _attempt_facts(record, attempt, served=served) if value is not None
-        }
+        attributes = _attributes(_attempt_facts(record, attempt, served=served))
         operation = attributes["gen_ai.operation.name"]
         self._ids.span_id = int(attempt.span_id or secrets.token_hex(8), 16)
         span = self.tracer.start_span(
-            f"{operation} {record.model}" if record.model else str(operation),
+            f"{operation} {attributes['gen_ai.request.model']}" if record.model else str(operation),
             context,
             SpanKind.CLIENT,
             attributes=attributes,
@@ -169,6 +167,11 @@ def _problem(record: RequestRecord) -> str | None:
     if record.status is not None and record.status >= _SERVER_ERROR:
         return str(record.status)
     return None
+
+
+def _attributes(facts: Iterable[tuple[str, AttributeValue | None]]) -> dict[str, AttributeValue]:
+    """Return what is known, in texts that can be sent: clients choose what some of it says."""
+    return {name: printable(value) for name, value in facts if value is not None}
 
 
 def _request_facts(record: RequestRecord) -> Iterator[tuple[str, AttributeValue | None]]:

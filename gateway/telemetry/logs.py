@@ -19,7 +19,7 @@ from typing import Any, Final, TextIO
 import msgspec
 import structlog
 
-__all__ = ["close_logs", "configure_logs", "dropped_lines", "exception_facts", "get_logger"]
+__all__ = ["close_logs", "configure_logs", "dropped_lines", "exception_facts", "get_logger", "printable"]
 
 _QUEUE_LINES: Final = 10_000
 _BATCH_SECONDS: Final = 0.02

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+from contextlib import suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from aiohttp import web
@@ -17,6 +19,7 @@ from gateway.config import SettingsError, load_settings
 from gateway.controlplane.server import ControlPlane
 from tests.contract.harness import SECRET, serving
 from tests.observability.scraping import LOOPBACK, ask_control, scrape
+from tests.replay.raw_client import LIMIT
 
 TOKEN = "a-token-of-the-operators-own"
 
@@ -135,6 +138,27 @@ async def test_a_defect_in_the_control_plane_is_answered_and_leaves_the_rest_alo
         assert (await ask_control(f"http://127.0.0.1:{site.port}", "/healthz")).status == 200
     finally:
         await runner.cleanup()
+
+
+async def test_whoever_opens_more_connections_than_operators_need_is_turned_away_and_streams_go_on() -> None:
+    async with serving(control=True) as served:
+        address = urlsplit(served.gateway.control_url or "")
+        opened = [await asyncio.open_connection(address.hostname, address.port) for _ in range(140)]
+        try:
+            reader, _ = opened[-1]
+            async with asyncio.timeout(LIMIT):
+                with suppress(ConnectionError):
+                    assert await reader.read() == b""
+            await served.assert_serves()
+        finally:
+            for _, writer in opened:
+                writer.transport.abort()
+        async with asyncio.timeout(LIMIT):
+            while True:
+                with suppress(ConnectionError, ValueError, AssertionError, asyncio.IncompleteReadError):
+                    assert (await scrape(served.gateway.control_url)).value("gateway_workers") == 1
+                    break
+                await asyncio.sleep(0.01)
 
 
 async def test_without_the_control_plane_nothing_of_it_listens() -> None:

@@ -13,6 +13,7 @@ from aiohttp import web
 from attrs import define, field
 from hypothesis import given
 from hypothesis import strategies as st
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as SentSpan
 from opentelemetry.sdk.trace import TracerProvider
@@ -235,6 +236,7 @@ async def test_without_the_extra_one_sentence_says_what_to_install(monkeypatch: 
             raise AssertionError("it runs")
 
 
+TEXT = st.text(st.characters(exclude_categories=()), max_size=5) | st.just("x" * 1000)
 ATTEMPT = st.builds(
     AttemptRecord,
     account=st.text(max_size=5),
@@ -247,9 +249,14 @@ RECORD = st.builds(
     RequestRecord,
     id=st.text(max_size=5),
     route=st.text(max_size=20),
-    actor=st.text(max_size=5),
+    actor=TEXT,
+    client=st.none() | TEXT,
+    session=st.none() | TEXT,
+    model_served=st.none() | TEXT,
+    stop_reason=st.none() | TEXT,
+    upstream_request_id=st.none() | TEXT,
     provider=st.none() | st.just("anthropic"),
-    model=st.none() | st.text(max_size=5),
+    model=st.none() | TEXT,
     stream=st.booleans(),
     outcome=st.none() | st.sampled_from(["complete", "truncated", "failed"]),
     status=st.none() | st.integers(100, 599),
@@ -271,6 +278,7 @@ def test_every_record_makes_one_span_and_one_for_each_attempt_below_it(record: R
         record.trace_id = TRACE
     Spans(provider.get_tracer("test"), ALWAYS_ON, ids).settled(record)
     *attempts, request = exporter.get_finished_spans()
+    assert len(encode_spans(exporter.get_finished_spans()).SerializeToString()) < 12_000
     assert len(attempts) == len(record.attempts)
     assert request.context.trace_id == int(record.trace_id or "", 16)
     for span in attempts:
