@@ -125,6 +125,17 @@ async def test_a_gateway_that_drains_gets_no_new_requests_and_its_streams_end_as
         await client.until(b"\r\n0\r\n\r\n")
 
 
+async def test_behind_nginx_one_of_two_gateways_can_be_away_unnoticed() -> None:
+    both = {
+        "server 127.0.0.1:8787;": f"server 127.0.0.1:{free_port()}; server 127.0.0.1:8787;",
+        "proxy_next_upstream off;": "proxy_next_upstream error;",
+    }
+    async with behind("nginx", changes=both) as stage:
+        answers = [await stage.ask(message(padding="x" * 100_000)) for _ in range(4)]
+
+    assert [answer.status for answer in answers] == [200] * 4
+
+
 @EACH
 async def test_one_line_and_a_reload_take_the_canary_out_and_break_no_stream(name: str) -> None:
     goes_on = asyncio.Event()
