@@ -20,7 +20,7 @@ from sse_fsm.payload import parse_json
 __all__ = ["ANY_MODEL", "RequestFacts", "decode_body", "read_facts"]
 
 ANY_MODEL: Final = "(any that the API chooses)"
-"""Stands for the models of `fallbacks: "default"`."""
+"""Stands for models that a request does not name, such as those of `fallbacks: "default"`."""
 _SUPPORTED_ENCODINGS: Final = "gzip, deflate and identity"
 
 
@@ -43,19 +43,12 @@ class RequestFacts:
         """Return every model that may work on the answer: the one asked for, fallbacks, and those of tools.
 
         Source: `anthropic` Python SDK 2.12.0, `beta_fallbacks_param.py` and `beta_advisor_tool_20260301_param.py`.
-        What is no list of objects with a model is for the upstream to refuse.
+        `ANY_MODEL` stands for those that cannot be told.
         """
         found = [self.model]
         for raw in (self._fallbacks, self._tools):
-            if not isinstance(raw, msgspec.Raw):
-                continue
-            if bytes(memoryview(raw)[:1]) == b'"':
-                found.append(ANY_MODEL)
-                continue
-            try:
-                found += [one.model for one in _decode_models(raw) if isinstance(one.model, str)]
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                continue
+            if isinstance(raw, msgspec.Raw) and (data := bytes(raw)) != b"null":
+                found += _models(data)
         return found
 
     def opening(self) -> bytes | None:
@@ -165,6 +158,16 @@ def _user_id(metadata: msgspec.Raw | msgspec.UnsetType) -> str | None:
     except msgspec.DecodeError:
         return None  # no object; what that means is the upstream's to say
     return _text(user_id) if isinstance(user_id, msgspec.Raw) else None
+
+
+def _models(data: bytes) -> list[str]:
+    """Return the models of the objects in a list."""
+    try:
+        # As below: without the surrogates that msgspec refuses, and in which no model's name is lost.
+        objects = _decode_models(data.replace(b"\\ud", b"\\u0").replace(b"\\uD", b"\\u0"))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return [ANY_MODEL]
+    return [one.model if isinstance(one.model, str) else ANY_MODEL for one in objects if one.model is not None]
 
 
 def _number(raw: msgspec.Raw | msgspec.UnsetType) -> int:

@@ -74,6 +74,9 @@ async def test_a_model_that_a_key_may_not_use_is_refused() -> None:
             (MESSAGES, {**haiku, "fallbacks": [{"model": "claude-opus-5-5"}]}),
             (MESSAGES, {**haiku, "fallbacks": "default"}),
             (MESSAGES, {**haiku, "tools": [{"type": "advisor", "model": "claude-opus-5-5"}]}),
+            (MESSAGES, {**haiku, "tools": [{"name": "\ud800"}, {"type": "advisor", "model": "claude-opus-5-5"}]}),
+            (MESSAGES, {**haiku, "fallbacks": [{"model": "claude-opus-5-5"}, 5]}),
+            (MESSAGES, {**haiku, "fallbacks": [{"model": ["claude-opus-5-5"]}]}),
         ):
             answer = await served.ask(message(**more), target, usual=headers)
             error = envelope(answer, 403, "permission_error")
@@ -82,7 +85,8 @@ async def test_a_model_that_a_key_may_not_use_is_refused() -> None:
             assert answer.header("x-should-retry") == "false"
         assert served.upstream.requests == []
         for target in (MESSAGES, f"{MESSAGES}/count_tokens"):
-            assert (await served.ask(message(**haiku), target, usual=headers)).status == 200
+            plain = message(**haiku, fallbacks=None, tools=[{"name": "look", "input_schema": {"type": "object"}}])
+            assert (await served.ask(plain, target, usual=headers)).status == 200
 
 
 async def test_too_many_requests_per_minute_are_told_how_many_whole_seconds_to_wait() -> None:
