@@ -4,29 +4,47 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from importlib.metadata import version
 from io import TextIOWrapper
+from typing import Final
 
-from gateway.cli import accounts, compare, conformance, costs, demo, doctor, keys, replay, requests, serve, smoke
-from gateway.cli.account_input import RedactingParser
-from gateway.cli.common import CommandError, Subparsers
+from gateway.cli.careful_parser import RedactingParser
+from gateway.cli.errors import CommandError
 
 __all__ = ["main", "make_parser"]
 
-_COMMANDS = (serve, demo, replay, accounts, keys, requests, costs, smoke, doctor, conformance, compare)
+_COMMANDS: Final = (
+    "serve",
+    "demo",
+    "replay",
+    "accounts",
+    "keys",
+    "requests",
+    "costs",
+    "smoke",
+    "doctor",
+    "conformance",
+    "compare",
+)
+"""Names of the subcommands, and of the modules that they are."""
 
 
-def make_parser() -> RedactingParser:
-    """Return the parser of the command line; what it makes of one has a function `run`."""
+def make_parser(argv: Sequence[str] = ()) -> RedactingParser:
+    """Return the parser of a command line; what it makes of one has a function `run`.
+
+    Args:
+        argv: the command line; where it begins with a subcommand, the others are not loaded.
+    """
     parser = RedactingParser(
         prog="gateway",
         description="A self-hosted streaming gateway for Claude.",
         epilog="Start with `gateway demo`: it needs no account and prints lines to paste.",
     )
     parser.add_argument("--version", action="version", version=f"gateway {version('claude-stream-gateway')}")
-    subparsers: Subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in _COMMANDS:
-        command.add_parser(subparsers)
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name in argv[:1] if argv and argv[0] in _COMMANDS else _COMMANDS:
+        import_module(f"gateway.cli.{name}").add_parser(subparsers)
     return parser
 
 
@@ -35,7 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, TextIOWrapper):
         # A terminal that knows fewer characters than the world is no reason to fail after the deed is done.
         sys.stdout.reconfigure(errors="backslashreplace")
-    args = make_parser().parse_args(argv if argv is not None else sys.argv[1:] or ["--help"])
+    words = list(argv if argv is not None else sys.argv[1:]) or ["--help"]
+    args = make_parser(words).parse_args(words)
     try:
         return args.run(args)
     except CommandError as error:

@@ -9,9 +9,10 @@ from typing import Any
 from gateway.accounts.account import AccountKind, Condition
 from gateway.accounts.drafts import PROVIDERS
 from gateway.cli import account_adding, account_checking
-from gateway.cli.account_input import CarefulParser, ask_yes
+from gateway.cli.account_input import ask_yes
 from gateway.cli.account_office import Office, run_with_office
 from gateway.cli.account_output import Shown, as_json, family_name, iso, moment, print_json, print_table
+from gateway.cli.careful_parser import CarefulParser
 from gateway.cli.common import CommandError, Subparsers, add_command, add_config_option, settings_from, warn
 from gateway.config import ClientAuth
 from gateway.store.accounts import ENVIRONMENT

@@ -12,16 +12,9 @@ from pathlib import Path
 from typing import Final
 
 from gateway.app import Gateway, run_gateway
-from gateway.cli.common import (
-    CommandError,
-    Subparsers,
-    add_command,
-    add_config_option,
-    check,
-    refuse_lost_key,
-    serving,
-    settings_from,
-)
+from gateway.cli.common import Subparsers, add_command, add_config_option, refuse_lost_key, settings_from
+from gateway.cli.errors import CommandError
+from gateway.cli.serving import check, serving
 from gateway.config import ClientAuth, Settings
 from gateway.replay.openai import OpenAIReplay
 from gateway.replay.server import ReplayUpstream

@@ -4,15 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from gateway.cli.common import (
-    Subparsers,
-    add_command,
-    add_config_option,
-    check,
-    refuse_lost_key,
-    serving,
-    settings_from,
-)
+from gateway.cli.common import Subparsers, add_command, add_config_option, refuse_lost_key, settings_from
+from gateway.cli.serving import check, serving
 from gateway.workers import run_event_loop, serve, serve_workers
 
 __all__ = ["add_parser"]
