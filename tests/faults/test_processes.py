@@ -60,7 +60,7 @@ async def test_a_signal_stops_listening_and_lets_running_streams_finish(number: 
             await until_refusing(running)
             await probe.send("/readyz")
             answer = await probe.receive()
-            assert (answer.status, answer.json()) == (503, {"status": "draining"})
+            assert (answer.status, answer.json()) == (503, {"status": "draining", "rollout": "canary"})
             await stream.until(b"event: message_stop\n")
             await stream.until(b"0\r\n\r\n")
         assert await running.ended() == 0
