@@ -180,3 +180,5 @@ async def test_a_hundred_streams_use_a_few_connections_to_the_gateway(name: str)
                 answer = await client.receive()
                 assert answer.body == SHORT_STREAM
         assert gateway.connections - before <= 20
+        asked = [exchange for exchange in gateway.exchanges if exchange.target == MESSAGES.encode()]
+        assert all(b" HTTP/1.1\r\n" in exchange.head for exchange in asked)
