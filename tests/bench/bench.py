@@ -125,6 +125,8 @@ class Bench:
             paced_first_content_p99_ms=result["first_content_p99"] * 1e3,
             paced_delay_p50_ms=result["delay_p50"] * 1e3,
             paced_delay_p99_ms=result["delay_p99"] * 1e3,
+            paced_last_event_p50_ms=result["last_event_p50"] * 1e3,
+            paced_last_event_p99_ms=result["last_event_p99"] * 1e3,
             peak_rss_mib=end.peak / MIB,
         )
 

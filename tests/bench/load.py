@@ -51,6 +51,8 @@ class Tally:
     seconds: float = 0.0
     first_content: list[float] = attrs.field(factory=list)
     delays: list[float] = attrs.field(factory=list)
+    last_events: list[float] = attrs.field(factory=list)
+    """How long ``message_stop`` was behind the event before it, which the upstream sends together."""
     failures: list[str] = attrs.field(factory=list)
 
     def report(self) -> None:
@@ -64,6 +66,8 @@ class Tally:
                 "first_content_p99": percentile(self.first_content, 0.99),
                 "delay_p50": percentile(self.delays, 0.50),
                 "delay_p99": percentile(self.delays, 0.99),
+                "last_event_p50": percentile(self.last_events, 0.50),
+                "last_event_p99": percentile(self.last_events, 0.99),
                 "failed": len(self.failures),
                 "failures": self.failures[:5],
             }
@@ -99,6 +103,8 @@ class PacedReader(Reader):
         self._deltas = deltas
         self.sent: list[int] = []
         self.received: list[int] = []
+        self.tail: list[int] = []
+        """When something of the closing events came."""
 
     def feed(self, payload: bytes) -> None:
         """Take the payload of one chunk and time the deltas in it."""
@@ -113,6 +119,8 @@ class PacedReader(Reader):
                 raise BrokenAnswerError(f"not a paced delta: {self.body[offset:][:200]!r}") from None
             self.received.append(now)
             offset += size
+        if len(self.sent) == self._deltas and len(self.body) > offset:
+            self.tail.append(now)
 
     def verify(self) -> None:
         """Raise BrokenAnswerError unless the body is exactly what the send moments say it must be."""
@@ -216,6 +224,7 @@ async def paced(target: Target, count: int, window: float) -> Tally:
         moments = zip(reader.sent, reader.received, strict=True)
         tally.delays += [(received - sent) / 1e9 for sent, received in moments if begin <= received < end]
     tally.events = len(tally.delays)
+    tally.last_events = [(reader.tail[-1] - reader.tail[0]) / 1e9 for reader in readers]
     return tally
 
 

@@ -80,6 +80,8 @@ MEASURES: Final = (
     Measure("paced_first_content_p99_ms", "paced: first content p99, ms", "added"),
     Measure("paced_delay_p50_ms", "paced: event delay p50, ms", "added"),
     Measure("paced_delay_p99_ms", "paced: event delay p99, ms", "added", at_most=1.0),
+    Measure("paced_last_event_p50_ms", "paced: last event held, p50, ms", "added"),
+    Measure("paced_last_event_p99_ms", "paced: last event held, p99, ms", "added", at_most=10.0),
     Measure("peak_rss_mib", "peak RSS under load, MiB"),
     Measure("start_rss_mib", "RSS after the first streams, MiB"),
     Measure("idle_kib_per_stream", "memory per open idle stream, KiB", at_most=1.3),
