@@ -136,6 +136,14 @@ class UseStore(Protocol):
         """
         ...
 
+    async def forget_processes(self, now: float) -> None:
+        """Forget processes that have not been heard of for days; each start leaves one behind.
+
+        Raises:
+            StoreError: the database cannot be used.
+        """
+        ...
+
     async def use_of(self, key_id: str) -> KeyUse:
         """Return the use of one key.
 

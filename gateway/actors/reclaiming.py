@@ -32,10 +32,13 @@ class Reclaimer:
     _suspects: frozenset[str] = field(factory=frozenset, init=False)
     """Processes that had not been heard of at the last look."""
 
+    _has_tidied: bool = field(default=False, init=False)
+    _one_at_a_time: asyncio.Lock = field(factory=asyncio.Lock, init=False)
+
     async def look(self) -> None:
         """Look once; it never raises."""
         try:
-            async with asyncio.timeout(_LOOK_SECONDS):
+            async with asyncio.timeout(_LOOK_SECONDS), self._one_at_a_time:
                 await self._look()
         except (StoreError, TimeoutError):
             # Others may not have been able to show that they are there either.
@@ -45,6 +48,9 @@ class Reclaimer:
 
     async def _look(self) -> None:
         now = self.clock()
+        if not self._has_tidied:
+            await self.store.forget_processes(now)
+            self._has_tidied = True
         found = await self.store.stale(self.owner, now)
         left = {
             one.id

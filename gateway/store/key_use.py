@@ -135,9 +135,12 @@ class KeyUseStore:
             await _delete(connection, over)
             if freed:
                 await connection.execute(update(key_reservations).where(_held.id.in_(freed)).values(is_held=False))
-            old = _process.seen_at < now - _FORGET_SECONDS
-            await connection.execute(delete(limiting_processes).where(old))
             await _write(connection, uses.values())
+
+    async def forget_processes(self, now: float) -> None:
+        """Forget processes that have not been heard of for days; see `UseStore`."""
+        async with self.database.write() as connection:
+            await connection.execute(delete(limiting_processes).where(_process.seen_at < now - _FORGET_SECONDS))
 
     async def use_of(self, key_id: str) -> KeyUse:
         """Return the use of one key; see `UseStore`."""

@@ -23,7 +23,7 @@ from gateway.store.engine import Database
 from gateway.store.errors import StoreUnavailableError
 from gateway.store.key_use import KeyUseStore
 from gateway.store.requests import RequestStore
-from gateway.store.tables import key_reservations, requests
+from gateway.store.tables import key_reservations, limiting_processes, requests
 
 NOON: Final = 1_795_435_200.0  # 2026-11-23 12:00 UTC, a Monday
 MODEL: Final = "claude-opus-5"
@@ -171,6 +171,10 @@ class Cluster:
         async with self.database.read() as connection:
             query = select(func.count()).select_from(key_reservations)
             return (await connection.execute(query)).scalar_one()
+
+    async def known_processes(self) -> set[str]:
+        async with self.database.read() as connection:
+            return set((await connection.execute(select(limiting_processes.c.owner))).scalars())
 
     async def recorded(self, of: Actor) -> Spent:
         """Return what the ledger says that a key used."""

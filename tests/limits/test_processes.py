@@ -175,6 +175,9 @@ async def test_what_a_process_held_that_died_is_free_again_and_counts_as_the_led
         assert await running.reservations() == 1
         await running.hear_nothing(3 * 86_400)
         assert await running.reservations() == 0
+        assert await running.known_processes() == {"process 0", "process 1"}
+        await (await running.start()).looks()
+        assert "process 0" not in await running.known_processes()
 
 
 async def test_a_process_that_was_only_silent_settles_what_it_let_in_once(database: Database) -> None:
