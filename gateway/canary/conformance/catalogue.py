@@ -5,7 +5,7 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import Final
 
-from gateway.canary.conformance import answers, endings, requests, streams
+from gateway.canary.conformance import answers, endings, errors, requests, streams
 from gateway.canary.conformance.bench import Rule
 
 __all__ = ["FIXTURES", "RULES", "select"]
@@ -15,7 +15,7 @@ RULES: Final[tuple[Rule, ...]] = (
     *requests.book.rules,
     *answers.book.rules,
     *endings.book.rules,
-    *answers.errors.rules,
+    *errors.book.rules,
 )
 """Those that harm least come first: a gateway that takes its upstream out of use fails few of the others."""
 
