@@ -139,8 +139,13 @@ class KeyUseStore:
 
     async def forget_processes(self, now: float) -> None:
         """Forget processes that have not been heard of for days; see `UseStore`."""
-        async with self.database.write() as connection:
-            await connection.execute(delete(limiting_processes).where(_process.seen_at < now - _FORGET_SECONDS))
+        gone = _process.seen_at < now - _FORGET_SECONDS
+        async with self.database.read() as connection:
+            # Mostly there are none, and then no other writer has to wait.
+            some = (await connection.execute(select(_process.owner).where(gone).limit(1))).first()
+        if some is not None:
+            async with self.database.write() as connection:
+                await connection.execute(delete(limiting_processes).where(gone))
 
     async def use_of(self, key_id: str) -> KeyUse:
         """Return the use of one key; see `UseStore`."""
