@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -76,6 +77,44 @@ async def test_a_client_that_leaves_has_a_row_too(database_url: str, tmp_path: P
             while not (rows := await stored(database)):  # noqa: ASYNC110 - what is asked is a database
                 await asyncio.sleep(0.01)
     assert [row["outcome"] for row in rows.values()] == ["cancelled"]
+
+
+LOCK = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=20)
+connection.execute("BEGIN IMMEDIATE")
+print("locked", flush=True)
+sys.stdin.read()
+"""
+
+
+async def test_while_another_process_locks_the_database_streams_go_on_and_every_request_has_its_row_once(
+    tmp_path: Path,
+) -> None:
+    async with gateway_on("", tmp_path) as served:
+        answers = [await served.stream()]
+        other = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", LOCK, str(tmp_path / "gateway.db")),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert other.stdout is not None
+        assert await other.stdout.readline() == b"locked\n"
+        async with asyncio.TaskGroup() as clients:
+            asked = [clients.create_task(served.stream()) for _ in range(20)]
+        answers += [client.result() for client in asked]
+        in_spool = spooled(tmp_path / "spool")
+        assert len(in_spool) == 20
+        answers += [await served.stream() for _ in range(5)]
+        assert spooled(tmp_path / "spool")[:20] == in_spool
+        await other.communicate(b"")
+        await until(lambda: not spooled(tmp_path / "spool"))
+        answers.append(await served.stream())
+        assert {(answer.status, answer.ended, b"message_stop" in answer.body) for answer in answers} == {
+            (200, "complete", True)
+        }
+    async with Database("", tmp_path) as database:
+        assert sorted(await stored(database)) == sorted(id_of(answer) for answer in answers)
 
 
 async def test_while_postgresql_is_killed_and_started_again_streams_go_on_and_every_request_has_its_row_once(
