@@ -29,7 +29,7 @@ from gateway.store.engine import Database
 from gateway.store.errors import StoreError
 from gateway.store.secret import SecretKeyError, load_secret_keys
 from gateway.telemetry.logs import close_logs, configure_logs, get_logger
-from gateway.telemetry.metrics import files_of_metrics, share_metrics
+from gateway.telemetry.metrics import files_of_metrics, forget_gauges, share_metrics
 from gateway.telemetry.shared_files import shared_directory
 
 __all__ = ["run_event_loop", "serve", "serve_workers", "wait_for_signal"]
@@ -161,6 +161,7 @@ def _serve_workers(settings: Settings, metrics: Path) -> int:
         while not signals.wait(workers):
             for place, process in enumerate(workers):
                 if not process.is_alive():
+                    forget_gauges(metrics, place)
                     _log.error("a worker died and is started again", pid=process.pid, exit_code=process.exitcode)
                     if signals.wait((), _RESTART_SECONDS):
                         break

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +18,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector
 
-__all__ = ["BoundedNames", "Family", "GatewayMetrics", "files_of_metrics", "share_metrics"]
+__all__ = ["BoundedNames", "Family", "GatewayMetrics", "files_of_metrics", "forget_gauges", "share_metrics"]
 
 _DIRECTORY_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 _OTHER: Final = "other"
@@ -71,6 +72,20 @@ def share_metrics(directory: Path, place: int) -> None:
     os.environ[_DIRECTORY_VARIABLE] = str(directory)
     values.ValueClass = values.MultiProcessValue(lambda: place)
     _shared[:] = [directory]
+
+
+def forget_gauges(directory: Path, place: int) -> None:
+    """Take back what a worker that died said of its state, for nobody else can; its counts stay.
+
+    Args:
+        directory: what `share_metrics` was given.
+        place: of the worker, which must have ended.
+    """
+    for kind in _FILES:
+        if kind.startswith("gauge_"):
+            # The beginning of such a file says how much of it is in use.
+            with suppress(OSError), (directory / f"{kind}_{place}.db").open("r+b") as file:
+                file.write(bytes(8))
 
 
 @define(frozen=True)

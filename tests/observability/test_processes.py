@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from contextlib import AsyncExitStack
 from pathlib import Path
 
+import psutil
 import pytest
 
 from gateway.replay.server import ReplayUpstream
 from gateway.telemetry import shared_files
 from gateway.telemetry.shared_files import NoRoomError, shared_directory
+from tests.contract.harness import MESSAGES
 from tests.faults.gateway_process import GatewayProcess, serving_process, started
 from tests.faults.waiting import until
 from tests.observability.scraping import Scrape, scrape
-from tests.replay.raw_client import LIMIT
+from tests.replay.raw_client import LIMIT, message
 
 
 def control_url(running: GatewayProcess) -> str:
@@ -65,6 +68,33 @@ async def test_whichever_worker_is_asked_shows_the_sum_and_one_that_is_killed_ta
         running.send(signal.SIGTERM)
         assert await running.ended() == 0
         assert not {path for path in files if Path(path).parent.exists()}
+
+
+async def test_a_worker_that_died_and_cannot_come_back_is_not_shown_as_serving_its_streams() -> None:
+    async with ReplayUpstream() as upstream, serving_process(upstream.url, WORKERS="2") as running:
+        async with AsyncExitStack() as stack:
+            for _ in range(8):
+                connection = await stack.enter_async_context(running.connect())
+                hang = [*running.usual, ("x-replay-fault", "hang:event=4")]
+                await connection.send(MESSAGES, message(stream=True), usual=hang)
+            await scrape_until(running, "gateway_streams_open", 8)
+            await scrape_until(running, "gateway_workers", 2)
+            dead, left = running.workers()
+            streams = sum(
+                one.status == psutil.CONN_ESTABLISHED and one.laddr.port == running.address[1]
+                for one in left.net_connections("tcp")
+            )
+            dead.send_signal(signal.SIGKILL)
+            await until(lambda: running.named("a worker died and is started again"))
+            # It would be started again in a second.
+            running.send(signal.SIGSTOP)
+            await scrape_until(running, "gateway_workers", 1)
+            await scrape_until(running, "gateway_streams_open", streams)
+            await scrape_until(running, "gateway_requests_in_flight", streams)
+            running.send(signal.SIGCONT)
+        await until(lambda: len(running.named("gateway is ready")) == 3)
+        await scrape_until(running, "gateway_workers", 2)
+        await scrape_until(running, "gateway_streams_open", 0)
 
 
 def test_what_a_gateway_that_was_killed_left_behind_is_removed_by_the_next_one(
