@@ -53,10 +53,23 @@ fuzz: $(DEV_READY) ## Fuzz the guard for FUZZ_SECONDS=60
 docs: $(DEV_READY) ## Write the documents that are generated from code
 	@$(BIN)/python docs/generate.py
 
-container: ## Build the container image (podman, buildah or docker)
+container: ## Build the container image with podman, buildah or docker; BASE=… and ARGS=… are passed on
 	@tool=$$(command -v podman || command -v buildah || command -v docker) || \
 		{ echo "make container needs podman, buildah or docker"; exit 1; }; \
-	"$$tool" build -t claude-stream-gateway -f Containerfile .
+	version=$$(sed -n 's/^version = "\(.*\)"$$/\1/p' pyproject.toml | head -1); \
+	revision=$$(git describe --always --abbrev=40 --dirty 2>/dev/null || echo unknown); \
+	epoch=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct 2>/dev/null || echo 1577836800)}; \
+	created=$$($(PYTHON) -c "from datetime import *; print(datetime.fromtimestamp($$epoch, UTC).strftime('%FT%TZ'))"); \
+	set -- --build-arg "VERSION=$$version" --build-arg "REVISION=$$revision" --build-arg "CREATED=$$created" \
+		--build-arg "SOURCE_DATE_EPOCH=$$epoch" $(if $(BASE),--build-arg "BASE=$(BASE)"); \
+	case "$$tool" in *docker) ;; *) set -- "$$@" --format docker --timestamp "$$epoch" ;; esac; \
+	"$$tool" build "$$@" $(ARGS) -t claude-stream-gateway -t "claude-stream-gateway:$$version" -f Containerfile .; \
+	mkdir -p dist; list=opt/gateway/share/sbom.cdx.json; \
+	case "$$tool" in \
+		*buildah) made=$$(buildah from claude-stream-gateway); cp "$$(buildah mount "$$made")/$$list" dist/; buildah rm "$$made" ;; \
+		*) made=$$("$$tool" create claude-stream-gateway); "$$tool" cp "$$made:/$$list" dist/; "$$tool" rm "$$made" ;; \
+	esac >/dev/null; \
+	echo "built claude-stream-gateway:$$version; its components are listed in dist/sbom.cdx.json"
 
 clean: ## Remove the environment and all caches
 	rm -rf $(VENV) .cache .pytest_cache .ruff_cache .hypothesis build dist
