@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -22,6 +22,8 @@ CORRECTIONS: Final = "corrections"
 OVERRIDE: Final = "override"
 
 _LONGEST_NAME: Final = 200
+_KEPT: Final = 512
+"""Prices that were looked up last."""
 
 
 class PriceBook:
@@ -35,6 +37,7 @@ class PriceBook:
         """Take the entries of files, each with the name of its source, the weakest first."""
         self._library = library
         self._layers = [(source, _by_model(entries)) for source, entries in layers]
+        self._find_at = lru_cache(maxsize=_KEPT)(self._look_up)
 
     @classmethod
     def load(cls, override: Path | None = None) -> PriceBook:
@@ -58,9 +61,13 @@ class PriceBook:
         if not name or len(name) > _LONGEST_NAME:
             return None
         try:
-            when = datetime.fromtimestamp(at, UTC)
+            # No price begins within a minute, and the next request is likely to ask the same.
+            return self._find_at(name, int(at // 60), provider)
         except (OverflowError, OSError, ValueError):
             return None
+
+    def _look_up(self, name: str, minute: int, provider: str) -> ModelPrice | None:
+        when = datetime.fromtimestamp(minute * 60, UTC)
         plain = plain_name(name)
         price = self._library.find(provider, name, when) or self._library.find(provider, plain, when)
         if price is not None and provider == "anthropic":
