@@ -220,10 +220,11 @@ def _export(args: argparse.Namespace) -> int:
     out = nullcontext(sys.stdout) if file is None else file
 
     async def write(queries: RequestQueries) -> int:
-        number = 0
+        number, is_first = 0, True
         with out as stream:
             async for page in _rows(queries, wanted, args.limit):
-                _write(page, stream, args.format, heading=number == 0)
+                _write(page, stream, args.format, heading=is_first)
+                is_first = False
                 before, number = number, number + len(page)
                 if number // _PROGRESS > before // _PROGRESS:
                     print(f"{number} requests …", file=sys.stderr)

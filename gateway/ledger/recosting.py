@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Final
@@ -19,7 +20,11 @@ from gateway.store.request_totals import CostChange, RequestTotals
 __all__ = ["Recosting", "cost_of_row", "recost", "rows_of"]
 
 _PAGE: Final = 500
-"""Rows that are changed in one transaction; writers of records wait for it."""
+"""Rows that are read at a time."""
+_STEP: Final = 100
+"""Rows that are changed in one transaction; streams that end wait for it."""
+_BREATH_SECONDS: Final = 0.05
+"""Between two of them."""
 
 
 @define
@@ -102,8 +107,9 @@ async def recost(
     async for page in rows_of(database, wanted):
         chosen = [row for row in page if only is None or only in _names(row)]
         changes = [change for row in chosen if (change := _change(row, prices, result)) is not None]
-        if changes and not dry_run:
-            await totals.recost(changes)
+        for start in range(0, 0 if dry_run else len(changes), _STEP):
+            await totals.recost(changes[start : start + _STEP])
+            await asyncio.sleep(_BREATH_SECONDS)
         if progress is not None:
             progress(result.looked_at)
     return result

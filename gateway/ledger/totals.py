@@ -21,6 +21,7 @@ SPANS: Final = (300, 3600, 86400)
 """Seconds."""
 _PER_OCTAVE: Final = 8
 _MODELS: Final = re.compile(r"(?:claude|gpt|chatgpt|o\d|text-embedding|dall-e|whisper|tts|codex)[\w.@:/-]{0,80}\Z")
+_LATEST: Final = 253_402_300_800  # the year 10000
 _NOT_BILLED: Final = frozenset({"refused", "rejected", "failed"})
 
 
@@ -124,10 +125,17 @@ SUMS: Final = tuple(each.name for each in fields(Sums))
 
 
 def key_of(row: Mapping[str, Any], span: int, model: str) -> TotalKey:
-    """Return under what a row counts in one span of time."""
+    """Return under what a row counts in one span of time.
+
+    Raises:
+        ValueError: its time is none.
+    """
     texts = (row["provider"], row["route"], row["account"], row["actor_id"])
     provider, route, account, actor_id = (text or "" for text in texts)
-    start = int(row["at"]) // span * span
+    at = int(row["at"])
+    if not 0 <= at < _LATEST:
+        raise ValueError(at)
+    start = at // span * span
     return TotalKey(
         span, start, provider, route, account, actor_id, model, row["outcome"] or "", row["stop_reason"] or ""
     )

@@ -7,6 +7,7 @@ once and none is deleted before it was.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -16,7 +17,7 @@ from typing import Final
 from attrs import define, field
 
 from gateway.config import Retention
-from gateway.store.errors import StoreError
+from gateway.store.errors import StoreError, StoreUnavailableError
 from gateway.store.request_totals import RequestTotals
 from gateway.telemetry.logs import exception_facts, get_logger
 
@@ -24,7 +25,7 @@ __all__ = ["Upkeep"]
 
 _log = get_logger(__name__)
 
-_STEP_ROWS: Final = 200
+_STEP_ROWS: Final = 100
 """Rows of one transaction. While it runs, records that are settled wait for it."""
 _BREATH_SECONDS: Final = 0.05
 """Between two steps."""
@@ -59,7 +60,8 @@ class Upkeep:
                     await self.tidy(closing)
                     tidy_at = time.monotonic() + _TIDY_SECONDS
             except StoreError as error:
-                _log.debug("the ledger's upkeep has to wait", problem=str(error))
+                write = _log.debug if isinstance(error, StoreUnavailableError) else _log.error
+                write("the ledger's upkeep has to wait", problem=str(error))
                 pause = _AFTER_TROUBLE_SECONDS
             except Exception as error:  # noqa: BLE001 - whatever it is, records are still to be taken
                 _log.error("a defect in the ledger's upkeep", **exception_facts(error))
@@ -72,18 +74,15 @@ class Upkeep:
         Raises:
             StoreError: the database cannot be used.
         """
-        keep, now = self.retention, datetime.now(UTC).timestamp()
+        # Of two clocks the one behind: a host whose own is ahead must not delete what all others still want.
+        keep, now = self.retention, min(datetime.now(UTC).timestamp(), await self.totals.database.now())
         before = self.deleted
         await self._delete(closing, now - keep.days * _DAY)
         timelines = now - min(keep.timeline_days, keep.days) * _DAY
         await self._while_there_is_work(
             closing, lambda: self.totals.delete_timelines_before(timelines, _STEP_ROWS)
         )
-        excess = await self.totals.excess(keep.bytes)
-        while excess > 0 and not closing.is_set():
-            step = await self._delete_step(now, min(excess, _STEP_ROWS))
-            excess = excess - step if step else 0
-            await _wait(closing, _BREATH_SECONDS)
+        await self._delete_excess(closing)
         await self.totals.delete_totals_before(300, now - _FINEST_DAYS * _DAY)
         await self.totals.delete_totals_before(3600, now - _HOURLY_DAYS * _DAY)
         if self.deleted > before:
@@ -91,6 +90,15 @@ class Upkeep:
 
     async def _delete(self, closing: asyncio.Event, before: float) -> None:
         await self._while_there_is_work(closing, lambda: self._delete_step(before))
+
+    async def _delete_excess(self, closing: asyncio.Event) -> None:
+        excess = await self.totals.excess(self.retention.bytes)
+        last = await self.totals.time_of_oldest(excess) if excess else None
+        while excess > 0 and last is not None and not closing.is_set():
+            # Up to a time, so that processes that are at it together delete the same rows, not each so many.
+            step = await self._delete_step(math.nextafter(last, math.inf), min(excess, _STEP_ROWS))
+            excess = excess - step if step else 0
+            await _wait(closing, _BREATH_SECONDS)
 
     async def _delete_step(self, before: float, most: int = _STEP_ROWS) -> int:
         count = await self.totals.delete_before(before, most)

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Final
 
 from attrs import asdict, define
-from sqlalchemy import ColumnElement, RowMapping, Select, and_, func, literal, or_, select, tuple_
+from sqlalchemy import ColumnElement, RowMapping, Select, and_, func, literal, or_, select, true, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.ledger.row import RequestRow
@@ -144,16 +144,21 @@ class RequestQueries:
         return Page(ordered, bound)
 
     async def count(self, wanted: RequestFilter) -> Count:
-        """Return how many requests a filter takes, up to a bound; one that two ways lead to counts twice."""
+        """Return how many requests a filter takes, up to a bound."""
         number = 0
         is_exact = True
+        before: list[_Condition] = []
         async with self.database.read() as connection:
             for way in await _ways(connection, wanted):
                 most = _LOOKED_AT if way.rest else _COUNTED
                 looked_at = _looked_at(way, wanted, None, most=most)
                 taken = func.count()
-                if way.rest:
-                    taken = taken.filter(*(condition(looked_at.c) for condition in way.rest))
+                if way.rest or before:
+                    # What an earlier way has led to is counted already.
+                    others = (condition(looked_at.c).is_not(true()) for condition in before)
+                    taken = taken.filter(*(condition(looked_at.c) for condition in way.rest), *others)
+                if way.condition is not None:
+                    before.append(way.condition)
                 query = select(func.count(), taken).select_from(looked_at)
                 seen, matched = (await connection.execute(query)).one()
                 number += matched

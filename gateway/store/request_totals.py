@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from attrs import asdict, define, field
+from attrs import asdict, define
 from sqlalchemy import Table, bindparam, delete, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -14,8 +14,11 @@ from gateway.ledger.totals import KEYS, SPANS, SUMS, LatencyKey, Sums, TotalKey,
 from gateway.store.engine import Database
 from gateway.store.statements import insert
 from gateway.store.tables import request_latencies, request_timelines, request_totals, requests
+from gateway.telemetry.logs import get_logger
 
 __all__ = ["CostChange", "RequestTotals"]
+
+_log = get_logger(__name__)
 
 _LOCK: Final = 0x637368  # an advisory lock of PostgreSQL, beside that of the migrations
 _READ: Final = (
@@ -48,7 +51,13 @@ _READ: Final = (
 )
 _COLUMNS: Final = tuple(requests.c[name] for name in _READ)
 
-_UNSUMMED: Final = select(requests.c.id).where(requests.c.summed.is_(False)).limit(1)
+_UNSUMMED: Final = text("requests.summed = false")
+"""In these very words both databases know the partial index; `IS false` would be a look at every row."""
+_ANY_UNSUMMED: Final = select(requests.c.id).where(_UNSUMMED).limit(1)
+# Those that another process gives other costs are waited for, and read as they are then.
+_NEXT_UNSUMMED: Final = (
+    select(*_COLUMNS).where(_UNSUMMED).order_by(requests.c.id).limit(bindparam("most")).with_for_update()
+)
 
 _USED_IN_SQLITE: Final = text(
     "SELECT (page_count - freelist_count) * page_size "
@@ -77,11 +86,6 @@ class RequestTotals:
     """Keeps the sums. Every method raises `StoreError` if the database cannot be used."""
 
     database: Database
-    _sum_up: Any = field(init=False, repr=False)
-
-    def __attrs_post_init__(self) -> None:
-        """Compile what is asked again and again but once."""
-        self._sum_up = select(*_COLUMNS).where(requests.c.summed.is_(False)).limit(bindparam("most"))
 
     async def sum_up(self, most: int) -> int:
         """Add rows that are in no sum yet to the sums, up to a number; return how many there were.
@@ -90,16 +94,14 @@ class RequestTotals:
         """
         async with self.database.read() as connection:
             # Most of the time there is nothing to do, and no other writer has to wait for that.
-            if (
-                await connection.execute(select(requests.c.id).where(requests.c.summed.is_(False)).limit(1))
-            ).first() is None:
+            if (await connection.execute(_ANY_UNSUMMED)).first() is None:
                 return 0
         async with self.database.write() as connection:
             if not await self._alone(connection):
                 return 0
-            rows = (await connection.execute(self._sum_up, {"most": most})).mappings().all()
+            rows = (await connection.execute(_NEXT_UNSUMMED, {"most": most})).mappings().all()
             if rows:
-                await self._add(connection, Totals.of(rows))
+                await self._add(connection, _totals_of(rows))
                 done = update(requests).where(requests.c.id == bindparam("row_id")).values(summed=True)
                 await connection.execute(done, [{"row_id": row["id"]} for row in rows])
         return len(rows)
@@ -108,13 +110,13 @@ class RequestTotals:
         """Put other costs into rows, and the differences into the sums; return how many rows there were."""
         wanted = {change.id: change for change in changes}
         async with self.database.write() as connection:
-            query = select(*_COLUMNS).where(requests.c.id.in_(wanted)).with_for_update()
+            query = select(*_COLUMNS).where(requests.c.id.in_(wanted)).order_by(requests.c.id).with_for_update()
             rows = (await connection.execute(query)).mappings().all()
             totals = Totals()
             for row in rows:
                 change = wanted[row["id"]]
                 after = {**row, "cost_nanousd": change.nanousd, "cost_note": change.note}
-                if row["summed"]:
+                if row["summed"] and _is_sound(row):
                     self._difference(totals, row, after)
             await self._add(connection, totals)
             if rows:
@@ -133,7 +135,8 @@ class RequestTotals:
             most: rows to delete in this step.
         """
         oldest = select(requests.c.id).where(requests.c.at < at, requests.c.summed.is_(True))
-        oldest = oldest.order_by(requests.c.at, requests.c.id).limit(most)
+        # Those that another process works on are left for the next time.
+        oldest = oldest.order_by(requests.c.at, requests.c.id).limit(most).with_for_update(skip_locked=True)
         async with self.database.write() as connection:
             ids = (await connection.execute(oldest)).scalars().all()
             if ids:
@@ -177,6 +180,12 @@ class RequestTotals:
                 used = int((await connection.execute(_ROW_IN_POSTGRES)).scalar_one() or 0) * rows
         return max(0, math.ceil(rows * (1 - most_bytes / used))) if used else 0
 
+    async def time_of_oldest(self, number: int) -> float | None:
+        """Return when the last of so many of the oldest rows began, in Unix seconds; None if there are fewer."""
+        query = select(requests.c.at).order_by(requests.c.at, requests.c.id).offset(number - 1).limit(1)
+        async with self.database.read() as connection:
+            return (await connection.execute(query)).scalar_one_or_none()
+
     async def _alone(self, connection: AsyncConnection) -> bool:
         if not self.database.is_postgres:
             return True
@@ -195,6 +204,26 @@ class RequestTotals:
         latencies = sorted(totals.latencies.items(), key=lambda item: str(item[0]))
         await _upsert(connection, request_totals, [_total_values(key, values) for key, values in sums])
         await _upsert(connection, request_latencies, [_latency_values(key, count) for key, count in latencies])
+
+
+def _totals_of(rows: Sequence[Mapping[str, Any]]) -> Totals:
+    """Return the sums of rows; one that holds nonsense adds nothing, and keeps no other from being summed."""
+    try:
+        return Totals.of(rows)
+    except (ArithmeticError, RecursionError, TypeError, ValueError):
+        sound = [row for row in rows if _is_sound(row)]
+        for row in rows:
+            if row not in sound:
+                _log.error("a row of the ledger holds nonsense and is in no sum", request_id=row["id"])
+        return Totals.of(sound)
+
+
+def _is_sound(row: Mapping[str, Any]) -> bool:
+    try:
+        Totals.of([row])
+    except (ArithmeticError, RecursionError, TypeError, ValueError):
+        return False
+    return True
 
 
 def _total_values(key: TotalKey, sums: Sums) -> dict[str, Any]:

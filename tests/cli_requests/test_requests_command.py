@@ -184,6 +184,23 @@ def test_an_export_for_spreadsheets_holds_no_formulas(capsys: pytest.CaptureFixt
     assert rows[1]["input_tokens"] == ""
 
 
+def test_an_export_has_one_heading_however_far_apart_its_requests_are(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    # More than are looked at for one page, so that the first one is empty.
+    others = [a_request(0, id=f"req_other{number}", at=NOW + number) for number in range(1, 5_101)]
+
+    async def fill() -> None:
+        rows = [RequestRow.of(record).columns() for record in others]
+        async with Database("", tmp_path) as database:
+            await RequestStore(database).insert(rows)
+
+    asyncio.run(fill())
+    assert main(["requests", "export", "--format", "csv", "--status", "529"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [row["id"] for row in rows] == ["req_2"]
+
+
 def test_a_file_that_cannot_be_written_is_said_so(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["requests", "export", "--output", str(tmp_path / "no" / "such")]) == 1
     assert "cannot write" in capsys.readouterr().err

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import event
 
 from gateway.config import Retention
 from gateway.ledger.record import RequestRecord, SwitchRecord
@@ -100,6 +103,62 @@ async def test_processes_that_add_up_at_the_same_time_add_each_request_once(
         assert (await total(one))["requests"] == 600
 
 
+async def test_costs_that_change_while_requests_are_added_up_are_in_the_sums(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with Database(database_url, tmp_path) as one, Database(database_url, tmp_path) as two:
+        unknown = Cost(nanousd=None, note="unknown model")
+        await put(one, [priced(number, cost=unknown) for number in range(1000)])
+
+        async def recost() -> None:
+            for start in range(0, 1000, 100):
+                changes = [CostChange(f"req_{number}", 7, None) for number in range(start, start + 100)]
+                await RequestTotals(two).recost(changes)
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(sum_up(one))
+            tasks.create_task(recost())
+        await sum_up(one)
+        sums = await total(one)
+        assert (sums["requests"], sums["unpriced"], sums["cost_nanousd"]) == (1000, 0, 7000)
+
+
+async def test_requests_that_are_in_no_sum_are_found_without_a_look_at_all(database: Database) -> None:
+    asked: list[tuple[str, Any]] = []
+
+    def note(_: Any, __: Any, statement: str, parameters: Any, *___: Any) -> None:
+        if statement.startswith("SELECT") and "summed = false" in statement:
+            asked.append((statement, parameters))
+
+    await put(database, [priced(number) for number in range(3)])
+    assert database._engine is not None
+    event.listen(database._engine.sync_engine, "before_cursor_execute", note)
+    assert await RequestTotals(database).sum_up(2) == 2
+    event.remove(database._engine.sync_engine, "before_cursor_execute", note)
+    assert len(asked) == 2
+    async with database.read() as connection:
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        for statement, parameters in asked:
+            if database.is_postgres:
+                await driver.execute("SET enable_seqscan = off")
+                plan = [row[0] for row in await driver.fetch(f"EXPLAIN {statement}", *parameters)]
+            else:
+                cursor = await driver.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+                plan = [row[3] for row in await cursor.fetchall()]
+            assert any("ix_requests_unsummed" in line for line in plan), plan
+
+
+async def test_a_row_that_holds_nonsense_keeps_no_other_from_being_summed_and_deleted(database: Database) -> None:
+    await put(database, [priced(number) for number in range(5)])
+    await put(database, [priced(5, at=1e300), priced(6, at=-1e300)])
+    assert await sum_up(database) == 7
+    assert await sum_up(database) == 0
+    assert (await total(database))["requests"] == 5
+    assert await RequestTotals(database).recost([CostChange(f"req_{number}", 7, None) for number in (4, 5)]) == 2
+    assert (await total(database))["cost_nanousd"] == 4007
+    assert await RequestTotals(database).delete_before(LATER, 100) == 6
+
+
 async def unsummed(database: Database) -> bool:
     async with database.read() as connection:
         result = await connection.exec_driver_sql("SELECT count(*) FROM requests WHERE summed = false")
@@ -181,6 +240,49 @@ async def test_when_there_is_too_much_the_oldest_go(database: Database) -> None:
     before = upkeep.deleted
     await upkeep.tidy(asyncio.Event())
     assert upkeep.deleted - before < before / 4
+
+
+async def test_processes_that_delete_the_oldest_together_delete_no_more_than_one(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with AsyncExitStack() as opened:
+        several = [await opened.enter_async_context(Database(database_url, tmp_path)) for _ in range(4)]
+        await put(several[0], [priced(number, reason="x" * 1000) for number in range(1500)])
+        await sum_up(several[0])
+        retention = Retention(days=100_000, bytes=2 * 1024 * 1024)
+        excess = await RequestTotals(several[0]).excess(retention.bytes)
+        assert excess > 100
+        async with asyncio.TaskGroup() as tasks:
+            for database in several:
+                tasks.create_task(Upkeep(RequestTotals(database), retention).tidy(asyncio.Event()))
+        left = (await RequestQueries(several[0]).count(RequestFilter())).number
+        # What was deleted leaves its pages one by one, so that one that begins later may find a little more.
+        assert 1500 - 1.5 * excess < left <= 1500 - excess
+
+
+async def test_a_host_whose_clock_is_years_ahead_deletes_nothing_early(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await put(database, [priced(0, at=datetime.now(UTC).timestamp())])
+    await sum_up(database)
+
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            return super().now(tz) + timedelta(days=1000)
+
+    monkeypatch.setattr("gateway.ledger.upkeep.datetime", Ahead)
+    await Upkeep(RequestTotals(database), Retention()).tidy(asyncio.Event())
+    assert await RequestQueries(database).get("req_0") is not None
+
+
+async def test_a_request_that_was_answered_by_the_model_it_asked_for_counts_once(database: Database) -> None:
+    model = "claude-opus-5-5"
+    await put(database, [priced(0), priced(1, model=None), priced(2, model_served=None), priced(3, model="other")])
+    await put(database, [priced(4, model="other", model_served="other"), priced(5, model_served="other")])
+    found = await RequestQueries(database).count(RequestFilter(model=model))
+    assert (found.number, found.is_exact) == (5, True)
+    assert len((await RequestQueries(database).page(RequestFilter(model=model), limit=9)).rows) == 5
 
 
 async def test_timelines_go_before_their_requests(database: Database) -> None:
