@@ -35,8 +35,10 @@ __all__ = [
 ANTHROPIC_VERSION: Final = "2023-06-01"
 _CONNECT_SECONDS: Final = 10.0
 _LARGEST_ANSWER: Final = 32 * 1024 * 1024
+_KEPT_PIECES: Final = 4  # of an answer that is larger; each is what one read gave
 _LARGE_BODY: Final = 1024 * 1024  # bytes from which aiohttp wants a file to send them from
 _HEADER_BYTES: Final = 64 * 1024
+_DEEPEST_JSON: Final = 100
 _WRONG_KEY: Final = "a-key-that-nobody-has-made"
 
 
@@ -134,6 +136,12 @@ class Exchange:
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
     @property
+    def content_encoding(self) -> str | None:
+        """How the body is compressed; None where it is not."""
+        coding = self.headers.get("content-encoding", "").strip().lower()
+        return None if coding in ("", "identity") else coding
+
+    @property
     def request_id(self) -> str | None:
         """The API's id of the request."""
         return self.headers.get(REQUEST_ID_HEADER)
@@ -144,11 +152,12 @@ class Exchange:
         return GATEWAY_REQUEST_ID_HEADER in self.headers
 
     def json(self) -> Any:
-        """Return the body as JSON; None if it is none."""
+        """Return the body as JSON; None if it is none, or one so deep that nobody could compare or print it."""
         try:
-            return msgspec.json.decode(self.body)
+            value = msgspec.json.decode(self.body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
+        return None if _is_deep(value) else value
 
     @property
     def message(self) -> dict[str, Any] | None:
@@ -157,6 +166,20 @@ class Exchange:
             return self.stream.message
         value = self.json()
         return value if isinstance(value, dict) and value.get("type") == "message" else None
+
+
+def _is_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(_DEEPEST_JSON):
+        level = [
+            item
+            for one in level
+            if isinstance(one, dict | list)
+            for item in (one.values() if isinstance(one, dict) else one)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def encode(value: Any) -> bytes:
@@ -308,7 +331,7 @@ class CanaryClient:
         self, response: aiohttp.ClientResponse, exchange: Exchange, started: float, limit: asyncio.Timeout
     ) -> None:
         clock = asyncio.get_running_loop().time
-        if exchange.content_type == "text/event-stream" and "content-encoding" not in response.headers:
+        if exchange.content_type == "text/event-stream" and exchange.content_encoding is None:
             exchange.stream = StreamReading()
         size = 0
         while chunk := await response.content.readany():
@@ -317,6 +340,8 @@ class CanaryClient:
             size += len(chunk)
             if size > _LARGEST_ANSWER:
                 exchange.ending = Ending.TOO_LARGE
+                # It is wrong whatever it says; many of them would not fit into memory.
+                del exchange.pieces[_KEPT_PIECES:]
                 response.close()
                 return
             if exchange.stream is not None:

@@ -120,7 +120,7 @@ class Comparison:
     @property
     def compared(self) -> int:
         """How many requests both have answered well, in one round or another."""
-        return sum(pair.old.status in _OK and pair.new.status in _OK for pair in self.pairs)
+        return sum(_is_answer(pair.old) and _is_answer(pair.new) for pair in self.pairs)
 
     @property
     def reasons(self) -> list[str]:
@@ -128,7 +128,13 @@ class Comparison:
         reasons = []
         if not self.compared:
             reasons.append("there is no request that both have answered well: see the base URLs, keys and models")
-        streams = [pair.new for pair in self.pairs if pair.old.stream is not None or pair.new.stream is not None]
+        streams = [
+            pair.new
+            for pair in self.pairs
+            if pair.old.stream is not None
+            or pair.new.stream is not None
+            or (pair.case.wants_stream and pair.new.status in _OK)
+        ]
         if streams and not any(map(_is_complete, streams)):
             reasons.append("no stream of the new one was complete")
         if len(self.worse) > self.thresholds.max_differences:
@@ -196,16 +202,30 @@ def _between(comparison: Comparison, old: Exchange, new: Exchange, case: Case) -
 def _all_differences(comparison: Comparison) -> Iterable[Found]:
     """Yield the differences, without those that a model makes by answering otherwise each time.
 
-    What the new one said in one round and the old one in another is no difference between the two.
+    What the new one said in one round and the old one in another is no difference between the two. Failures are,
+    if the new one has more of them than the old one.
     """
-    by_case: dict[str, list[Exchange]] = {}
+    by_case: dict[str, list[Pair]] = {}
     for pair in comparison.pairs:
-        by_case.setdefault(pair.case.name, []).append(pair.old)
+        by_case.setdefault(pair.case.name, []).append(pair)
     for pair in comparison.pairs:
         found = _between(comparison, pair.old, pair.new, pair.case)
         others = by_case[pair.case.name] if found and not comparison.strict else []
-        if all(_between(comparison, old, pair.new, pair.case) for old in others):
+        if _fails(pair.new, pair.case) and _fails_more(others):
+            others = []
+        if all(_between(comparison, other.old, pair.new, pair.case) for other in others):
             yield from (Found(pair, difference) for difference in found)
+
+
+def _fails_more(pairs: Iterable[Pair]) -> bool:
+    """Whether the new one fails more often than the old one does."""
+    return sum(_fails(pair.new, pair.case) - _fails(pair.old, pair.case) for pair in pairs) > 0
+
+
+def _fails(exchange: Exchange, case: Case) -> bool:
+    if exchange.status != case.status:
+        return True
+    return exchange.stream is not None and not _is_complete(exchange)
 
 
 def _timing(pairs: Iterable[Pair], limits: Thresholds) -> Timing:
@@ -232,6 +252,13 @@ def _timing(pairs: Iterable[Pair], limits: Thresholds) -> Timing:
         *_samples("longest gap of a stream", *longest, ratio=limits.max_gap_ratio, add=limits.max_gap_add_ms),
     ]
     return Timing(tuple(samples))
+
+
+def _is_answer(exchange: Exchange) -> bool:
+    """Whether it is something of the API's: a page for people comes with a 200 too."""
+    if exchange.status not in _OK:
+        return False
+    return exchange.stream is not None or isinstance(exchange.json(), dict)
 
 
 def _is_complete(exchange: Exchange) -> bool:

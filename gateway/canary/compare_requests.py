@@ -40,6 +40,15 @@ class Case:
     status: int = 200
     """That it ought to have by the API's contract."""
 
+    @property
+    def wants_stream(self) -> bool:
+        """Whether it asks for a stream."""
+        try:
+            value = msgspec.json.decode(self.request.body or b"")
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return False
+        return isinstance(value, dict) and value.get("stream") is True
+
 
 def usual_cases(model: str, max_tokens: int) -> list[Case]:
     """Return requests to a model that is there: answers whole and streamed, tools, counts, models, refusals."""

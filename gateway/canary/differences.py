@@ -230,6 +230,8 @@ def _messages(old: Mapping[str, Any], new: Mapping[str, Any], *, strict: bool) -
     if missing:
         yield Difference("members of usage", ", ".join(missing), "none")
     yield from _unless_equal("tokens of the prompt, cached or not", _total_input(one), _total_input(other))
+    if one.get("output_tokens") and other.get("output_tokens") == 0:
+        yield Difference("tokens of the answer", str(one["output_tokens"]), "0")
     if strict:
         yield from _unless_equal("usage", one, other)
 

@@ -75,7 +75,7 @@ class Answer:
         if encoding not in ("gzip", "x-gzip", "deflate"):
             return b""
         try:
-            return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(self.body)
+            return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(self.body, _LARGEST_BODY)
         except zlib.error:
             return b""
 

@@ -214,22 +214,25 @@ async def _errors(examination: Examination) -> Finding:
     """Errors of the gateway itself, of the upstream, and for whom has no key have one form."""
     incomplete = {"model": examination.model}
     asked = {
-        "a body without messages": await examination.ask("POST", "/v1/messages", body=incomplete),
-        "a path that is not there": await examination.ask("GET", "/v1/doctor-nothing-is-here"),
-        "a method that is not possible": await examination.ask("DELETE", "/v1/messages"),
-        "a key that nobody has": await examination.ask("GET", "/v1/models", credential="wrong"),
+        "a body without messages": (await examination.ask("POST", "/v1/messages", body=incomplete), {400}),
+        "a path that is not there": (await examination.ask("GET", "/v1/doctor-nothing-is-here"), {404}),
+        "a method that is not possible": (await examination.ask("DELETE", "/v1/messages"), {404, 405}),
+        "a key that nobody has": (
+            await examination.ask("GET", "/v1/models", credential="wrong"),
+            {401, 403},
+        ),
     }
     strange = [
         f"{what} ({answer.status})"
-        for what, answer in asked.items()
-        if answer.error is None or REQUEST_ID_HEADER not in answer.headers
+        for what, (answer, statuses) in asked.items()
+        if answer.status not in statuses or answer.error is None or REQUEST_ID_HEADER not in answer.headers
     ]
     if not strange:
-        return ok("errors", _CONTRACT, "errors have Anthropic's envelope and a request-id")
+        return ok("errors", _CONTRACT, "errors have their status, Anthropic's envelope and a request-id")
     return problem(
         "errors",
         _CONTRACT,
-        f"not answered with Anthropic's envelope and a request-id: {'; '.join(strange)}",
+        f"not answered with the status for it, Anthropic's envelope and a request-id: {'; '.join(strange)}",
         "let the gateway answer everything below the base URL, and put no error pages in the place of its answers",
     )
 
@@ -241,6 +244,7 @@ async def _body_size(examination: Examination) -> Finding:
     """
     sizes = (2, 32 if examination.obeys else 31)
     asked = f'{{"model":"{examination.model}","messages":[{{"role":"user","content":"hi"}}]'.encode()
+    small = await examination.ask("POST", _COUNT, body=asked + b"}")
     for size in sizes:
         body = asked + b" " * (size * _MEBIBYTE - len(asked) - 1) + b"}"
         answer = await examination.ask("POST", _COUNT, body=body, seconds=120.0)
@@ -252,6 +256,13 @@ async def _body_size(examination: Examination) -> Finding:
                 f"a request of {size} MiB is answered with {answer.told}; the API takes 32 MiB",
                 "raise the limit of bodies to 32m in front of the gateway (client_max_body_size in nginx), and "
                 "leave GATEWAY_LIMITS__REQUEST_BODY_BYTES as it is",
+            )
+        if answer.status == HTTPStatus.BAD_REQUEST != small.status:
+            return problem(
+                "body-size",
+                _CONTRACT,
+                f"a request of {size} MiB is answered with {answer.told}, and a small one is not",
+                "see what cuts large bodies or changes them",
             )
     return ok("body-size", _CONTRACT, f"a request of {sizes[-1]} MiB is let through")
 

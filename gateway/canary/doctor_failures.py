@@ -132,7 +132,7 @@ async def _pings(examination: Examination) -> Sequence[Finding]:
     """Keep the upstream silent before content and inside a block, until the gateway says something."""
     patience = examination.patience_seconds
     early, late = await asyncio.gather(
-        examination.send("hang:event=1", stream=True, seconds=patience, until=_has_bytes),
+        examination.send("hang:event=1", stream=True, seconds=patience, until=_streams_bytes),
         examination.send(
             f"hang:event={_AFTER_CONTENT}",
             stream=True,
@@ -151,11 +151,17 @@ async def _pings(examination: Examination) -> Sequence[Finding]:
             at = answer.pieces[-1].at
             found.append(ok(check, _CONTRACT, f"an upstream silent {what} brings a ping, {at:.1f} s in"))
             continue
+        if isinstance(answer, Answer) and answer.status != HTTPStatus.OK:
+            instead = f"is answered with {answer.told}"
+        elif isinstance(answer, Answer) and answer.ended != "silent":
+            instead = "ends the stream"
+        else:
+            instead = f"leaves the client without a byte for {patience:g} s"
         found.append(
             problem(
                 check,
                 _CONTRACT,
-                f"an upstream silent {what} leaves the client without a byte for {patience:g} s",
+                f"an upstream silent {what} {instead}",
                 "set GATEWAY_TIMEOUTS__COMMIT_DEADLINE_SECONDS and GATEWAY_TIMEOUTS__PING_INTERVAL_SECONDS below "
                 "20, and see that nothing in front of the gateway buffers",
             )
@@ -163,8 +169,9 @@ async def _pings(examination: Examination) -> Sequence[Finding]:
     return found
 
 
-def _has_bytes(answer: Answer) -> bool:
-    return bool(answer.pieces)
+def _streams_bytes(answer: Answer) -> bool:
+    # The page of somebody who gave up is no sign that the stream goes on.
+    return answer.status == HTTPStatus.OK and bool(answer.pieces)
 
 
 def _has_ping_after_content(answer: Answer) -> bool:

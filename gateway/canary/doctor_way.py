@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import Final
 
 from gateway.canary.doctor import Check, Examination, Need, ok, problem, unseen, warning
-from gateway.canary.doctor_client import NoAnswerError
+from gateway.canary.doctor_client import Answer, NoAnswerError
 from gateway.canary.findings import Finding, Part
 from gateway.wire.errors import GATEWAY_REQUEST_ID_HEADER
 
@@ -68,10 +68,20 @@ async def _buffering(examination: Examination) -> Finding:
     answer = await examination.send(fault, stream=True, seconds=60.0)
     if answer.status != HTTPStatus.OK or not answer.pieces:
         return unseen("buffering", _WAY, f"whether streams are buffered: answered with {answer.told}")
-    if answer.ended_at - answer.pieces[0].at > _HOLD_SECONDS / 2:
+    if answer.ended_at - _content_at(answer) > _HOLD_SECONDS / 2:
         return ok("buffering", _WAY, "what the upstream has sent arrives while it is silent")
     fix = _advice(examination, _UNBUFFERED, _UNBUFFERED_IN_GENERAL)
     return problem("buffering", _WAY, "events are kept back until more of the stream has come", fix)
+
+
+def _content_at(answer: Answer) -> float:
+    """Return when there was content: what comes before it may have been let through alone."""
+    so_far = b""
+    for piece in answer.pieces:
+        so_far += piece.data
+        if b"event: content_block_delta" in so_far:
+            return piece.at
+    return answer.pieces[0].at
 
 
 async def _arriving_in_pieces(examination: Examination) -> Finding:

@@ -137,8 +137,8 @@ def problems_of_stream(exchange: Exchange) -> Iterator[str]:
         yield from problems_of_status(exchange)
         return
     yield from _problems_of_id(exchange)
-    if exchange.header("content-encoding") not in (None, "identity"):
-        yield f"the stream is compressed ({exchange.header('content-encoding')}), so clients get it late"
+    if exchange.content_encoding is not None:
+        yield f"the stream is compressed ({exchange.content_encoding}), so clients get it late"
     if exchange.stream is None or exchange.stream.verdict is None:
         if exchange.content_type != "text/event-stream":
             yield f"content-type is {exchange.content_type or 'missing'}"
@@ -172,6 +172,8 @@ def _problems_of_body(message: dict[str, Any]) -> Iterator[str]:
         for name in ("input_tokens", "output_tokens"):
             if not _is_count(usage.get(name)):
                 yield f"usage.{name} is no number"
+        if content and usage.get("output_tokens") == 0:
+            yield "usage.output_tokens is 0, and there is content"
 
 
 def problems_of_tool_call(message: dict[str, Any] | None, name: str, field: str) -> Iterator[str]:

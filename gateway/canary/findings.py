@@ -9,6 +9,8 @@ from typing import Any, Final
 
 from attrs import define
 
+from gateway.telemetry.logs import printable
+
 __all__ = ["Finding", "Level", "Part", "as_json", "as_text", "exit_status"]
 
 
@@ -46,6 +48,7 @@ class Finding:
     """What to do about it, in one sentence; empty where there is nothing to do."""
 
 
+_LONGEST_LINE: Final = 1000
 _TITLES: Final = {
     Part.MACHINE: "this machine",
     Part.CONTRACT: "what Claude Code and the SDKs rely on",
@@ -68,7 +71,9 @@ def as_text(findings: Sequence[Finding]) -> Iterator[str]:
             continue
         yield _TITLES[part]
         for finding in of_part:
-            yield f"  {_MARKS[finding.level]:9} {finding.check:{width}}  {finding.what}"
+            # What servers say is no command to a terminal.
+            what = printable(finding.what, _LONGEST_LINE)
+            yield f"  {_MARKS[finding.level]:9} {finding.check:{width}}  {what}"
             if finding.fix:
                 yield f"  {'':9} {'':{width}}  → {finding.fix}"
         yield ""

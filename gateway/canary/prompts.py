@@ -98,7 +98,8 @@ def choose_model(listed: Exchange) -> str:
     """Return a cheap model of a list: the newest of the first line that there is."""
     value = listed.json()
     data = value.get("data") if isinstance(value, dict) else None
-    models = [model for model in data or () if isinstance(model, dict) and isinstance(model.get("id"), str)]
+    entries = data if isinstance(data, list) else []
+    models = [model for model in entries if isinstance(model, dict) and isinstance(model.get("id"), str)]
     models.sort(key=lambda model: str(model.get("created_at", "")), reverse=True)
     for line in _LINES:
         for model in models:

@@ -106,7 +106,8 @@ def _with_model(request: Request, model: str) -> Request:
 def _choose(listed: Exchange) -> str:
     value = listed.json()
     data = value.get("data") if isinstance(value, dict) else None
-    ids = [model["id"] for model in data or () if isinstance(model, dict) and isinstance(model.get("id"), str)]
+    models = data if isinstance(data, list) else []
+    ids = [model["id"] for model in models if isinstance(model, dict) and isinstance(model.get("id"), str)]
     chatty = [name for name in ids if "embedding" not in name]
     return next((name for word in _CHEAP for name in chatty if word in name), next(iter(chatty), _FALLBACK))
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from gateway.canary.client import Ending, Exchange, Piece
 from gateway.canary.masking import Masker
+from gateway.telemetry.logs import printable
 from sse_fsm import EndReason
 from sse_fsm.printing import Paint
 from sse_fsm.tracing import Tracer
@@ -17,6 +18,7 @@ __all__ = ["cell", "counted", "fence", "render", "table", "trimmed"]
 
 _LONGEST_BODY: Final = 700
 _LONGEST_VALUE: Final = 160
+_LONGEST_CELL: Final = 2000
 _FIRST_LINES: Final = 14
 _LAST_LINES: Final = 8
 _MOST_HEADERS: Final = 40
@@ -117,8 +119,8 @@ def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
 
 
 def cell(value: object) -> str:
-    """Return a value on one line of Markdown, in which nothing of it is markup."""
-    text = " ".join(str(value).split())
+    """Return a value on one line of Markdown, in which nothing of it is markup, nor obeyed by a terminal."""
+    text = printable(" ".join(str(value).split()), _LONGEST_CELL)
     for sign in ("\\", "|", "<", ">", "`"):
         text = text.replace(sign, "\\" + sign)
     return text or "-"

@@ -12,6 +12,7 @@ from gateway.canary.client import CannotRunError
 from gateway.canary.masking import Masker
 from gateway.cli.account_input import read_secrets
 from gateway.cli.common import CommandError
+from gateway.telemetry.logs import printable
 
 __all__ = [
     "COULD_NOT_RUN",
@@ -29,6 +30,7 @@ PASSED: Final = 0
 FAILED: Final = 1
 COULD_NOT_RUN: Final = 2
 _SHORT: Final = 160
+_LONGEST_REASON: Final = 1000
 
 
 def add_format_option(parser: argparse.ArgumentParser) -> None:
@@ -104,7 +106,7 @@ def keys_from(
 
 def could_not_run(command: str, error: CannotRunError, mask: Masker) -> int:
     """Say why there is no result, and return the exit status."""
-    print(mask(f"gateway {command}: could not run: {error}"), file=sys.stderr)
+    print(printable(mask(f"gateway {command}: could not run: {error}"), _LONGEST_REASON), file=sys.stderr)
     return COULD_NOT_RUN
 
 

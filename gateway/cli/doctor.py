@@ -14,8 +14,9 @@ from gateway.canary.client import CannotRunError
 from gateway.canary.doctor import UnexaminableError, examine
 from gateway.canary.findings import Finding, Level, Part, as_json, as_text, exit_status
 from gateway.canary.masking import Masker
+from gateway.cli.account_input import read_secrets
 from gateway.cli.canary_arguments import could_not_run
-from gateway.cli.common import Subparsers, add_command, add_config_option
+from gateway.cli.common import CommandError, Subparsers, add_command, add_config_option
 from gateway.cli.doctor_machine import look_at_machine
 from gateway.config import SettingsError, load_settings
 
@@ -109,7 +110,10 @@ def _key(args: argparse.Namespace) -> str:
         if args.key is not None or args.key_stdin:
             raise CannotRunError("a key without --base-url is of no use")
         return ""
-    key = sys.stdin.readline().strip() if args.key_stdin else (args.key or "").strip()
+    try:
+        key = read_secrets(["key"])[0] if args.key_stdin else (args.key or "").strip()
+    except CommandError:
+        key = ""
     if not key or not key.isascii() or not key.isprintable():
         raise CannotRunError("give a client's key, with --key or with --key-stdin")
     return key

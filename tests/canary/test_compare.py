@@ -146,6 +146,12 @@ SABOTAGE: list[tuple[str, dict[str, Any], Callable[[Reply], Reply], str]] = [
     ("model", WHOLE, replaced("claude-haiku-5-5", "claude-other"), "model"),
     ("hidden prompt", WHOLE, lambda r: r.changed(usage={**r.json()["usage"], "input_tokens": 900}), "tokens of"),
     ("usage", WHOLE, lambda r: r.changed(usage={"input_tokens": 36, "output_tokens": 1}), "members of usage"),
+    (
+        "no count",
+        WHOLE,
+        lambda r: r.changed(usage={**r.json()["usage"], "output_tokens": 0}),
+        "tokens of the answer",
+    ),
     ("members", WHOLE, lambda r: evolve(r, body=r.body.replace(b'"role"', b'"rule"')), "members of the message"),
     ("request id", WHOLE, without("request-id"), "header request-id"),
     ("limits", WHOLE, without("anthropic-ratelimit-requests-limit"), "headers of rate limits"),
@@ -242,6 +248,51 @@ async def test_what_the_old_one_also_says_at_times_is_no_difference(command: Com
     async with two(command, tmp_path, old=moody, new=always) as servers:
         done = await servers.compare("--rounds", "2", requests=[WHOLE])
     assert done.status == 0, done.out
+
+
+async def test_a_new_one_that_fails_more_often_than_the_old_one_is_found(command: Command, tmp_path: Path) -> None:
+    def once(asked: Asked, reply: Reply) -> Reply:
+        return evolve(reply, status=529) if asked.is_stream and asked.number == 1 else reply
+
+    def often(asked: Asked, reply: Reply) -> Reply:
+        return evolve(reply, status=529) if asked.is_stream and asked.number <= 2 else reply
+
+    async with two(command, tmp_path, old=once, new=often) as servers:
+        worse = await servers.compare("--rounds", "3", requests=[STREAM, WHOLE])
+    async with two(command, tmp_path, old=once, new=once) as servers:
+        same = await servers.compare("--rounds", "3", requests=[STREAM, WHOLE])
+    assert (worse.status, same.status) == (1, 0), worse.out + same.out
+
+
+async def test_pages_for_people_on_both_sides_are_no_pass(command: Command, tmp_path: Path) -> None:
+    def page(_asked: Asked, reply: Reply) -> Reply:
+        return evolve(reply.with_header("content-type", "text/html"), status=200, body=b"<html>log in</html>")
+
+    def page_for_streams(asked: Asked, reply: Reply) -> Reply:
+        return page(asked, reply) if asked.is_stream else reply
+
+    async with two(command, tmp_path, old=page, new=page) as servers:
+        all_pages = await servers.compare("--rounds", "1")
+    async with two(command, tmp_path, old=page_for_streams, new=page_for_streams) as servers:
+        no_streams = await servers.compare("--rounds", "1")
+    assert (all_pages.status, no_streams.status) == (1, 1)
+    assert "no request that both have answered well" in all_pages.out
+    assert "no stream of the new one was complete" in no_streams.out
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"data":5}', b'{"data":' + b"[" * 900 + b"]" * 900 + b"}"], ids=["number", "deep"]
+)
+async def test_json_that_is_none_of_the_api_ends_with_a_verdict(
+    command: Command, tmp_path: Path, body: bytes
+) -> None:
+    def nonsense(_asked: Asked, reply: Reply) -> Reply:
+        return evolve(reply, status=200, body=body)
+
+    async with two(command, tmp_path, old=nonsense, new=nonsense) as servers:
+        done = await servers.compare("--rounds", "1")
+    assert done.status == 1
+    assert headings(done.out)[0] == "# Comparison: FAIL"
 
 
 async def test_what_the_new_one_does_better_does_not_count_against_it(command: Command, tmp_path: Path) -> None:

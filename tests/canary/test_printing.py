@@ -29,6 +29,13 @@ def test_what_is_no_secret_is_shown_as_it_is(text: str) -> None:
     assert Masker(["secret-of-the-client", "any", ""])(text) == text
 
 
+@given(st.text())
+def test_a_cell_commands_no_terminal_and_is_of_bounded_length(text: str) -> None:
+    shown = cell(text * 100)
+    assert shown.isprintable()
+    assert len(shown) <= 25_000
+
+
 def test_headers_of_credentials_and_of_organisations_are_not_shown() -> None:
     mask = Masker()
     for name in ("X-Api-Key", "Authorization", "Cookie", "x-goog-api-key", "anthropic-organization-id"):

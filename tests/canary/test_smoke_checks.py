@@ -199,6 +199,19 @@ SABOTAGE: list[tuple[str, Callable[[Asked], bool], Callable[[Reply], Reply], set
     ("a stream as JSON", first_stream, lambda r: r.with_header("content-type", "application/json"), {"stream"}),
     ("a stream that does not end", first_stream, never_ends, {"stream"}),
     ("a compressed stream", first_stream, gzip, {"stream"}),
+    (
+        "no stop, and said not to be compressed",
+        first_stream,
+        lambda r: without_stop(r).with_header("content-encoding", "identity"),
+        {"stream"},
+    ),
+    (
+        "no tokens counted",
+        whole,
+        lambda r: r.changed(usage={**r.json()["usage"], "output_tokens": 0}),
+        {"message"},
+    ),
+    ("models that are no list", listing, lambda r: r.changed(data=5), {"models: list"}),
     ("another tool", tool_call, lambda r: r.replaced(b'"name":"note_word"', b'"name":"other"'), {"tool: call"}),
     ("no input", tool_call, lambda r: r.replaced(b"partial_json", b"partial_text"), {"tool: call"}),
     (

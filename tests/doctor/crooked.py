@@ -19,9 +19,12 @@ from yarl import URL
 FAULTS: Final = (
     "adds-nothing",
     "buffers",
+    "buffers-all-but-the-first",
     "changes-404",
     "changes-errors",
+    "changes-statuses",
     "compresses",
+    "cuts-bodies",
     "drops-authorization",
     "drops-fault-header",
     "drops-limits",
@@ -32,6 +35,7 @@ FAULTS: Final = (
     "drops-should-retry",
     "ends-errors-cleanly",
     "gives-up",
+    "gives-up-with-an-error",
     "is-late",
     "joins-betas",
     "keeps-open-at-end",
@@ -69,22 +73,31 @@ class Crooked:
         body = await request.read()
         if refused := self._refusal(request, len(body)):
             return refused
+        if self.has("cuts-bodies"):
+            body = body[:_LITTLE]
         if self.has("rewrites-bodies") and body:
             body = json.dumps(json.loads(body)).encode()
         target = request.raw_path.partition("?")[0] if self.has("drops-query") else request.raw_path
         headers = self._headers_on(request)
         timeout = aiohttp.ClientTimeout(total=None, sock_read=0.3 if self.has("gives-up") else None)
         try:
-            async with self.session.request(
-                request.method,
-                URL(self.to + target, encoded=True),
-                data=io.BytesIO(body) if body else None,
-                headers=headers,
-                allow_redirects=False,
-                timeout=timeout,
-            ) as answer:
+            async with (
+                asyncio.timeout(0.3 if self.has("gives-up-with-an-error") else None) as limit,
+                self.session.request(
+                    request.method,
+                    URL(self.to + target, encoded=True),
+                    data=io.BytesIO(body) if body else None,
+                    headers=headers,
+                    allow_redirects=False,
+                    timeout=timeout,
+                ) as answer,
+            ):
+                limit.reschedule(None)
                 return await self._relay(request, answer)
         except TimeoutError:
+            if self.has("gives-up-with-an-error"):
+                error = {"type": "error", "error": {"type": "timeout_error", "message": "too slow"}}
+                return web.json_response(error, status=504)
             return _page(504)
 
     def _refusal(self, request: web.BaseRequest, size: int) -> web.Response | None:
@@ -131,6 +144,8 @@ class Crooked:
             return self._in_band(headers)
         if answer.content_type != "text/event-stream":
             body = await answer.read()
+            if self.has("changes-statuses") and status in {400, 404, 405}:
+                status = 500
             if self.has("changes-errors") and status == 400:
                 body = json.dumps({"error": json.loads(body)["error"]}).encode()
             return web.Response(status=status, headers=headers, body=body)
@@ -164,6 +179,10 @@ class Crooked:
 
     async def _pass_on(self, answer: aiohttp.ClientResponse, response: web.StreamResponse) -> None:
         gone = False
+        if self.has("buffers-all-but-the-first"):
+            await response.write(await answer.content.readuntil(b"\n\n"))
+            await response.write(await answer.read())
+            return
         async for chunk in answer.content.iter_any():
             if self.has("ends-errors-cleanly") and b"event: error" in chunk:
                 return

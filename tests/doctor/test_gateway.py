@@ -28,9 +28,12 @@ ALL: Final = (*doctor_endpoints.CHECKS, *doctor_arrivals.CHECKS, *doctor_failure
 FOUND: Final[dict[str, tuple[str, str, Level]]] = {
     # what is wrong: which check is run, and which finding says so
     "buffers": ("buffering", "buffering", Level.PROBLEM),
+    "buffers-all-but-the-first": ("buffering", "buffering", Level.PROBLEM),
     "changes-404": ("errors", "errors", Level.PROBLEM),
     "changes-errors": ("error-bytes", "error-bytes", Level.PROBLEM),
+    "changes-statuses": ("errors", "errors", Level.PROBLEM),
     "compresses": ("stream", "compression", Level.PROBLEM),
+    "cuts-bodies": ("body-size", "body-size", Level.PROBLEM),
     "drops-authorization": ("credentials", "credentials", Level.PROBLEM),
     "drops-limits": ("stream", "rate-limits", Level.WARNING),
     "drops-long-headers": ("long-headers", "long-headers", Level.PROBLEM),
@@ -40,6 +43,7 @@ FOUND: Final[dict[str, tuple[str, str, Level]]] = {
     "drops-should-retry": ("advice", "x-should-retry", Level.PROBLEM),
     "ends-errors-cleanly": ("truncation", "truncation", Level.PROBLEM),
     "gives-up": ("silence", "silence", Level.PROBLEM),
+    "gives-up-with-an-error": ("pings", "first-ping", Level.PROBLEM),
     "is-late": ("hello", "clock", Level.PROBLEM),
     "joins-betas": ("headers", "headers", Level.PROBLEM),
     "keeps-open-at-end": ("stream", "end", Level.WARNING),

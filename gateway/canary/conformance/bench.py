@@ -266,8 +266,9 @@ class Rule:
     """Takes up to `Bench.silence` seconds, and is left out of a quick run."""
     harmful: bool = False
     """A gateway may count what it does against its upstream, and refuse requests for a while."""
-    seconds: float = 40.0
-    """Longest that it may take."""
+    seconds: float = 120.0
+    """Longest that it may take with the usual patience: more than all its requests together, each of which may be
+    as slow as that allows."""
 
 
 @define

@@ -35,15 +35,18 @@ class ScoreCard:
     @property
     def summary(self) -> str:
         """The counts in words."""
+        unchecked = self.number(Result.UNCHECKED)
         return (
             f"{self.number(Result.PASS)} passed, {self.number(Result.FAIL)} failed, "
             f"{self.number(Result.NOT_APPLICABLE)} not applicable"
+            + (f", {unchecked} not checked: the gateway had stopped serving" if unchecked else "")
         )
 
     @property
     def passed(self) -> bool:
-        """Whether nothing failed, and something was checked."""
-        return not self.number(Result.FAIL) and self.number(Result.PASS) > 0
+        """Whether something was checked, and neither did anything fail nor did the gateway stop serving."""
+        bad = self.number(Result.FAIL) + self.number(Result.UNCHECKED)
+        return not bad and self.number(Result.PASS) > 0
 
     def as_text(self) -> str:
         """Return the card for a terminal."""
@@ -71,7 +74,8 @@ class ScoreCard:
             "|---|---|---|",
         ]
         for finding in self.findings:
-            result = f"**{finding.result.value}**" if finding.result is Result.FAIL else finding.result.value
+            bad = finding.result in (Result.FAIL, Result.UNCHECKED)
+            result = f"**{finding.result.value}**" if bad else finding.result.value
             lines.append(f"| `{finding.rule.id}` | {result} | {_cell(finding.seen)} |")
         failed = [finding.rule for finding in self.findings if finding.result is Result.FAIL]
         if failed:

@@ -56,13 +56,15 @@ async def eof_before_content(bench: Bench) -> str:
     "truncated.eof-after-content",
     "A body that ends in the middle of an answer ends in an error event, or a connection that breaks.",
     why="Without it half an answer is taken for the whole.",
-    behind="eof:event=5, eof:utf8",
+    behind="eof:event=5, eof:utf8, eof behind the last block, before a stop reason",
     notice="Answers that stop in the middle of a sentence, without an error anywhere.",
     harmful=True,
 )
 async def eof_after_content(bench: Bench) -> str:
     """End the body after content."""
-    return await _never_complete(bench, f"eof:event={_AFTER_CONTENT}", "eof:utf8")
+    # Between blocks nothing is half, and a gateway may be tempted to make up the rest.
+    before_stop_reason = f"eof:event={len(bench.stage.spoken(*_TEXTS)) - 2}"
+    return await _never_complete(bench, f"eof:event={_AFTER_CONTENT}", "eof:utf8", before_stop_reason)
 
 
 @book.rule(

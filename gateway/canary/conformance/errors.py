@@ -20,7 +20,7 @@ _TEXTS: Final = ("alpha ", "beta ", "gamma ")
 _FIRST_CLIENT_ERROR: Final = 400
 _LIMITED: Final = 429
 _RETRY_AFTER: Final = 2
-_ERROR_SECONDS: Final = 100.0
+_ERROR_SECONDS: Final = 200.0
 _REQUEST_ID: Final = "req_011CConformanceTellsYouSo1"
 
 

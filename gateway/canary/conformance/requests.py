@@ -165,7 +165,6 @@ _SPELLINGS: Final = {
     why="Documents and images come inside the body.",
     behind="a prompt that makes the body exactly 32 MiB",
     notice="413 from the gateway for a PDF that the API takes.",
-    seconds=90.0,
 )
 async def large_body(bench: Bench) -> str:
     """Send the largest body that the API takes."""

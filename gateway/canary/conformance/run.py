@@ -21,6 +21,8 @@ PREFIXES: Final = ("", "/claude", "/anthropic", "/api", "/claude/api")
 """Where gateways serve `/v1/messages`; tried in this order."""
 
 _ROUND_SECONDS: Final = 1.0
+_LEAST_PATIENCE: Final = 1.0
+_USUAL_PATIENCE: Final = 10.0
 _SHOWN: Final = 600
 
 Tell = Callable[[str], None]
@@ -32,6 +34,8 @@ class Result(StrEnum):
     PASS = "pass"  # noqa: S105 - no password
     FAIL = "fail"
     NOT_APPLICABLE = "n-a"
+    UNCHECKED = "unchecked"
+    """The gateway had stopped serving before; nothing is known of the rule."""
 
 
 @frozen
@@ -51,7 +55,7 @@ async def find_gateway(bench: Bench, prefixes: Sequence[str], *, wait: float, te
     Args:
         bench: its target's base is the URL without a prefix.
         prefixes: to be tried.
-        wait: seconds to go on trying.
+        wait: seconds to go on trying; each path is tried once, however long that takes.
         tell: hears what is happening, once for each new state.
 
     Raises:
@@ -64,7 +68,8 @@ async def find_gateway(bench: Bench, prefixes: Sequence[str], *, wait: float, te
         nearest = Seen(0)
         for prefix in prefixes:
             bench.target = evolve(bench.target, base=url + prefix)
-            seen = await bench.ask(_plain(bench), reach=False)
+            patience = min(bench.patience, max(_LEAST_PATIENCE, deadline - time.monotonic()))
+            seen = await bench.ask(_plain(bench), reach=False, patience=patience)
             if _answers(seen):
                 tell(f"the gateway answers at {bench.target.base}/v1/messages")
                 return
@@ -99,7 +104,7 @@ async def check_all(bench: Bench, rules: Sequence[Rule], *, recovery: float, tel
     for number, rule in enumerate(rules, 1):
         if harmed and not away and not await _serves_again(bench, recovery, tell):
             away = f"since {harmed} the gateway has not answered a good request for {recovery:g} s"
-        finding = Finding(rule, Result.NOT_APPLICABLE, away) if away else await check_rule(bench, rule)
+        finding = Finding(rule, Result.UNCHECKED, away) if away else await check_rule(bench, rule)
         if rule.harmful or finding.result is Result.FAIL:
             harmed = rule.id
         findings.append(finding)
@@ -110,8 +115,10 @@ async def check_all(bench: Bench, rules: Sequence[Rule], *, recovery: float, tel
 async def check_rule(bench: Bench, rule: Rule) -> Finding:
     """Check one rule; whatever happens there is a finding of it, in time."""
     start = time.monotonic()
+    # Who is more patient with each answer is so with all of them.
+    seconds = rule.seconds * max(1.0, bench.patience / _USUAL_PATIENCE)
     try:
-        async with asyncio.timeout(rule.seconds):
+        async with asyncio.timeout(seconds):
             seen = await rule.check(bench)
         result = Result.PASS
     except Failed as failure:
@@ -119,7 +126,7 @@ async def check_rule(bench: Bench, rule: Rule) -> Finding:
     except NotApplicable as reason:
         result, seen = Result.NOT_APPLICABLE, str(reason)
     except TimeoutError:
-        result, seen = Result.FAIL, f"no end within {rule.seconds:g} s"
+        result, seen = Result.FAIL, f"no end within {seconds:g} s"
     except Exception as error:  # noqa: BLE001 - what a strange answer does to one check must not stop the others
         result, seen = Result.FAIL, f"the answer could not be judged: {type(error).__name__}: {error}"
     return Finding(rule, result, clean(bench, seen), time.monotonic() - start)
