@@ -21,6 +21,8 @@ _LEAST: Final = 1e-3
 """Seconds below which a rate counts as kept: sums of Unix seconds in double precision are no more exact."""
 _SLOT_SECONDS: Final = 2.0
 """What a client is told to wait for another of its requests to end; when that will be nobody knows."""
+_SKEW_SECONDS: Final = 30.0
+"""By which the clock may seem to have gone back, because processes do not read it to the same moment."""
 _MOST: Final = 2**62
 """Of anything; what databases count up to, and far from it."""
 
@@ -102,11 +104,21 @@ class KeyUse:
         return getattr(self, name)
 
     def roll(self, now: float) -> None:
-        """Begin the periods anew that are over; time does not go back."""
+        """Begin the periods anew that are over.
+
+        When the clock was set back, what was used stays, and all times go back with it: a key must neither wait
+        for a time to come that was never there, nor have periods until then in which nothing counts.
+        """
+        if (ahead := self.last_used_at - now) > _SKEW_SECONDS:
+            self.last_used_at = now
+            self.requests_until -= ahead
+            self.tokens_until -= ahead
         for name in PERIODS:
             period, start = self.period(name), period_start(name, now)
             if start > period.start:
                 period.start, period.spent = start, Spent()
+            elif period.start - now > _SKEW_SECONDS:
+                period.start = start
 
     def refusal(self, limits: KeyLimits, now: float) -> Refusal | None:
         """Return why one more request is not let in, or None.
@@ -151,9 +163,11 @@ class KeyUse:
     def add(self, spent: Spent, at: float, now: float) -> None:
         """Count what was used at some time; for periods that are over only in total."""
         self.roll(now)
+        at = min(at, now)
         for name in PERIODS:
             period = self.period(name)
-            if period_start(name, at) == period.start:
+            # The second is so when another process has begun a period that has not come yet by the clock of this.
+            if period_start(name, at) == period.start or now < period.start:
                 period.spent += spent
         self.total += spent
         self.last_used_at = max(self.last_used_at, at)

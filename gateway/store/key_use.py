@@ -30,6 +30,8 @@ _OWN_SECONDS: Final = 60.0
 """Age of reservations after which a process looks whether it knows its own ones."""
 _CEILING_SECONDS: Final = 86_400.0
 """Age at which a reservation does not count any more whoever answers for it."""
+_AHEAD_SECONDS: Final = 60.0
+"""By which a time may lie ahead; what lies further is from before the clock was set back."""
 _MOST_STALE: Final = 5_000
 _UNITS: Final = ("requests", "tokens", "nanousd")
 _PLAIN: Final = (
@@ -85,8 +87,9 @@ class KeyUseStore:
 
     async def stale(self, owner: str, now: float) -> Sequence[StaleReservation]:
         """Return reservations that may belong to nobody; see `UseStore`."""
-        silent = or_(_process.seen_at.is_(None), _process.seen_at < now - _SILENT_SECONDS)
-        own = and_(_held.owner == owner, _held.at < now - _OWN_SECONDS)
+        heard = _process.seen_at.between(now - _SILENT_SECONDS, now + _AHEAD_SECONDS)
+        silent = or_(_process.seen_at.is_(None), ~heard)
+        own = and_(_held.owner == owner, ~_held.at.between(now - _OWN_SECONDS, now + _AHEAD_SECONDS))
         certain = case(
             (_held.is_held, _held.at < now - _CEILING_SECONDS),
             else_=or_(requests.c.id.is_not(None), _held.at < now - _FORGET_SECONDS),

@@ -232,6 +232,47 @@ def test_a_clock_that_goes_back_gives_no_budget_back() -> None:
     assert use.refusal(limits, NOON - 86_400) is not None
 
 
+@pytest.mark.parametrize("seconds", [3_600, 30 * 86_400, 400 * 86_400])
+def test_after_a_clock_that_was_ahead_is_set_right_limits_hold_as_ever(seconds: int) -> None:
+    use = KeyUse("key_1")
+    limits = KeyLimits(requests_per_minute=2, tokens_per_minute=1_000, tokens_day=500, tokens_month=500)
+    wrong = NOON + seconds
+    assert let_in(use, limits, wrong)
+    assert let_in(use, limits, wrong)
+    assert not let_in(use, limits, wrong)
+    # What was reserved is settled by the clock as it is now.
+    one = reservation(at=wrong, rate=1_000)
+    for _ in range(2):
+        use.release(one)
+        use.settle(one, Spent(1, 100), NOON)
+    assert use.day.spent.tokens == use.month.spent.tokens == 200
+    refusal = use.refusal(limits, NOON)
+    assert refusal is not None
+    assert refusal.wait == pytest.approx(30)
+    assert refusal.used == 2
+    for minute in (1, 2, 3):
+        now = NOON + 60 * minute
+        assert use.refusal(limits, now) is None
+        use.add(Spent(1, 100), now, now)
+    refusal = use.refusal(limits, NOON + 240)
+    assert refusal is not None
+    assert (refusal.limit, refusal.used) == ("tokens_month", 500)
+    # The next day comes when it comes.
+    use.roll(NOON + 86_400)
+    assert (use.day.spent, use.month.spent.tokens) == (Spent(), 500)
+
+
+def test_clocks_that_differ_by_a_moment_give_nothing_back_and_lose_nothing_at_midnight() -> None:
+    use, midnight = KeyUse("key_1"), NOON + 12 * 3_600
+    limits = KeyLimits(tokens_day=100, requests_per_minute=4)
+    for number in range(10):
+        use.add(Spent(1, 10), midnight - number % 2, midnight - number % 2)
+    assert use.day.spent.tokens == 100
+    sent = sum(let_in(use, KeyLimits(requests_per_minute=4), midnight - number % 2) for number in range(40))
+    assert sent == 4
+    assert use.refusal(limits, midnight - 1) is not None
+
+
 def test_a_key_may_use_the_models_that_one_of_its_patterns_matches() -> None:
     terms = KeyTerms(models=("claude-haiku-*", "claude-sonnet-5"))
     assert terms.forbidden(["claude-haiku-4-5", "Claude-Sonnet-5"]) is None

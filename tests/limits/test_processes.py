@@ -215,6 +215,25 @@ async def test_a_stream_of_a_day_gives_its_slot_back_and_is_counted_when_it_ends
         assert (use.running, use.total.tokens) == (0, 15)
 
 
+async def test_what_a_process_held_that_died_before_the_clock_was_set_back_is_free_again(database: Database) -> None:
+    two = actor(concurrent=2)
+    async with cluster(database, 2) as running:
+        dying, living = running.processes
+        running.clock.now += 400 * 86_400
+        await dying.ask("a", two)
+        await living.ask("b", two)
+        await dying.dies()
+        running.clock.now -= 400 * 86_400
+        await refused(living, "c", two)
+        await running.hear_nothing()
+        await living.ask("c", two)
+        await refused(living, "d", two)
+        for name in ("b", "c"):
+            await living.end(name)
+        await living.written()
+        assert (await running.use(two)).running == 0
+
+
 async def test_keys_without_limits_ask_no_database_and_are_counted_all_the_same(database: Database) -> None:
     free = actor()
     async with cluster(database, 1) as running:
