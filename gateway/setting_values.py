@@ -275,7 +275,13 @@ def suggest(name: str, known: Collection[str]) -> str:
 
 
 OF_COMMANDS: Final = frozenset(
-    {"GATEWAY_SMOKE_KEY", "GATEWAY_SMOKE_OPENAI_KEY", "GATEWAY_COMPARE_OLD_KEY", "GATEWAY_COMPARE_NEW_KEY"}
+    {
+        "GATEWAY_COMPARE_NEW_KEY",
+        "GATEWAY_COMPARE_OLD_KEY",
+        "GATEWAY_CONFORMANCE_KEY",
+        "GATEWAY_SMOKE_KEY",
+        "GATEWAY_SMOKE_OPENAI_KEY",
+    }
 )
 """Variables with the settings' prefix that are no settings: keys that some commands ask with."""
 

@@ -47,7 +47,7 @@ serves others: its upstream fails on purpose.
 
 A key on the command line can be seen in the list of processes; --key-stdin and GATEWAY_CONFORMANCE_KEY cannot.
 
-exit status: 0 all rules passed, 1 some failed, 2 they could not be checked.
+exit status: 0 all rules passed, 1 some failed or the gateway stopped serving, 2 they could not be checked.
 """
 
 
@@ -182,6 +182,9 @@ def _url(text: str) -> str:
         usable = False
     if not usable:
         raise argparse.ArgumentTypeError(f"{text!r} is not http://HOST:PORT")
+    if url.user is not None or url.password is not None:
+        # The URL stands in the score card. The value is not repeated here either.
+        raise argparse.ArgumentTypeError("leave user and password out of the URL; --key and --header take them")
     return text.rstrip("/")
 
 

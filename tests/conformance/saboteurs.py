@@ -14,7 +14,7 @@ from multidict import CIMultiDict
 from sse_fsm.events import KINDS_BY_NAME
 from tests.conformance.relay import Fetch, Request, Response, Sabotage
 
-__all__ = ["SABOTEURS"]
+__all__ = ["SABOTEURS", "end_made_up_between_blocks", "on_body"]
 
 _PING: Final = re.compile(rb'event: ping\ndata: \{"type": ?"ping"\}\n\n')
 _ERROR: Final = re.compile(rb"event: error\n.*?\n\n", re.DOTALL)
@@ -130,6 +130,18 @@ def half_a_message(response: Response) -> None:
 
 def invent_stop(body: bytes) -> bytes:
     return _ERROR.sub(b'event: message_stop\ndata: {"type":"message_stop"}\n\n', body)
+
+
+def end_made_up_between_blocks(body: bytes) -> bytes:
+    """Leave what breaks off inside a block alone, and call what breaks off behind one complete."""
+    if body.count(b"event: content_block_start\n") != body.count(b"event: content_block_stop\n"):
+        return body
+    return _ERROR.sub(
+        b'event: message_delta\ndata: {"type":"message_delta","delta":{"stop_reason":"end_turn",'
+        b'"stop_sequence":null},"usage":{"output_tokens":9}}\n\n'
+        b'event: message_stop\ndata: {"type":"message_stop"}\n\n',
+        body,
+    )
 
 
 def overload_is_success(response: Response) -> None:

@@ -14,6 +14,7 @@ from attrs import define
 
 from gateway.canary.conformance.catalogue import RULES
 from gateway.cli import main
+from gateway.config import load_settings
 from tests.bench.processes import free_port
 from tests.conformance.relay import Sabotage, relaying
 from tests.conformance.saboteurs import SABOTEURS
@@ -113,7 +114,7 @@ async def test_a_relay_that_only_passes_bytes_on_gets_status_1_and_learns_what_u
         "broken.utf8",
     }
     assert by_id["request.credential"]["result"] == "n-a"
-    assert found["counts"] == {"pass": len(by_id) - 13, "fail": 12, "n-a": 1}
+    assert found["counts"] == {"pass": len(by_id) - 13, "fail": 12, "n-a": 1, "unchecked": 0}
     assert (card.status, found["passed"]) == (1, False)
     assert only.status == 1
     assert "message_stop missing" in only.out
@@ -144,6 +145,19 @@ async def test_a_port_that_is_taken_is_status_2() -> None:
         ended = await conformance("http://127.0.0.1:9", *listening(served.upstream.port))
     assert ended.status == 2
     assert "Address already in use; set --upstream-listen to another HOST:PORT" in ended.err
+
+
+async def test_a_password_in_the_url_is_refused_and_not_repeated() -> None:
+    ended = await conformance("http://user:sesame-open-99@127.0.0.1:9")
+    assert ended.status == 2
+    assert "leave user and password out of the URL" in ended.err
+    assert "sesame" not in ended.out + ended.err
+
+
+def test_the_variable_with_the_key_is_not_taken_for_a_misspelt_setting() -> None:
+    warnings: list[str] = []
+    load_settings(environ={"GATEWAY_CONFORMANCE_KEY": "k"}, warn=warnings.append)
+    assert warnings == []
 
 
 @pytest.mark.parametrize(

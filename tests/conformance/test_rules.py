@@ -9,7 +9,7 @@ from gateway.canary.conformance.bench import Bench, Rule
 from gateway.canary.conformance.catalogue import RULES
 from gateway.canary.conformance.run import Result, check_rule
 from tests.conformance.relay import Sabotage, relaying
-from tests.conformance.saboteurs import SABOTEURS
+from tests.conformance.saboteurs import SABOTEURS, end_made_up_between_blocks, on_body
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -51,6 +51,18 @@ async def test_each_rule_sees_what_breaks_it(bench: Bench, broken: str) -> None:
     assert "could not be judged" not in finding.seen
     assert "no end within" not in finding.seen
     assert bench.target.key not in finding.seen
+
+
+async def test_an_end_that_is_made_up_where_the_upstream_broke_off_behind_a_block_is_seen(
+    bench: Bench,
+) -> None:
+    gateway = bench.target.base.removesuffix("/claude")
+    async with relaying(on_body(end_made_up_between_blocks), gateway, bench.stage.upstream.url) as url:
+        finding = await check_rule(before(bench, url, seconds=10), BY_ID["truncated.eof-after-content"])
+        inside_a_block = await check_rule(before(bench, url, seconds=10), BY_ID["truncated.tool-input"])
+    assert finding.result is Result.FAIL
+    assert "verdict: complete" in finding.seen
+    assert inside_a_block.result is Result.PASS, inside_a_block.seen
 
 
 async def test_there_is_a_saboteur_for_every_rule() -> None:

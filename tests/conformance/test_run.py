@@ -69,11 +69,13 @@ async def test_a_rule_that_hangs_or_crashes_never_stops_the_others(bench: Bench)
     for write in FORMATS.values():
         assert bench.target.key not in write(card)
     assert "the answer was (masked) \\| &lt;b>" in card.as_markdown()
-    assert json.loads(card.as_json())["counts"] == {"pass": 1, "fail": 3, "n-a": 1}
+    assert json.loads(card.as_json())["counts"] == {"pass": 1, "fail": 3, "n-a": 1, "unchecked": 0}
 
 
 @on_module_loop
-async def test_rules_behind_one_that_put_the_gateway_off_for_good_do_not_count_as_failed(bench: Bench) -> None:
+async def test_rules_behind_one_that_put_the_gateway_off_for_good_do_not_fail_but_the_run_does(
+    bench: Bench,
+) -> None:
     rules = (*select(["error.500"], quick=True), rule(_is_well), rule(_is_well))
     gateway = bench.target.base.removesuffix("/claude")
     asked: list[Request] = []
@@ -86,8 +88,23 @@ async def test_rules_behind_one_that_put_the_gateway_off_for_good_do_not_count_a
     async with relaying(sabotage, gateway, bench.stage.upstream.url) as url:
         away = evolve(bench, target=evolve(bench.target, base=f"{url}/claude"))
         findings = await check_all(away, rules, recovery=0.01, tell=lambda _: None)
-    assert [finding.result.value for finding in findings] == ["pass", "n-a", "n-a"]
+    assert [finding.result.value for finding in findings] == ["pass", "unchecked", "unchecked"]
     assert "since error.500 the gateway has not answered a good request" in findings[1].seen
+    card = ScoreCard("it", "1", datetime.now(UTC), findings)
+    assert not card.passed
+    assert "1 passed, 0 failed, 0 not applicable, 2 not checked" in card.as_text()
+    assert "| `test.is_well` | **unchecked** |" in card.as_markdown()
+
+
+@on_module_loop
+async def test_who_is_more_patient_with_each_answer_is_so_with_the_whole_rule(bench: Bench) -> None:
+    (finding,) = await check_all(evolve(bench, patience=20), [rule(_hangs)], recovery=10, tell=lambda _: None)
+    assert finding.seen == "no end within 0.1 s"
+
+
+def test_no_rule_ends_before_all_its_answers_may_have_come_as_slowly_as_is_allowed(bench: Bench) -> None:
+    most_answers = 9  # inband.no-splice has them
+    assert min(rule.seconds for rule in RULES) >= most_answers * bench.patience
 
 
 @on_module_loop
