@@ -288,7 +288,11 @@ class GatewayMetrics:
         Args:
             accept: the request's header, which says whether it understands OpenMetrics.
         """
-        encode, content_type = choose_encoder(accept)
+        try:
+            encode, content_type = choose_encoder(accept)
+        except (TypeError, ValueError):
+            # A version that is none.
+            encode, content_type = choose_encoder("")
         registry = self.registry
         if _shared:
             registry = CollectorRegistry()

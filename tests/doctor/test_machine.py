@@ -224,7 +224,7 @@ def doctor(
         usual = {"GATEWAY_DATA_DIR": str(tmp_path), "GATEWAY_LISTEN": "127.0.0.1:0"}
         for name, value in (usual | environment).items():
             monkeypatch.setenv(name, value)
-        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
         try:
             status = main(["doctor", *arguments])
         except SystemExit as left:

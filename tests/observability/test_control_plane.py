@@ -117,6 +117,15 @@ async def test_openmetrics_is_spoken_to_those_who_ask_for_it() -> None:
         assert answer.body.endswith(b"# EOF\n")
 
 
+@pytest.mark.parametrize("version", ["x", "1.x", "", "1.0.0.0", "-1"])
+async def test_whoever_asks_for_a_version_that_is_none_gets_the_metrics_all_the_same(version: str) -> None:
+    async with serving(control=True) as served:
+        accept = ("Accept", f"application/openmetrics-text; version={version}")
+        answer = await ask_control(served.gateway.control_url, headers=[LOOPBACK, accept])
+    assert answer.status == 200
+    assert b"gateway_requests" in answer.body
+
+
 async def test_a_defect_in_the_control_plane_is_answered_and_leaves_the_rest_alone() -> None:
     async with serving(control=True) as served:
         served.gateway.data_plane.messages.relays = None  # ty: ignore[invalid-assignment]  # what nobody expects
