@@ -101,7 +101,7 @@ def as_json(row: RequestRow) -> dict[str, Any]:
 
 def _decoded(text: str | None) -> Any:
     try:
-        return None if text is None else json.loads(text)
+        return None if text is None else json.loads(text, parse_constant=lambda _: None)
     except ValueError:
         return text
 

@@ -11,6 +11,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from operator import attrgetter
 from typing import Any, Final
 
 from attrs import define, field, fields
@@ -22,6 +23,8 @@ SPANS: Final = (300, 3600, 86400)
 _PER_OCTAVE: Final = 8
 _MODELS: Final = re.compile(r"(?:claude|gpt|chatgpt|o\d|text-embedding|dall-e|whisper|tts|codex)[\w.@:/-]{0,80}\Z")
 _LATEST: Final = 253_402_300_800  # the year 10000
+_MOST: Final = 10**15
+"""That one row adds of anything. A few that add more would bring a sum beyond 64 bits, and end all summing."""
 _NOT_BILLED: Final = frozenset({"refused", "rejected", "failed"})
 
 
@@ -122,6 +125,7 @@ class Totals:
 
 KEYS: Final = tuple(each.name for each in fields(TotalKey))
 SUMS: Final = tuple(each.name for each in fields(Sums))
+_numbers: Final = attrgetter(*SUMS)
 
 
 def key_of(row: Mapping[str, Any], span: int, model: str) -> TotalKey:
@@ -150,14 +154,18 @@ def model_of(row: Mapping[str, Any]) -> str:
 
 
 def sums_of(row: Mapping[str, Any]) -> Sums:
-    """Return what one row adds to the sums."""
+    """Return what one row adds to the sums.
+
+    Raises:
+        OverflowError: a number is larger than any that a request could have.
+    """
     write_5m, write_1h = row["cache_write_5m_tokens"], row["cache_write_1h_tokens"]
     if write_5m is None and write_1h is None:
         write_5m = row["cache_write_tokens"]
     switch = _json(row["switch"])
     usd = switch.get("usd") if isinstance(switch, dict) else None
     attempts = _json(row["attempts"])
-    return Sums(
+    sums = Sums(
         requests=1,
         partial=int("partial" in (row["cost_note"] or "")),
         unpriced=int(row["cost_nanousd"] is None),
@@ -174,6 +182,9 @@ def sums_of(row: Mapping[str, Any]) -> Sums:
         switches=int(row["switch"] is not None),
         switch_nanousd=round(usd * 1e9) if isinstance(usd, (int, float)) and math.isfinite(usd) else 0,
     )
+    if not all(-_MOST <= number <= _MOST for number in _numbers(sums)):
+        raise OverflowError("a number of a request is out of all proportion")
+    return sums
 
 
 def _json(text: str | None) -> Any:

@@ -151,12 +151,13 @@ async def test_requests_that_are_in_no_sum_are_found_without_a_look_at_all(datab
 async def test_a_row_that_holds_nonsense_keeps_no_other_from_being_summed_and_deleted(database: Database) -> None:
     await put(database, [priced(number) for number in range(5)])
     await put(database, [priced(5, at=1e300), priced(6, at=-1e300)])
-    assert await sum_up(database) == 7
+    await put(database, [priced(number, cost=Cost(nanousd=2**63 - 1)) for number in (7, 8)])
+    assert await sum_up(database) == 9
     assert await sum_up(database) == 0
     assert (await total(database))["requests"] == 5
     assert await RequestTotals(database).recost([CostChange(f"req_{number}", 7, None) for number in (4, 5)]) == 2
     assert (await total(database))["cost_nanousd"] == 4007
-    assert await RequestTotals(database).delete_before(LATER, 100) == 6
+    assert await RequestTotals(database).delete_before(LATER, 100) == 8
 
 
 async def unsummed(database: Database) -> bool:
