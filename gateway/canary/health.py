@@ -6,6 +6,7 @@ For health checks that have no shell and no curl. The exit status is the answer:
 from __future__ import annotations
 
 import http.client
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -14,6 +15,7 @@ from gateway.config import SettingsError, load_settings
 
 __all__ = ["main", "problem_of"]
 
+_VARIABLE: Final = "GATEWAY_LISTEN"
 _SECONDS: Final = 2.0
 _OK: Final = 200
 # What listens on all interfaces is asked on loopback.
@@ -27,8 +29,11 @@ def problem_of(path: str = "/healthz", environ: Mapping[str, str] | None = None)
         path: `/healthz` for whether it lives, `/readyz` for whether it can serve.
         environ: environment variables; default those of the process.
     """
+    variables = os.environ if environ is None else environ
+    # No other one is looked at: they may want what stands in a settings file, which is the gateway's to read.
+    listen = {name: value for name, value in variables.items() if name == _VARIABLE}
     try:
-        address = load_settings(None, environ).address
+        address = load_settings(None, listen).address
     except SettingsError as error:
         return str(error)
     connection = http.client.HTTPConnection(_HERE.get(address.host, address.host), address.port, timeout=_SECONDS)

@@ -195,6 +195,8 @@ async def test_it_serves_and_drains_as_in_docs_deploy_on_a_read_only_file_system
         async with ReplayUpstream() as upstream:
             port = _free_port()
             variables = dict(pair.split("=", 1) for pair in config["Env"]) | _environ(upstream, port)
+            # As in docs/deploy; the token that this takes is in the file.
+            variables["GATEWAY_CONTROL_LISTEN"] = "0.0.0.0:0"
 
             def command(*words: str) -> list[str | Path]:
                 told = [f"{name}={value}" for name, value in variables.items()]
