@@ -14,7 +14,7 @@ from attrs import define, field
 from gateway.actors.periods import period_end, period_start
 from gateway.actors.terms import PERIODS, UNITS, KeyLimits
 
-__all__ = ["KeyUse", "Refusal", "Reservation", "Spent"]
+__all__ = ["MOST", "KeyUse", "Refusal", "Reservation", "Spent"]
 
 _MINUTE: Final = 60.0
 _LEAST: Final = 1e-3
@@ -23,7 +23,7 @@ _SLOT_SECONDS: Final = 2.0
 """What a client is told to wait for another of its requests to end; when that will be nobody knows."""
 _SKEW_SECONDS: Final = 30.0
 """By which the clock may seem to have gone back, because processes do not read it to the same moment."""
-_MOST: Final = 2**62
+MOST: Final = 2**62
 """Of anything; what databases count up to, and far from it."""
 
 
@@ -38,9 +38,9 @@ class Spent:
     def __add__(self, other: Spent) -> Spent:
         """Return the sum."""
         return Spent(
-            min(self.requests + other.requests, _MOST),
-            min(self.tokens + other.tokens, _MOST),
-            min(self.nanousd + other.nanousd, _MOST),
+            min(self.requests + other.requests, MOST),
+            min(self.tokens + other.tokens, MOST),
+            min(self.nanousd + other.nanousd, MOST),
         )
 
 
@@ -132,8 +132,8 @@ class KeyUse:
     def reserve(self, reservation: Reservation, limits: KeyLimits, now: float) -> None:
         """Let a request in."""
         self.running += 1
-        self.reserved_tokens = min(self.reserved_tokens + reservation.tokens, _MOST)
-        self.reserved_nanousd = min(self.reserved_nanousd + reservation.nanousd, _MOST)
+        self.reserved_tokens = min(self.reserved_tokens + reservation.tokens, MOST)
+        self.reserved_nanousd = min(self.reserved_nanousd + reservation.nanousd, MOST)
         self.last_used_at = max(self.last_used_at, now)
         if limits.requests_per_minute is not None:
             self.requests_until = max(self.requests_until, now) + _MINUTE / limits.requests_per_minute

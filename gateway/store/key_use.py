@@ -5,6 +5,7 @@ Each method is one short transaction. Rows of keys are locked in the order of th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -14,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.actors.limits import Batch, Outcome, StaleReservation
 from gateway.actors.terms import PERIODS
-from gateway.actors.use import KeyUse, Period, Refusal, Reservation, Spent
+from gateway.actors.use import MOST, KeyUse, Period, Refusal, Reservation, Spent
 from gateway.store.engine import Database
 from gateway.store.rows import structure
 from gateway.store.statements import insert, locking
@@ -253,11 +254,22 @@ def _columns(use: KeyUse) -> dict[str, Any]:
 
 
 def _use(row: Mapping[str, Any]) -> KeyUse:
+    """Return a row as an object. What cannot be read of it counts as none, or no key's limits could be kept."""
+
+    def count(name: str) -> int:
+        value = row[name]
+        return value if type(value) is int and 0 <= value <= MOST else 0
+
+    def moment(name: str) -> float:
+        value = row[name]
+        return float(value) if type(value) in {int, float} and math.isfinite(value) else 0.0
+
     def spent(name: str) -> Spent:
-        return Spent(*(row[f"{name}_{unit}"] for unit in _UNITS))
+        return Spent(*(count(f"{name}_{unit}") for unit in _UNITS))
 
     def period(name: str) -> Period:
-        return Period(row[f"{name}_start"], spent(name))
+        return Period(count(f"{name}_start"), spent(name))
 
-    plain = {name: row[name] for name in _PLAIN}
-    return KeyUse(row["key_id"], period("day"), period("week"), period("month"), spent("total"), **plain)
+    held = (count("running"), count("reserved_tokens"), count("reserved_nanousd"))
+    times = (moment("requests_until"), moment("tokens_until"), moment("last_used_at"))
+    return KeyUse(row["key_id"], period("day"), period("week"), period("month"), spent("total"), *held, *times)

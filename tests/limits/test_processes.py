@@ -7,11 +7,13 @@ import random
 from pathlib import Path
 
 import pytest
+from sqlalchemy import literal_column, update
 
 from gateway.actors.keys import Actor
 from gateway.actors.terms import NANO
 from gateway.actors.use import Spent
 from gateway.store.engine import Database
+from gateway.store.tables import key_use
 from gateway.wire.errors import ApiError
 from tests.limits.cluster import FaultyStore, Process, actor, cluster, record, row_of, wanted
 from tests.postgres import Postgres
@@ -215,7 +217,9 @@ async def test_a_stream_of_a_day_gives_its_slot_back_and_is_counted_when_it_ends
         assert (use.running, use.total.tokens) == (0, 15)
 
 
-async def test_what_a_process_held_that_died_before_the_clock_was_set_back_is_free_again(database: Database) -> None:
+async def test_what_a_process_held_that_died_before_the_clock_was_set_back_is_free_again(
+    database: Database,
+) -> None:
     two = actor(concurrent=2)
     async with cluster(database, 2) as running:
         dying, living = running.processes
@@ -232,6 +236,37 @@ async def test_what_a_process_held_that_died_before_the_clock_was_set_back_is_fr
             await living.end(name)
         await living.written()
         assert (await running.use(two)).running == 0
+
+
+async def test_counts_of_a_key_that_cannot_be_read_begin_anew_and_cost_no_other_key_its_limits(
+    database: Database,
+) -> None:
+    bad, good = actor("bad", concurrent=1, tokens_per_minute=1_000), actor("good", concurrent=1)
+    async with cluster(database, 1) as running:
+        (here,) = running.processes
+        for name, of in (("a", bad), ("b", good)):
+            await here.ask(name, of, 10)
+            await here.end(name, 10)
+        await here.written()
+        # PostgreSQL takes no other values for a column than those of its kind; SQLite takes any.
+        columns, values = (key_use.c.tokens_until,), ("'Infinity'", "'-Infinity'", "'NaN'")
+        if not database.is_postgres:
+            columns = (*columns, key_use.c.day_tokens, key_use.c.month_start)
+            values = ("9e999", "'x'", "x'00'", "-1.5")
+        for value in values:
+            wrong = {column: literal_column(value) for column in columns}
+            async with running.database.write() as connection:
+                await connection.execute(update(key_use).where(key_use.c.key_id == bad.id).values(wrong))
+            await here.limiter.report(bad)
+            await here.ask(f"c{value}", bad, 10)
+            await here.ask(f"d{value}", good, 10)
+            await refused(here, "e", good)
+            await here.end(f"c{value}", 10)
+            await here.end(f"d{value}", 10)
+            await here.written()
+            assert here.limiter._away_since is None
+        assert (await running.use(bad)).running == 0
+        assert (await running.use(good)).total.tokens == (await running.recorded(good)).tokens
 
 
 async def test_keys_without_limits_ask_no_database_and_are_counted_all_the_same(database: Database) -> None:
