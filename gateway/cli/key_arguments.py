@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from contextlib import suppress
+from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
@@ -71,21 +72,24 @@ def _duration(text: str, advice: str) -> float:
 def _expiry(text: str) -> float | None:
     if text == _NONE:
         return None
-    now = datetime.now(UTC)
+    now = datetime.now(UTC).timestamp()
     if _DURATION.fullmatch(text.strip()):
-        return now.timestamp() + _duration(text, "30 days are 30d")
+        return now + _duration(text, "30 days are 30d")
     try:
         moment = datetime.fromisoformat(text.strip())
     except ValueError:
         raise argparse.ArgumentTypeError(
             f"{text!r} is neither a length of time such as 30d nor a date such as 2027-01-31"
         ) from None
-    if len(text.strip()) == len("2027-01-31"):
-        moment += timedelta(days=1)
-    moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-    if moment <= now:
+    end = (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
+    with suppress(ValueError):
+        date.fromisoformat(text.strip())  # However that is written, a date alone means the end of its day.
+        end += _SECONDS["d"]
+    if end <= now:
         raise argparse.ArgumentTypeError(f"{text!r} is over already")
-    return moment.timestamp()
+    if end > now + _LONGEST:
+        raise argparse.ArgumentTypeError(f"{text!r} is more than a hundred years ahead; `none` is for good")
+    return end
 
 
 def _models(text: str) -> tuple[str, ...] | None:
@@ -118,6 +122,6 @@ def _usd(text: str) -> int | None:
         amount = Decimal(text.removeprefix("$"))
     except InvalidOperation:
         amount = Decimal(0)
-    if not amount.is_finite() or not 0 < amount <= 1_000_000 or (amount * NANO) % 1:  # noqa: PLR2004 - enough for a key
+    if not amount.is_finite() or not 1 <= amount * NANO <= 1_000_000 * NANO or (amount * NANO) % 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no amount in USD from 0.000000001 to 1000000, nor {_NONE}")
     return int(amount * NANO)

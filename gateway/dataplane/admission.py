@@ -27,7 +27,7 @@ class Admission:
 
     mode: ClientAuth
     keys: KeyRing
-    pepper: bytes
+    pepper: bytes = field(repr=False)
     limits: Limits
     timeouts: Timeouts
     clock: Callable[[], float] = lambda: datetime.now(UTC).timestamp()

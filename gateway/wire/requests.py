@@ -7,6 +7,7 @@ upstream to judge (Anthropic docs, "Versioning").
 from __future__ import annotations
 
 import json
+import math
 import re
 import zlib
 from typing import Any, Final
@@ -89,7 +90,8 @@ _json: Final = json.JSONDecoder()
 _LONGEST_VALUE: Final = 16 * 1024  # bytes of JSON; longer ones are not looked into
 _LOOKED_INTO: Final = 64 * 1024  # bytes of a prompt or a conversation in which its first text is looked for
 _TAKEN: Final = 4 * 1024  # bytes of it, where that cannot be found
-_LONGEST_NUMBER: Final = 12  # digits; more tokens than anybody has
+_LONGEST_NUMBER: Final = 32  # characters
+_MOST_TOKENS: Final = 10**12  # more than anybody has
 _STREAM_VALUES: Final = {b"true": True, b"false": False, b"null": False}
 
 
@@ -171,8 +173,15 @@ def _models(data: bytes) -> list[str]:
 
 
 def _number(raw: msgspec.Raw | msgspec.UnsetType) -> int:
+    """Return a count of tokens, in whichever way an upstream may understand it: `8000`, `8e3` or `"8000"`."""
     data = bytes(memoryview(raw)[: _LONGEST_NUMBER + 1]) if isinstance(raw, msgspec.Raw) else b""
-    return int(data) if data.isdigit() and len(data) <= _LONGEST_NUMBER else 0
+    if not 0 < len(data) <= _LONGEST_NUMBER:
+        return 0
+    try:
+        number = float(data.strip(b'"'))
+    except ValueError:
+        return 0
+    return math.ceil(min(number, _MOST_TOKENS)) if number > 0 else 0
 
 
 def _text(raw: msgspec.Raw) -> str | None:

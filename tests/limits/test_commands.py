@@ -138,9 +138,11 @@ def test_an_expired_key_is_shown_as_such(run: Run, tmp_path: Path) -> None:
 def test_a_date_lasts_to_its_end_in_utc(run: Run) -> None:
     run("create", "--name", "one", "--expires", "2099-12-31")
     run("create", "--name", "two", "--expires", "2099-12-31T12:00+02:00")
+    run("create", "--name", "three", "--expires", "20991231")
     rows = listed(run)
     assert rows["one"]["expires_at"] == "2100-01-01T00:00:00Z"
     assert rows["two"]["expires_at"] == "2099-12-31T10:00:00Z"
+    assert rows["three"]["expires_at"] == "2100-01-01T00:00:00Z"
 
 
 @pytest.mark.parametrize(
@@ -148,6 +150,9 @@ def test_a_date_lasts_to_its_end_in_utc(run: Run) -> None:
     [
         (("create", "--name", "x", "--expires", "soon"), "neither a length of time"),
         (("create", "--name", "x", "--expires", "2020-01-01"), "is over already"),
+        (("create", "--name", "x", "--budget-usd-day", "1e-999999999"), "is no amount in USD"),
+        (("create", "--name", "x", "--expires", "9999-12-31"), "more than a hundred years ahead"),
+        (("create", "--name", "x", "--expires", "9999-12-31T23:59-12:00"), "more than a hundred years ahead"),
         (("create", "--name", "x", "--models", " , "), "1 to 50 patterns"),
         (("create", "--name", "x", "--concurrent", "0"), "whole number from 1"),
         (("create", "--name", "x", "--requests-per-minute", "-1"), "whole number from 1"),

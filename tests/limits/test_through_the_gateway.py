@@ -14,6 +14,7 @@ from gateway.actors.terms import NANO
 from gateway.config import ClientAuth
 from gateway.ledger.record import RequestRecord
 from gateway.replay.openai import OpenAIReplay
+from gateway.wire.requests import read_facts
 from tests.contract.harness import MESSAGES, Served, envelope, serving
 from tests.limits.asking import USAGE, keys_of, make_key, presenting, until_known, until_status, usage
 from tests.openai_pool.test_pool_mode import both, key_account
@@ -190,6 +191,23 @@ async def test_the_official_client_waits_as_long_as_it_is_told_for_a_slot() -> N
             await refusal.wait()
             await connection.close()
             assert (await asking).stop_reason == "end_turn"
+
+
+@pytest.mark.parametrize("written", ["8000", "8e3", "8000.0", '"8000"', "7999.5"])
+def test_what_an_answer_may_have_is_reserved_however_that_is_written(written: str) -> None:
+    assert read_facts(f'{{"model":"claude-opus-5-5","max_tokens":{written}}}'.encode()).max_tokens == 8_000
+
+
+@pytest.mark.parametrize("written", ["null", "true", "-8000", "[8000]", '"many"', '"nan"', '"-inf"', '""'])
+def test_what_no_answer_can_have_reserves_nothing_and_is_for_the_upstream_to_refuse(written: str) -> None:
+    assert read_facts(f'{{"model":"claude-opus-5-5","max_tokens":{written}}}'.encode()).max_tokens == 0
+
+
+async def test_the_secret_key_is_not_shown_where_somebody_prints_a_part_of_the_gateway() -> None:
+    async with serving() as served:
+        async with keys_of(served) as (_, pepper):
+            for part in (served.gateway, served.gateway.data_plane.messages.admission):
+                assert repr(pepper) not in repr(part)
 
 
 async def test_a_key_is_told_of_itself_and_of_no_other() -> None:
