@@ -204,10 +204,9 @@ def test_what_no_answer_can_have_reserves_nothing_and_is_for_the_upstream_to_ref
 
 
 async def test_the_secret_key_is_not_shown_where_somebody_prints_a_part_of_the_gateway() -> None:
-    async with serving() as served:
-        async with keys_of(served) as (_, pepper):
-            for part in (served.gateway, served.gateway.data_plane.messages.admission):
-                assert repr(pepper) not in repr(part)
+    async with serving() as served, keys_of(served) as (_, pepper):
+        for part in (served.gateway, served.gateway.data_plane.messages.admission):
+            assert repr(pepper) not in repr(part)
 
 
 async def test_a_key_is_told_of_itself_and_of_no_other() -> None:
