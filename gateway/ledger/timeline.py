@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
-from attrs import define, field
+from attrs import define, field, fields
 
 from gateway.ledger.redaction import redact, short_word
 from sse_fsm.blocks import BLOCK_TYPES
@@ -138,6 +139,12 @@ def _entry(value: Sequence[Any]) -> Entry:
     return Entry(at / 1000, event, index, detail, count, size, None if until is None else until / 1000, gap / 1000)
 
 
+_Kept = tuple[float, str, int | None, str | None, int, int, float | None, float]
+"""The values of an entry. Objects of a class would be looked through in every garbage collection, which stops all
+streams; such tuples are left out of it."""
+_values: Final[Callable[[Entry], _Kept]] = attrgetter(*(each.name for each in fields(Entry)))
+
+
 @define(eq=False, on_setattr=[])
 class TimelineRecorder:
     """Takes down what a guard judges; `sse_fsm.guard.Recorder` says what is called when."""
@@ -146,9 +153,9 @@ class TimelineRecorder:
     """The event loop's, in seconds."""
     began: float
     """When the request came in, on that clock."""
-    _entries: list[Entry] = field(factory=list, init=False)
+    _entries: list[_Kept] = field(factory=list, init=False)
     _last: Entry | None = field(default=None, init=False)
-    """Deltas that more may be added to."""
+    """Deltas that more may be added to; behind all others."""
     _index: int = field(default=-1, init=False)
     _run_delta: str = field(default="", init=False)
     _merged: float = field(default=_MERGED_SECONDS, init=False)
@@ -205,8 +212,15 @@ class TimelineRecorder:
             reason: why nothing more came.
         """
         ended = self.clock() - self.began
+        self._close()
         return Timeline(
-            self._entries, self._left_out, ended, outcome, reason, self._violation, self._broken
+            [Entry(*kept) for kept in self._entries],
+            self._left_out,
+            ended,
+            outcome,
+            reason,
+            self._violation,
+            self._broken,
         ).encode()
 
     def _deltas(self, detail: str | None, number: int, size: int) -> None:
@@ -219,16 +233,23 @@ class TimelineRecorder:
             last.count += number
             last.size += size
             return
-        entry = Entry(now, _DELTA, self._index, detail, number, size)
-        self._add(entry)
-        self._last = entry
+        self._close()
+        self._last = Entry(now, _DELTA, self._index, detail, number, size)
 
     def _add(self, entry: Entry) -> None:
-        self._last = None
+        self._close()
+        self._keep(entry)
+
+    def _close(self) -> None:
+        last, self._last = self._last, None
+        if last is not None:
+            self._keep(last)
+
+    def _keep(self, entry: Entry) -> None:
         if len(self._entries) >= _MOST_ENTRIES:
             self._make_room()
         if len(self._entries) < _MOST_ENTRIES:
-            self._entries.append(entry)
+            self._entries.append(_values(entry))
         else:
             self._left_out += entry.count
 
@@ -240,7 +261,7 @@ class TimelineRecorder:
 
     def _merge(self) -> None:
         kept: list[Entry] = []
-        for entry in self._entries:
+        for entry in (Entry(*values) for values in self._entries):
             last = kept[-1] if kept else None
             if last is None or not _belong_together(last, entry) or entry.end - last.at >= self._merged:
                 kept.append(entry)
@@ -249,7 +270,7 @@ class TimelineRecorder:
             last.until = entry.end
             last.count += entry.count
             last.size += entry.size
-        self._entries = kept
+        self._entries = [_values(entry) for entry in kept]
 
 
 def _belong_together(one: Entry, other: Entry) -> bool:
