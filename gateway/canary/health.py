@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from gateway.config import SettingsError, load_settings
+from gateway.config import Address, Settings
 
 __all__ = ["main", "problem_of"]
 
@@ -31,11 +31,10 @@ def problem_of(path: str = "/healthz", environ: Mapping[str, str] | None = None)
     """
     variables = os.environ if environ is None else environ
     # No other one is looked at: they may want what stands in a settings file, which is the gateway's to read.
-    listen = {name: value for name, value in variables.items() if name == _VARIABLE}
     try:
-        address = load_settings(None, listen).address
-    except SettingsError as error:
-        return str(error)
+        address = Address.parse(variables.get(_VARIABLE, "").strip() or Settings().listen)
+    except ValueError as error:
+        return f"{_VARIABLE} {error}"
     connection = http.client.HTTPConnection(_HERE.get(address.host, address.host), address.port, timeout=_SECONDS)
     try:
         connection.request("GET", path)

@@ -40,7 +40,8 @@ async def test_a_gateway_whose_secrets_are_in_a_file_is_healthy_with_the_variabl
     variables = yaml.safe_load(COMPOSE.read_text("utf-8"))["services"]["gateway"]["environment"]
     assert "GATEWAY_CONTROL_LISTEN" in variables
     async with serving() as served:
-        assert await _run(listen=f"127.0.0.1:{served.gateway.port}", **variables) == (0, "")
+        listen = f"127.0.0.1:{served.gateway.port}"
+        assert await _run(listen=listen, HOME="/nowhere", **variables) == (0, "")
 
 
 async def test_a_gateway_without_an_account_lives_but_is_not_ready() -> None:

@@ -206,7 +206,7 @@ async def test_it_serves_and_drains_as_in_docs_deploy_on_a_read_only_file_system
             settings = ("--config", "/run/secrets/gateway.toml")
             key = await _make_key(command("gateway", "keys", "create", "--name", "client", "--json", *settings))
             async with Running.start(command(*config["Entrypoint"], "serve", *settings)) as running:
-                assert (await _call(command(*config["Healthcheck"]["Test"][1:])))[0] == 0
+                assert await _call(command(*config["Healthcheck"]["Test"][1:])) == (0, "")
                 await _stop_within_a_stream(running, port, key)
                 assert await running.ended() == 0
     assert not [path.name for path in data.iterdir() if path.is_file()]
