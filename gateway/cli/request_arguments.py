@@ -42,9 +42,15 @@ def add_filter_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--provider", choices=("anthropic", "openai"))
     group.add_argument("--session", metavar="ID", help="of Claude Code")
     group.add_argument("--stop-reason", metavar="WORD", help="such as end_turn, tool_use, refusal")
-    group.add_argument("--status", type=int, metavar="CODE", help="HTTP status that the client got")
+    group.add_argument("--status", type=_status, metavar="CODE", help="HTTP status that the client got")
     group.add_argument("--route", metavar="ROUTE", help='such as "POST /v1/messages"')
     group.add_argument("--code", metavar="CODE", help="of a violation of the stream protocol")
+
+
+def _status(text: str) -> int:
+    if not re.fullmatch(r"[1-9][0-9]{2}", text):
+        raise argparse.ArgumentTypeError(f"must be an HTTP status such as 529, not {text[:20]!r}")
+    return int(text)
 
 
 def filter_from(args: argparse.Namespace) -> RequestFilter:

@@ -106,8 +106,12 @@ class Upkeep:
         return count
 
     async def _while_there_is_work(self, closing: asyncio.Event, step: Callable[[], Awaitable[int]]) -> None:
-        while not closing.is_set() and await step() == _STEP_ROWS:
-            await _wait(closing, _BREATH_SECONDS)
+        while not closing.is_set():
+            began = time.monotonic()
+            if await step() < _STEP_ROWS:
+                return
+            # Where a step takes long, others write for longer in between.
+            await _wait(closing, max(_BREATH_SECONDS, 2 * (time.monotonic() - began)))
 
 
 async def _wait(closing: asyncio.Event, seconds: float) -> None:

@@ -201,6 +201,13 @@ def test_an_export_has_one_heading_however_far_apart_its_requests_are(
     assert [row["id"] for row in rows] == ["req_2"]
 
 
+def test_a_status_that_is_none_is_said_so(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["requests", "list", "--status", "9" * 30])
+    assert ended.value.code == 2
+    assert "must be an HTTP status such as 529" in capsys.readouterr().err
+
+
 def test_a_file_that_cannot_be_written_is_said_so(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["requests", "export", "--output", str(tmp_path / "no" / "such")]) == 1
     assert "cannot write" in capsys.readouterr().err
