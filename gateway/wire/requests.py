@@ -92,6 +92,7 @@ _LOOKED_INTO: Final = 64 * 1024  # bytes of a prompt or a conversation in which 
 _TAKEN: Final = 4 * 1024  # bytes of it, where that cannot be found
 _LONGEST_NUMBER: Final = 32  # characters
 _MOST_TOKENS: Final = 10**12  # more than anybody has
+_SURROGATE: Final = re.compile(rb"\\u[dD]([89a-fA-F])")
 _STREAM_VALUES: Final = {b"true": True, b"false": False, b"null": False}
 
 
@@ -166,7 +167,7 @@ def _models(data: bytes) -> list[str]:
     """Return the models of the objects in a list."""
     try:
         # As below: without the surrogates that msgspec refuses, and in which no model's name is lost.
-        objects = _decode_models(data.replace(b"\\ud", b"\\u0").replace(b"\\uD", b"\\u0"))
+        objects = _decode_models(_without_surrogates(data))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return [ANY_MODEL]
     return [one.model if isinstance(one.model, str) else ANY_MODEL for one in objects if one.model is not None]
@@ -201,11 +202,18 @@ def _parse(body: bytes | bytearray) -> _Body:
     except msgspec.ValidationError:
         raise
     except msgspec.DecodeError:
-        # Lone surrogates are refused by msgspec, but they are JSON, and the upstream's to judge. In a copy every
-        # escape of a surrogate becomes one of another character, which is all the same to whoever skips it.
-        if b"\\ud" not in body and b"\\uD" not in body:
+        # Lone surrogates are refused by msgspec, but they are JSON, and the upstream's to judge.
+        if _SURROGATE.search(body) is None:
             raise
-        return _decode_body(body.replace(b"\\ud", b"\\u0").replace(b"\\uD", b"\\u0"))
+        return _decode_body(_without_surrogates(body))
+
+
+def _without_surrogates(data: bytes | bytearray) -> bytes:
+    """Return a copy in which every escape of a surrogate is one of another character.
+
+    That is all the same to whoever skips it. None becomes ASCII: a name that is none of ours must not become one.
+    """
+    return _SURROGATE.sub(rb"\\u0\1", data)
 
 
 def _reason(error: msgspec.DecodeError) -> str:

@@ -10,7 +10,7 @@ import anthropic
 import pytest
 
 from gateway.actors.key_limiter import KeyLimiter
-from gateway.actors.terms import NANO
+from gateway.actors.terms import NANO, KeyTerms
 from gateway.config import ClientAuth
 from gateway.ledger.record import RequestRecord
 from gateway.replay.openai import OpenAIReplay
@@ -191,6 +191,20 @@ async def test_the_official_client_waits_as_long_as_it_is_told_for_a_slot() -> N
             await refusal.wait()
             await connection.close()
             assert (await asking).stop_reason == "end_turn"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        rb'{"model":"claude-opus-5-5","mod\ud065l":"claude-haiku-4-5","user":"\ud800"}',
+        rb'{"model":"claude-opus-5-5","mod\uD065l":"claude-haiku-4-5","user":"\uDFFF"}',
+        rb'{"model":"claude-haiku-4-5","mod\u0065l":"claude-opus-5-5"}',
+        rb'{"model":"claude-haiku-4-5","tools":[{"model":"claude-opus-5-5","mod\ud065l":"claude-haiku-4-5"}]}',
+        rb'{"model":"claude-haiku-4-5","fallb\u0061cks":[{"mod\u0065l":"claude-opus-5-5"}]}',
+    ],
+)
+def test_no_spelling_of_a_body_hides_a_model_from_a_key_that_may_not_use_it(body: bytes) -> None:
+    assert KeyTerms(models=("claude-haiku-*",)).forbidden(read_facts(body).models()) == "claude-opus-5-5"
 
 
 @pytest.mark.parametrize("written", ["8000", "8e3", "8000.0", '"8000"', "7999.5"])
