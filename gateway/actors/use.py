@@ -135,7 +135,7 @@ class KeyUse:
         self.reserved_tokens = min(self.reserved_tokens + reservation.tokens, MOST)
         self.reserved_nanousd = min(self.reserved_nanousd + reservation.nanousd, MOST)
         self.last_used_at = max(self.last_used_at, now)
-        if limits.requests_per_minute is not None:
+        if limits.requests_per_minute:
             self.requests_until = max(self.requests_until, now) + _MINUTE / limits.requests_per_minute
         if reservation.token_rate is not None:
             self.tokens_until = max(self.tokens_until, now) + _seconds(reservation, reservation.tokens)
@@ -186,6 +186,10 @@ class KeyUse:
         allowed = limits.concurrent
         if allowed is not None and self.running >= allowed:
             return Refusal("concurrent", allowed, self.running, _SLOT_SECONDS)
+        for name in ("requests_per_minute", "tokens_per_minute"):
+            # Nothing that a command sets, but somebody may in the database, and means it.
+            if (allowed := getattr(limits, name)) is not None and allowed < 1:
+                return Refusal(name, allowed, 0, _MINUTE)
         allowed = limits.requests_per_minute
         if allowed is not None:
             wait = max(self.requests_until, now) + _MINUTE / allowed - _MINUTE - now

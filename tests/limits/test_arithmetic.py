@@ -5,10 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from attrs import fields
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from gateway.actors.keys import Actor
 from gateway.actors.periods import period_end, period_start
+from gateway.actors.refusals import over_limit
 from gateway.actors.terms import NANO, PERIODS, KeyLimits, KeyTerms
 from gateway.actors.use import KeyUse, Reservation, Spent
 
@@ -271,6 +274,18 @@ def test_clocks_that_differ_by_a_moment_give_nothing_back_and_lose_nothing_at_mi
     sent = sum(let_in(use, KeyLimits(requests_per_minute=4), midnight - number % 2) for number in range(40))
     assert sent == 4
     assert use.refusal(limits, midnight - 1) is not None
+
+
+@pytest.mark.parametrize("name", [one.name for one in fields(KeyLimits)])
+@pytest.mark.parametrize("allowed", [0, -1])
+def test_a_key_that_may_use_nothing_is_told_so(name: str, allowed: int) -> None:
+    use, limits = KeyUse("key_1"), KeyLimits(**{name: allowed})
+    refusal = use.refusal(limits, NOON)
+    assert refusal is not None
+    assert over_limit(Actor("key_1", "laptop"), refusal).status == 429
+    # One that was let in before, or while the database was away.
+    use.reserve(reservation(rate=limits.tokens_per_minute), limits, NOON)
+    assert use.refusal(limits, NOON + 60) is not None
 
 
 def test_a_key_may_use_the_models_that_one_of_its_patterns_matches() -> None:
