@@ -19,6 +19,7 @@ from gateway.ledger.log_line import RequestLog
 from gateway.ledger.record import AttemptRecord, RecordObserver, RequestRecord
 from gateway.observation.request_metrics import RequestMetrics
 from gateway.observation.sampling import LiveState, Sampler
+from gateway.telemetry.logs import printable
 from gateway.telemetry.metrics import GatewayMetrics
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ async def open_observability(settings: Settings) -> AsyncGenerator[Observability
     """Set up what the settings ask for; at the end send what is left of the traces, for a few seconds at most.
 
     Raises:
-        TracingUnavailableError: `otel_enabled` is set, and the extra `otel` is not installed.
+        TracingUnavailableError: `otel_enabled` is set, and the extra `otel` is not installed or not set up well.
     """
     async with AsyncExitStack() as stack:
         observers: list[RecordObserver] = []
@@ -167,7 +168,14 @@ async def _open_spans() -> AsyncGenerator[Spans]:
             f"GATEWAY_OTEL_ENABLED needs a package that is not installed ({error.name}): "
             "pip install 'claude-stream-gateway[otel]'"
         ) from None
-    async with tracing.open_spans() as spans:
+    async with AsyncExitStack() as stack:
+        try:
+            spans = await stack.enter_async_context(tracing.open_spans())
+        except ValueError as error:
+            # The library's own words: numbers that do not go together, such as a queue smaller than a batch.
+            raise TracingUnavailableError(
+                f"GATEWAY_OTEL_ENABLED: the variables OTEL_… cannot be used: {printable(str(error))}"
+            ) from None
         yield spans
 
 

@@ -236,6 +236,13 @@ async def test_without_the_extra_one_sentence_says_what_to_install(monkeypatch: 
             raise AssertionError("it runs")
 
 
+async def test_variables_that_do_not_go_together_are_said_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "10")
+    with pytest.raises(TracingUnavailableError, match="OTEL_… cannot be used: max_export_batch_size must be less"):
+        async with tracing():
+            raise AssertionError("it runs")
+
+
 TEXT = st.text(st.characters(exclude_categories=()), max_size=5) | st.just("x" * 1000)
 ATTEMPT = st.builds(
     AttemptRecord,
