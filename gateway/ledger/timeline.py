@@ -6,13 +6,13 @@ more of them are.
 
 from __future__ import annotations
 
+import struct
 import zlib
 from collections.abc import Callable, Sequence
-from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
-from attrs import define, field, fields
+from attrs import define, field
 
 from gateway.ledger.redaction import redact, short_word
 from sse_fsm.blocks import BLOCK_TYPES
@@ -139,10 +139,63 @@ def _entry(value: Sequence[Any]) -> Entry:
     return Entry(at / 1000, event, index, detail, count, size, None if until is None else until / 1000, gap / 1000)
 
 
-_Kept = tuple[float, str, int | None, str | None, int, int, float | None, float]
-"""The values of an entry. Objects of a class would be looked through in every garbage collection, which stops all
-streams; such tuples are left out of it."""
-_values: Final[Callable[[Entry], _Kept]] = attrgetter(*(each.name for each in fields(Entry)))
+_PACKED: Final = struct.Struct("<IIIiIIBB")
+"""An entry in 26 bytes: milliseconds at its beginning, at its end, of its longest gap; index, count, size; the
+numbers of two words. As objects, a few thousand entries of each stream would take ten times as much, and every
+garbage collection would look through them."""
+_NOTHING: Final = 2**32 - 1
+_NO_INDEX: Final = -(2**31)
+_MOST_WORDS: Final = 255
+
+
+@define(eq=False, on_setattr=[])
+class _Entries:
+    """Entries, packed."""
+
+    words: list[str | None] = field(factory=lambda: [None])
+    """What events and details are called; those that came when there was no room left are None."""
+    data: bytearray = field(factory=bytearray)
+
+    def __len__(self) -> int:
+        return len(self.data) // _PACKED.size
+
+    def append(self, entry: Entry) -> None:
+        """Add one; numbers that are larger than there is room for are the largest."""
+        index = entry.index
+        self.data += _PACKED.pack(
+            min(round(entry.at * 1000), _NOTHING),
+            _NOTHING if entry.until is None else min(round(entry.until * 1000), _NOTHING - 1),
+            min(round(entry.longest_gap * 1000), _NOTHING),
+            _NO_INDEX if index is None or not -(2**31) < index < 2**31 else index,
+            min(entry.count, _NOTHING),
+            min(entry.size, _NOTHING),
+            self._number(entry.event),
+            self._number(entry.detail),
+        )
+
+    def unpack(self) -> list[Entry]:
+        """Return all of them."""
+        return [
+            Entry(
+                at / 1000,
+                self.words[event] or "unknown",
+                None if index == _NO_INDEX else index,
+                self.words[detail],
+                count,
+                size,
+                None if until == _NOTHING else until / 1000,
+                gap / 1000,
+            )
+            for at, until, gap, index, count, size, event, detail in _PACKED.iter_unpack(self.data)
+        ]
+
+    def _number(self, word: str | None) -> int:
+        words = self.words
+        if word not in words:
+            if len(words) > _MOST_WORDS:
+                return 0
+            words.append(word)
+        return words.index(word)
 
 
 @define(eq=False, on_setattr=[])
@@ -153,7 +206,7 @@ class TimelineRecorder:
     """The event loop's, in seconds."""
     began: float
     """When the request came in, on that clock."""
-    _entries: list[_Kept] = field(factory=list, init=False)
+    _entries: _Entries = field(factory=_Entries, init=False)
     _last: Entry | None = field(default=None, init=False)
     """Deltas that more may be added to; behind all others."""
     _index: int = field(default=-1, init=False)
@@ -214,7 +267,7 @@ class TimelineRecorder:
         ended = self.clock() - self.began
         self._close()
         return Timeline(
-            [Entry(*kept) for kept in self._entries],
+            self._entries.unpack(),
             self._left_out,
             ended,
             outcome,
@@ -249,7 +302,7 @@ class TimelineRecorder:
         if len(self._entries) >= _MOST_ENTRIES:
             self._make_room()
         if len(self._entries) < _MOST_ENTRIES:
-            self._entries.append(_values(entry))
+            self._entries.append(entry)
         else:
             self._left_out += entry.count
 
@@ -261,7 +314,7 @@ class TimelineRecorder:
 
     def _merge(self) -> None:
         kept: list[Entry] = []
-        for entry in (Entry(*values) for values in self._entries):
+        for entry in self._entries.unpack():
             last = kept[-1] if kept else None
             if last is None or not _belong_together(last, entry) or entry.end - last.at >= self._merged:
                 kept.append(entry)
@@ -270,7 +323,9 @@ class TimelineRecorder:
             last.until = entry.end
             last.count += entry.count
             last.size += entry.size
-        self._entries = [_values(entry) for entry in kept]
+        self._entries.data.clear()
+        for entry in kept:
+            self._entries.append(entry)
 
 
 def _belong_together(one: Entry, other: Entry) -> bool:

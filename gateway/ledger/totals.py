@@ -11,6 +11,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from http import HTTPStatus
 from operator import attrgetter
 from typing import Any, Final
 
@@ -150,7 +151,8 @@ def model_of(row: Mapping[str, Any]) -> str:
     if row["model_served"]:
         return row["model_served"]
     asked = row["model"] or ""
-    return asked if not asked or _MODELS.match(asked) else "(other)"
+    is_one = row["status"] != HTTPStatus.NOT_FOUND and _MODELS.match(asked)
+    return asked if not asked or is_one else "(other)"
 
 
 def sums_of(row: Mapping[str, Any]) -> Sums:

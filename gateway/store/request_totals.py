@@ -31,6 +31,7 @@ _READ: Final = (
     "model",
     "model_served",
     "outcome",
+    "status",
     "stop_reason",
     "input_tokens",
     "output_tokens",

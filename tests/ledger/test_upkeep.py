@@ -174,16 +174,17 @@ async def test_what_is_summed_by_can_be_asked_for(database: Database) -> None:
             priced(1, account="second", cost=Cost(nanousd=None, note="unknown model")),
             priced(2, outcome="truncated", cost=Cost(nanousd=10, note="partial", is_partial=True)),
             priced(3, model_served=None, model="anything a client thinks of"),
+            priced(5, model_served=None, model="claude-of-somebodys-dreams", status=404, outcome="refused"),
             priced(4, switch=SwitchRecord("first", "overload", 1000, 0.5)),
         ],
     )
     await sum_up(database)
     assert (await total(database, account="second"))["unpriced"] == 1
     assert (await total(database, outcome="truncated"))["partial"] == 1
-    assert (await total(database, model="(other)"))["requests"] == 1
+    assert (await total(database, model="(other)"))["requests"] == 2
     assert (await total(database))["switch_nanousd"] == 500_000_000
     by_outcome = await RequestQueries(database).totals(3600, 0, LATER, by=["outcome"])
-    assert {row["outcome"]: row["requests"] for row in by_outcome} == {"complete": 4, "truncated": 1}
+    assert {row["outcome"]: row["requests"] for row in by_outcome} == {"complete": 4, "truncated": 1, "refused": 1}
 
 
 async def test_another_price_changes_the_row_and_what_it_adds_to_the_sums(database: Database) -> None:
