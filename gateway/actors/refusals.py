@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from decimal import Decimal
+from shlex import quote
 from typing import Final
 
 from gateway.actors.keys import Actor
@@ -40,7 +41,7 @@ def expired(actor: Actor) -> ApiError:
     return ApiError(
         401,
         f"The key {actor.name} expired at {until}. The operator of the gateway can prolong it with "
-        f"`gateway keys limits {actor.name} --expires 30d`, or make another one.",
+        f"`gateway keys limits {quote(actor.name)} --expires 30d`, or make another one.",
     )
 
 
@@ -50,7 +51,7 @@ def forbidden_model(actor: Actor, model: str) -> ApiError:
     return ApiError(
         403,
         f"The key {actor.name} may not use the model {_short(model)}. Use one of: {allowed}. The operator of the "
-        f"gateway can change that with `gateway keys limits {actor.name} --models PATTERN,…`.",
+        f"gateway can change that with `gateway keys limits {quote(actor.name)} --models PATTERN,…`.",
     )
 
 
@@ -122,7 +123,7 @@ def _over_budget(actor: Actor, refusal: Refusal, unit: str, period: str) -> ApiE
     return ApiError(
         429,
         f"{said}. The budget resets at {shown_time(refusal.resets_at)}; until then the operator of the gateway "
-        f"can raise it with `gateway keys limits {actor.name}`.",
+        f"can raise it with `gateway keys limits {quote(actor.name)}`.",
         should_retry=False,
     )
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from attrs import asdict, define, evolve, fields
+from attrs import asdict, define, evolve, field, fields
 from sqlalchemy import ColumnElement, delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -36,7 +36,7 @@ class _Row:
 
     id: str
     name: str
-    digest: str
+    digest: str = field(repr=False)
     prefix: str
     created_at: str
     revoked_at: str | None

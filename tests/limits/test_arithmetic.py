@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,9 +13,9 @@ from hypothesis import strategies as st
 
 from gateway.actors.keys import Actor
 from gateway.actors.periods import period_end, period_start
-from gateway.actors.refusals import over_limit
+from gateway.actors.refusals import expired, forbidden_model, over_limit
 from gateway.actors.terms import NANO, PERIODS, KeyLimits, KeyTerms
-from gateway.actors.use import KeyUse, Reservation, Spent
+from gateway.actors.use import KeyUse, Refusal, Reservation, Spent
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC).timestamp()  # a Monday
 times = st.floats(0, datetime(2100, 1, 1, tzinfo=UTC).timestamp(), allow_nan=False)
@@ -286,6 +288,15 @@ def test_a_key_that_may_use_nothing_is_told_so(name: str, allowed: int) -> None:
     # One that was let in before, or while the database was away.
     use.reserve(reservation(rate=limits.tokens_per_minute), limits, NOON)
     assert use.refusal(limits, NOON + 60) is not None
+
+
+def test_a_command_that_an_answer_names_can_be_typed_whatever_the_key_is_called() -> None:
+    mine = Actor("key_1", "Ann's laptop; $(id)", KeyTerms(models=("claude-haiku-*",)), valid_until=NOON)
+    used_up = Refusal("nanousd_day", 1, 1, None, period_end("day", NOON))
+    for error in (expired(mine), forbidden_model(mine, "claude-opus-5"), over_limit(mine, used_up)):
+        command = re.search("`(gateway .*?)`", error.message)
+        assert command is not None
+        assert shlex.split(command[1])[:4] == ["gateway", "keys", "limits", mine.name]
 
 
 def test_a_key_may_use_the_models_that_one_of_its_patterns_matches() -> None:
