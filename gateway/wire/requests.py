@@ -90,7 +90,7 @@ _json: Final = json.JSONDecoder()
 _LONGEST_VALUE: Final = 16 * 1024  # bytes of JSON; longer ones are not looked into
 _LOOKED_INTO: Final = 64 * 1024  # bytes of a prompt or a conversation in which its first text is looked for
 _TAKEN: Final = 4 * 1024  # bytes of it, where that cannot be found
-_LONGEST_NUMBER: Final = 32  # characters
+_LONGEST_NUMBER: Final = 1024  # characters; of a longer one the most is believed
 _MOST_TOKENS: Final = 10**12  # more than anybody has
 _SURROGATE: Final = re.compile(rb"\\u[dD]([89a-fA-F])")
 _STREAM_VALUES: Final = {b"true": True, b"false": False, b"null": False}
@@ -176,8 +176,8 @@ def _models(data: bytes) -> list[str]:
 def _number(raw: msgspec.Raw | msgspec.UnsetType) -> int:
     """Return a count of tokens, in whichever way an upstream may understand it: `8000`, `8e3` or `"8000"`."""
     data = bytes(memoryview(raw)[: _LONGEST_NUMBER + 1]) if isinstance(raw, msgspec.Raw) else b""
-    if not 0 < len(data) <= _LONGEST_NUMBER:
-        return 0
+    if len(data) > _LONGEST_NUMBER:
+        return _MOST_TOKENS
     try:
         number = float(data.strip(b'"'))
     except ValueError:

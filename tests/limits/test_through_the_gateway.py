@@ -207,7 +207,7 @@ def test_no_spelling_of_a_body_hides_a_model_from_a_key_that_may_not_use_it(body
     assert KeyTerms(models=("claude-haiku-*",)).forbidden(read_facts(body).models()) == "claude-opus-5-5"
 
 
-@pytest.mark.parametrize("written", ["8000", "8e3", "8000.0", '"8000"', "7999.5"])
+@pytest.mark.parametrize("written", ["8000", "8e3", "8000.0", '"8000"', "7999.5", "8000." + "0" * 40])
 def test_what_an_answer_may_have_is_reserved_however_that_is_written(written: str) -> None:
     assert read_facts(f'{{"model":"claude-opus-5-5","max_tokens":{written}}}'.encode()).max_tokens == 8_000
 
@@ -215,6 +215,11 @@ def test_what_an_answer_may_have_is_reserved_however_that_is_written(written: st
 @pytest.mark.parametrize("written", ["null", "true", "-8000", "[8000]", '"many"', '"nan"', '"-inf"', '""'])
 def test_what_no_answer_can_have_reserves_nothing_and_is_for_the_upstream_to_refuse(written: str) -> None:
     assert read_facts(f'{{"model":"claude-opus-5-5","max_tokens":{written}}}'.encode()).max_tokens == 0
+
+
+@pytest.mark.parametrize("written", ["1" + "0" * 30, "8000." + "0" * 10_000, "1e300"])
+def test_no_number_is_too_long_to_be_reserved(written: str) -> None:
+    assert read_facts(f'{{"model":"claude-opus-5-5","max_tokens":{written}}}'.encode()).max_tokens >= 10**12
 
 
 async def test_the_secret_key_is_not_shown_where_somebody_prints_a_part_of_the_gateway() -> None:
