@@ -20,6 +20,17 @@ LIMIT = 30
 TROUBLE = "cannot read the database; what is known stays valid"
 
 
+def spoil(path: Path) -> None:
+    """Put in what the schema would not let in: a number where the hash of a key belongs."""
+    with closing(sqlite3.connect(path)) as file, file:
+        file.executescript(
+            "ALTER TABLE client_keys RENAME TO old;"
+            "CREATE TABLE client_keys (id, name, digest, prefix, created_at, revoked_at, secret_id);"
+            "INSERT INTO client_keys VALUES ('key_0', 'nonsense', 5, 'csg_', '2026-01-01', NULL, NULL);"
+            "UPDATE revisions SET version = version + 1 WHERE topic = 'keys';"
+        )
+
+
 async def test_a_database_that_holds_nonsense_ends_neither_the_gateway_nor_its_known_keys(tmp_path: Path) -> None:
     path = database_path("", tmp_path)
     pepper = load_secret_key(SECRET, tmp_path)
@@ -35,14 +46,8 @@ async def test_a_database_that_holds_nonsense_ends_neither_the_gateway_nor_its_k
         )
         async with run_gateway(settings) as gateway:
             served = Served(gateway, upstream, RecordingLedger(), key)
-            # Rows that the schema would not let in: a number where the hash of a key belongs.
-            with closing(sqlite3.connect(path)) as file, file:
-                file.executescript(
-                    "ALTER TABLE client_keys RENAME TO old;"
-                    "CREATE TABLE client_keys (id, name, digest, prefix, created_at, revoked_at, secret_id);"
-                    "INSERT INTO client_keys VALUES ('key_0', 'nonsense', 5, 'csg_', '2026-01-01', NULL, NULL);"
-                    "UPDATE revisions SET version = version + 1 WHERE topic = 'keys';"
-                )
+            # In a thread: the gateway may be writing, and goes on while this waits.
+            await asyncio.to_thread(spoil, path)
             async with asyncio.timeout(LIMIT):
                 while not (found := [event for event in recent_events() if event["event"] == TROUBLE]):
                     assert (await served.stream()).status == 200
