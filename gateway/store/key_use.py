@@ -17,7 +17,6 @@ from gateway.actors.limits import Batch, Outcome, StaleReservation
 from gateway.actors.terms import PERIODS
 from gateway.actors.use import MOST, KeyUse, Period, Refusal, Reservation, Spent
 from gateway.store.engine import Database
-from gateway.store.rows import structure
 from gateway.store.statements import insert, locking
 from gateway.store.tables import key_reservations, key_use, limiting_processes, requests
 
@@ -191,8 +190,7 @@ async def _find(connection: AsyncConnection, ids: Collection[str]) -> dict[str, 
         return {}
     query = locking(select(key_reservations).where(_held.id.in_(sorted(ids))).order_by(_held.id))
     rows = (await connection.execute(query)).mappings().all()
-    found = structure(Reservation, rows, key_reservations.name)
-    return {one.id: (one, bool(row["is_held"])) for one, row in zip(found, rows, strict=True)}
+    return {row["id"]: (_reservation(row), bool(row["is_held"])) for row in rows}
 
 
 async def _delete(connection: AsyncConnection, ids: Sequence[str]) -> None:
@@ -253,23 +251,31 @@ def _columns(use: KeyUse) -> dict[str, Any]:
     return columns | {f"{name}_start": use.period(name).start for name in PERIODS}
 
 
+def _reservation(row: Mapping[str, Any]) -> Reservation:
+    tokens, nanousd = _count(row["tokens"]), _count(row["nanousd"])
+    return Reservation(
+        row["id"], row["key_id"], _moment(row["at"]), tokens, nanousd, _count(row["token_rate"]) or None
+    )
+
+
 def _use(row: Mapping[str, Any]) -> KeyUse:
-    """Return a row as an object. What cannot be read of it counts as none, or no key's limits could be kept."""
-
-    def count(name: str) -> int:
-        value = row[name]
-        return value if type(value) is int and 0 <= value <= MOST else 0
-
-    def moment(name: str) -> float:
-        value = row[name]
-        return float(value) if type(value) in {int, float} and math.isfinite(value) else 0.0
-
     def spent(name: str) -> Spent:
-        return Spent(*(count(f"{name}_{unit}") for unit in _UNITS))
+        return Spent(*(_count(row[f"{name}_{unit}"]) for unit in _UNITS))
 
     def period(name: str) -> Period:
-        return Period(count(f"{name}_start"), spent(name))
+        return Period(_count(row[f"{name}_start"]), spent(name))
 
-    held = (count("running"), count("reserved_tokens"), count("reserved_nanousd"))
-    times = (moment("requests_until"), moment("tokens_until"), moment("last_used_at"))
+    held = (_count(row[name]) for name in ("running", "reserved_tokens", "reserved_nanousd"))
+    times = (_moment(row[name]) for name in ("requests_until", "tokens_until", "last_used_at"))
     return KeyUse(row["key_id"], period("day"), period("week"), period("month"), spent("total"), *held, *times)
+
+
+# What cannot be read counts as none: in one row that is wrong, the limits of all keys must not end.
+
+
+def _count(value: object) -> int:
+    return value if type(value) is int and 0 <= value <= MOST else 0
+
+
+def _moment(value: object) -> float:
+    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else 0.0

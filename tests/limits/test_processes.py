@@ -13,7 +13,7 @@ from gateway.actors.keys import Actor
 from gateway.actors.terms import NANO
 from gateway.actors.use import Spent
 from gateway.store.engine import Database
-from gateway.store.tables import key_use
+from gateway.store.tables import key_reservations, key_use
 from gateway.wire.errors import ApiError
 from tests.limits.cluster import FaultyStore, Process, actor, cluster, record, row_of, wanted
 from tests.postgres import Postgres
@@ -267,6 +267,26 @@ async def test_counts_of_a_key_that_cannot_be_read_begin_anew_and_cost_no_other_
             assert here.limiter._away_since is None
         assert (await running.use(bad)).running == 0
         assert (await running.use(good)).total.tokens == (await running.recorded(good)).tokens
+
+
+async def test_a_reservation_that_cannot_be_read_keeps_no_other_from_being_freed(database: Database) -> None:
+    one, other = actor("one", concurrent=1), actor("other", concurrent=1)
+    async with cluster(database, 2) as running:
+        dying, living = running.processes
+        await dying.ask("a", one)
+        await dying.ask("b", other)
+        await dying.dies()
+        columns = {key_reservations.c.at: literal_column("'NaN'")}
+        if not database.is_postgres:
+            columns = dict.fromkeys((*columns, key_reservations.c.tokens), literal_column("'x'"))
+        async with running.database.write() as connection:
+            await connection.execute(update(key_reservations).where(key_reservations.c.id == "a").values(columns))
+        await running.hear_nothing()
+        for name, of in (("c", one), ("d", other)):
+            await living.ask(name, of)
+            await living.end(name)
+        await running.hear_nothing(2 * 86_401)
+        assert await running.reservations() == 0
 
 
 async def test_keys_without_limits_ask_no_database_and_are_counted_all_the_same(database: Database) -> None:
