@@ -76,6 +76,8 @@ class Refusal:
     """On a stream that broke before any content."""
     words: str = ""
     """The upstream's own message, for the operator; empty where there is none."""
+    reason: str = ""
+    """Why it came to this, for the record, where the answer does not say so."""
 
     @property
     def status(self) -> int:

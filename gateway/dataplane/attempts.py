@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from datetime import UTC, datetime
 from typing import Final
 
 from attrs import define, field
@@ -15,6 +16,7 @@ from gateway.accounts.account import Account, AccountState
 from gateway.accounts.backend import Backend
 from gateway.accounts.credentials import CredentialUnavailableError
 from gateway.accounts.health import CONSEQUENCES, backoff
+from gateway.accounts.need import Exhaustion
 from gateway.accounts.pool import Lack, Lease, Observation, PoolBusyError, Switch
 from gateway.config import Limits, Routing, StreamMode, Timeouts
 from gateway.dataplane.answers import OpenBody, OpenStream, Refusal, UpstreamAnswer
@@ -151,7 +153,9 @@ class Attempts:
         if remembered is not None:
             if cooling:
                 _set_retry_after(remembered, pool.retry_after(need))
-            return Refusal(fault, remembered)
+            return Refusal(
+                fault, remembered, reason=f"{_why(exhaustion)}; the upstream's last refusal was repeated"
+            )
         if cooling:
             seconds = pool.retry_after(need) or _RETRY_SOON
             return Refusal(
@@ -159,6 +163,7 @@ class Attempts:
                 ApiError(
                     529, "All accounts of this gateway are at their limits. Try again later.", retry_after=seconds
                 ),
+                reason=_why(exhaustion),
             )
         return Refusal(
             FaultClass.CREDENTIAL,
@@ -282,6 +287,15 @@ class Attempts:
             self.outgoing, self.backend, self.upstream, self.timeouts, self.limits, self.mode
         )
         return await exchange.run(account, credential, record)
+
+
+def _why(exhaustion: Exhaustion) -> str:
+    if exhaustion.lack is Lack.OUT_OF_USE:
+        return "every account is paused, parked or in need of a new credential"
+    if exhaustion.retry_at is None:
+        return "no account was left to try"
+    until = datetime.fromtimestamp(exhaustion.retry_at, UTC).isoformat(" ", "seconds")
+    return f"all accounts rest, the first until {until.removesuffix('+00:00')} UTC"
 
 
 def _set_retry_after(answer: UpstreamAnswer, seconds: int | None) -> None:

@@ -382,7 +382,7 @@ class _Life:
         if opened.complete:
             body = b"".join(opened.held)
             response = web.Response(status=opened.response.status, body=body, headers=self._marked(opened.headers))
-            self._record.bytes_out = len(body)
+            self._record.bytes_in = self._record.bytes_out = len(body)
             note_message(self._record, opened.model, opened.stop_reason, opened.usage)
             self._record.has_output = opened.has_output
             self._record.refusal_category = opened.refusal_category
@@ -394,8 +394,9 @@ class _Life:
         relay = BodyRelay(self._request, opened, response, self._api.settings.timeouts)
         self._api.relays.add(relay)
         try:
-            await relay.run(self._settle_body)
+            await relay.run(partial(self._settle_body, relay))
         finally:
+            self._note_size(relay)
             self._api.relays.discard(relay)
         if self._record.reason is EndReason.CUT and not self._api.backend.passes_through:
             self._api.backend.pool.report(opened.account.id, self._need, Observation(FaultClass.TRANSPORT))
@@ -403,6 +404,7 @@ class _Life:
 
     async def _refuse(self, refusal: Refusal) -> web.StreamResponse:
         answer = refusal.answer
+        self._record.reason = refusal.reason or None
         if isinstance(answer, ApiError):
             if refusal.verdict is None:
                 # Without an attempt it is the gateway's own doing: there is no account, or no place on one.
@@ -415,6 +417,9 @@ class _Life:
     async def _pass_refusal(self, answer: UpstreamAnswer) -> web.StreamResponse:
         self._record.status = answer.status if self._early is None else self._record.status
         self._record.upstream_request_id = answer.headers.get(REQUEST_ID_HEADER)
+        self._record.bytes_in = len(answer.body) if self._record.attempts else 0
+        if self._early is None:
+            self._record.bytes_out = len(answer.body)
         await self._settle("refused")
         if self._early is not None:
             error = read_error(answer.body) or {}
@@ -451,7 +456,11 @@ class _Life:
         note_verdict(self._record, verdict)
         await self._settle(verdict.outcome)
 
-    async def _settle_body(self, reason: EndReason) -> None:
+    def _note_size(self, relay: BodyRelay) -> None:
+        self._record.bytes_in, self._record.bytes_out = relay.bytes_in, relay.bytes_out
+
+    async def _settle_body(self, relay: BodyRelay, reason: EndReason) -> None:
+        self._note_size(relay)
         if reason is EndReason.EOF:
             await self._settle(Outcome.COMPLETE)
         else:

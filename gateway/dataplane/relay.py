@@ -323,6 +323,10 @@ class BodyRelay:
         self._response = response
         self._timeouts = timeouts
         self._reason: EndReason | None = None
+        self.bytes_in = 0
+        """From the upstream."""
+        self.bytes_out = 0
+        """Handed to the client's connection."""
 
     async def run(self, settle: BodySettle) -> None:
         """Relay until the end. The upstream connection is closed or given back.
@@ -371,7 +375,9 @@ class BodyRelay:
 
     async def _write(self, data: bytes) -> None:
         try:
+            self.bytes_in += len(data)
             await self._response.write(data)
+            self.bytes_out += len(data)
         except NETWORK_ERRORS:
             raise ClientGone from None
 

@@ -229,3 +229,17 @@ async def test_a_refusal_without_an_envelope_keeps_its_kind_where_a_stream_was_h
         assert stream.status == 200
         assert stream.body.startswith(b"event: ping\n")
         assert json.loads(stream.body.rpartition(b"data: ")[2])["error"]["type"] == "rate_limit_error"
+
+
+async def test_the_record_of_a_refusal_that_nobody_was_asked_for_says_why_nobody_was() -> None:
+    refusal = refused("429 Too Many Requests", "rate_limit_error", "slow down", "retry-after: 3000")
+    async with running(lambda _: refusal) as (served, api):
+        asked = served.ledger.of(await served.ask(message()))
+        repeated = served.ledger.of(await served.ask(message()))
+        assert len(api.heads) == 2
+        assert (asked.outcome, asked.reason) == ("refused", None)
+        assert (repeated.outcome, repeated.status, repeated.attempts) == ("refused", 429, [])
+        assert repeated.reason is not None
+        assert repeated.reason.startswith("all accounts rest, the first until 20")
+        assert repeated.reason.endswith(" UTC; the upstream's last refusal was repeated")
+        assert asked.bytes_in == asked.bytes_out == repeated.bytes_out > repeated.bytes_in == 0

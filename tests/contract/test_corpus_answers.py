@@ -43,7 +43,7 @@ async def test_a_message_arrives_byte_for_byte(served: Served, entry: dict[str, 
     assert answer.body == default_corpus().read("message", entry["name"])
     record = served.ledger.of(answer)
     assert (record.outcome, record.status, record.stream) == ("complete", 200, False)
-    assert record.bytes_out == len(answer.body)
+    assert record.bytes_in == record.bytes_out == len(answer.body)
 
 
 @each("model")

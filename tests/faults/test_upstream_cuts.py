@@ -176,7 +176,8 @@ async def test_a_large_json_answer_arrives_whole() -> None:
     ):
         answer = await served.ask(message())
         assert (answer.status, answer.body, answer.ended) == (200, BODY, "complete")
-        assert served.ledger.of(answer).outcome == "complete"
+        record = served.ledger.of(answer)
+        assert (record.outcome, record.bytes_in, record.bytes_out) == ("complete", len(BODY), len(BODY))
 
 
 async def test_an_error_answer_that_is_cut_is_not_passed_on_as_a_short_one() -> None:
