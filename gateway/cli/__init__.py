@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from importlib.metadata import version
 from io import TextIOWrapper
@@ -28,6 +31,8 @@ _COMMANDS: Final = (
     "compare",
 )
 """Names of the subcommands, and of the modules that they are."""
+_CANNOT_PRINT: Final = frozenset({errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+"""What writing to standard output fails with: nobody reads it, or there is no room for it."""
 
 
 def make_parser(argv: Sequence[str] = ()) -> RedactingParser:
@@ -54,13 +59,31 @@ def main(argv: Sequence[str] | None = None) -> int:
         # A terminal that knows fewer characters than the world is no reason to fail after the deed is done.
         sys.stdout.reconfigure(errors="backslashreplace")
     words = list(argv if argv is not None else sys.argv[1:]) or ["--help"]
-    args = make_parser(words).parse_args(words)
     try:
-        return args.run(args)
+        try:
+            # Here too: a command takes a moment to be imported, and may be interrupted while it is.
+            args = make_parser(words).parse_args(words)
+            return args.run(args)
+        finally:
+            sys.stdout.flush()
     except CommandError as error:
         print(f"gateway: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
+    except OSError as error:
+        if error.filename is not None or error.errno not in _CANNOT_PRINT:
+            raise
+        _print_no_more()
+        if error.errno != errno.EPIPE:
+            # Nobody is told of a pipe whose reader has gone: that is how `head` ends a command.
+            print(f"gateway: the output cannot be written: {error.strerror}", file=sys.stderr)
         return 1
+
+
+def _print_no_more() -> None:
+    """Let what is still to be printed go nowhere, lest the interpreter complain about it at its end."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

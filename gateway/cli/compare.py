@@ -39,7 +39,7 @@ _EXAMPLES: Final = """\
 examples:
   gateway compare http://127.0.0.1:4000 http://127.0.0.1:8787/claude --key-stdin < old-and-new-key.txt
   gateway compare https://proxy.example.com https://ai.example.com/claude --key-stdin --rounds 5 --yes
-  gateway compare http://127.0.0.1:8790 http://127.0.0.1:8787/claude --old-key any --new-key csg_… --strict
+  gateway compare http://127.0.0.1:8790 http://127.0.0.1:8787/claude --key-stdin --strict
   gateway compare OLD NEW --key-stdin --requests requests.jsonl --format json
 
 a line of requests.jsonl:

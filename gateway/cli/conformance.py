@@ -31,9 +31,9 @@ _SECONDS: Final = in_range(0.05, 3600, float)
 _VERSION: Final = version("claude-stream-gateway")
 _EXAMPLES: Final = """\
 examples:
-  gateway conformance http://127.0.0.1:8787 --key csg_…
+  gateway conformance http://127.0.0.1:8787 --key-stdin < key.txt
   printenv CLIENT_KEY | gateway conformance http://127.0.0.1:8787 --key-stdin --quick
-  gateway conformance http://127.0.0.1:4000 --key sk-… --name 'LiteLLM 1.106.2' --format markdown
+  gateway conformance http://127.0.0.1:4000 --key-stdin --name 'LiteLLM 1.106.2' --format markdown < key.txt
   gateway conformance http://127.0.0.1:8080 --path-prefix '' --only 'truncated.*' --only 'inband.*'
   gateway conformance --list
 

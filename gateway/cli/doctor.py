@@ -26,7 +26,7 @@ _EXAMPLES: Final = """\
 examples:
   gateway doctor                                     this machine and its settings
   gateway doctor --config /etc/gateway.toml --streams 5000
-  gateway doctor --base-url https://claude.example.com/claude --key csg_…
+  gateway doctor --base-url https://claude.example.com/claude --key-stdin < key.txt
   gateway doctor --base-url http://127.0.0.1:8787/claude --key-stdin --upstream http://127.0.0.1:8790 < key.txt
 
 With --base-url it also asks that gateway, as its clients do: a few small requests; some tokens are used where the

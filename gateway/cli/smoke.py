@@ -32,7 +32,7 @@ __all__ = ["add_parser"]
 _MOST_AT_ONCE: Final = 256
 _EXAMPLES: Final = """\
 examples:
-  gateway smoke --base-url http://127.0.0.1:8787/claude --key csg_… > evidence.md
+  gateway smoke --base-url http://127.0.0.1:8787/claude --key-stdin < key.txt > evidence.md
   printenv CANARY_KEY | gateway smoke --base-url https://ai.example.com/claude --key-stdin
   gateway smoke --base-url https://api.anthropic.com --key-stdin --no-big-body --parallel 1,4
   gateway smoke --base-url http://127.0.0.1:8787/claude --key-stdin --format json \\

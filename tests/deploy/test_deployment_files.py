@@ -108,6 +108,13 @@ def settings_of(environ: Mapping[str, str], directory: Path) -> Settings:
     return settings
 
 
+def test_compose_builds_the_image_once_for_both_services_that_run_it() -> None:
+    gateway, existing = compose_service(), compose_service("existing")
+    assert gateway["image"] == existing["image"]
+    assert "build" in gateway
+    assert "build" not in existing
+
+
 def test_compose_accepts_its_file() -> None:
     run = subprocess.run(
         [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", COMPOSE],

@@ -110,6 +110,21 @@ async def test_a_websocket_is_the_same_with_the_proxy_and_without(stage: Stage) 
     assert through[2:] == (4001, "enough of this")
 
 
+@pytest.mark.parametrize("protocol", ["h2c", "h2c-14", "websocket2"])
+async def test_nobody_asks_the_existing_proxy_for_another_protocol_than_a_websocket(
+    stage: Stage, protocol: str
+) -> None:
+    async with connected(("127.0.0.1", stage.proxy.port)) as (reader, writer):
+        head = f"GET /v1/models HTTP/1.1\r\nHost: {HOST}\r\nUpgrade: {protocol}\r\n"
+        writer.write(f"{head}Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABk\r\n\r\n".encode())
+        async with asyncio.timeout(LIMIT):
+            answer = await reader.readuntil(b"\r\n\r\n")
+
+    assert answer.startswith(b"HTTP/1.1 200"), answer
+    names = {line.lower().partition(b":")[0] for line in stage.last.lines}
+    assert not names & {b"upgrade", b"http2-settings"}
+
+
 async def test_the_existing_proxy_learns_where_a_client_is(stage: Stage) -> None:
     async with connected(("127.0.0.1", stage.proxy.port)) as (reader, writer):
         writer.write(b"GET /v1/models HTTP/1.1\r\nHost: api.example:8443\r\n\r\n")
