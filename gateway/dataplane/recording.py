@@ -23,8 +23,11 @@ _HEADERS: Final = {
     "request_class": "x-claude-code-request-class",
     "api_version": "anthropic-version",
 }
-_TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-|\Z)")
-_TRACEPARENT_LENGTH: Final = 55  # of version 00; what later ones add behind is theirs
+# W3C Trace Context, section 3.2.2: version ff is invalid, 00 has four fields, and later ones may have more behind.
+_TRACEPARENT: Final = re.compile(
+    r"(?!ff|00-.{52}-)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-|\Z)"
+)
+_TRACEPARENT_LENGTH: Final = 55  # of the four fields
 _WORDS: Final = frozenset(
     {
         "assistants",

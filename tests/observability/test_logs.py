@@ -56,6 +56,26 @@ async def test_the_trace_that_a_client_is_part_of_is_named_in_the_line() -> None
     assert [line.get("trace_id") for line in lines()] == [trace, None]
 
 
+@pytest.mark.parametrize(
+    ("value", "named"),
+    [
+        ("00-{}-b7ad6b7169203331-01", 1),
+        ("01-{}-b7ad6b7169203331-01", 1),
+        ("01-{}-b7ad6b7169203331-01-of-a-later-version", 1),
+        ("00-{}-b7ad6b7169203331-01-extra", 0),
+        ("00-{}-b7ad6b7169203331-01-", 0),
+        ("ff-{}-b7ad6b7169203331-01", 0),
+        ("00-{}-0000000000000000-01", 0),
+        ("00-{}-b7ad6b7169203331-0", 0),
+    ],
+)
+async def test_a_trace_that_the_standard_calls_invalid_is_none(value: str, named: int) -> None:
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    async with serving() as served:
+        await served.stream(headers=[("traceparent", value.format(trace))])
+    assert [line["trace_id"] for line in lines() if "trace_id" in line] == [trace] * named
+
+
 async def test_with_a_share_of_nothing_only_what_did_not_end_well_gets_a_line() -> None:
     async with serving(log_sample=0.0) as served:
         await served.assert_serves()
