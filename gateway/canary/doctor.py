@@ -54,6 +54,16 @@ _FALLBACK_MODEL: Final = "claude-haiku-5-5"
 class UnexaminableError(Exception):
     """The gateway cannot be examined; the message says why."""
 
+    def __init__(self, message: str, fix: str) -> None:
+        """Make one.
+
+        Args:
+            message: what is in the way.
+            fix: what to do about it.
+        """
+        super().__init__(message)
+        self.fix = fix
+
 
 class Need(Enum):
     """What a check needs behind the gateway."""
@@ -254,10 +264,15 @@ async def _prepare(target: Target, control: ReplayControl | None, model: str) ->
         clock_apart = _clock_apart(hello)
         listed = await target.ask("GET", "/v1/models?limit=1000", seconds=_FIRST_SECONDS)
     except NoAnswerError as error:
-        raise UnexaminableError(f"{target.base} cannot be examined: {error}") from None
+        raise UnexaminableError(
+            f"{target.base} cannot be examined: {error}",
+            "see that the gateway is started, and that the base URL has the host and port of its GATEWAY_LISTEN, "
+            "or those of the proxy in front",
+        ) from None
     if listed.status == HTTPStatus.UNAUTHORIZED and listed.error is not None:
         raise UnexaminableError(
-            f"{target.base} refuses the key: {listed.told}. Make one with `gateway keys create --name doctor`"
+            f"{target.base} refuses the key: {listed.told}",
+            "see that it is a client's key of this very gateway: `gateway keys list` has the names of those there are",
         )
     examination = Examination(
         target,
@@ -303,11 +318,14 @@ async def _look_behind(examination: Examination, control: ReplayControl | None) 
         hashes = {hashlib.sha256(body).hexdigest() for body in asked.values()}
         arrived = await examination.arrival(nonce, *hashes)
     except ReplayControlError as error:
-        raise UnexaminableError(f"--upstream: {error}") from None
+        raise UnexaminableError(
+            f"--upstream: {error}", "give the address of the replay upstream behind the gateway, or leave it out"
+        ) from None
     if arrived is None:
         raise UnexaminableError(
             f"--upstream: what {examination.target.base} was asked did not reach {control.url}; it has another "
-            "upstream, or changes all of a request"
+            "upstream, or changes all of a request",
+            "give the address of the replay upstream behind the gateway, or leave it out",
         )
 
 

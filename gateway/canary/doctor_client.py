@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import ssl
 import zlib
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
@@ -236,7 +237,8 @@ def _said(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError | ssl.SSLError):
         return f"TLS failed: {getattr(error, 'certificate_error', None) or error}"
     if isinstance(error, aiohttp.ClientConnectorError):
-        return f"no connection: {error.os_error.strerror or error.os_error}"
+        number = error.os_error.errno or 0
+        return f"no connection: {os.strerror(number) if number > 0 else error.os_error.strerror or error.os_error}"
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return "the connection was closed without an answer"
     if isinstance(error, aiohttp.ClientResponseError):

@@ -62,14 +62,19 @@ def exit_status(findings: Iterable[Finding]) -> int:
     return 1 if any(finding.level is Level.PROBLEM for finding in findings) else 0
 
 
-def as_text(findings: Sequence[Finding]) -> Iterator[str]:
-    """Give the lines of a report for people, part by part."""
+def as_text(findings: Sequence[Finding], *, settings_from: str = "") -> Iterator[str]:
+    """Give the lines of a report for people, part by part.
+
+    Args:
+        findings: in the order in which they are told.
+        settings_from: where the settings are from that this machine was looked at with.
+    """
     width = max((len(finding.check) for finding in findings), default=0)
     for part in Part:
         of_part = [finding for finding in findings if finding.part is part]
         if not of_part:
             continue
-        yield _TITLES[part]
+        yield _TITLES[part] + (f", {settings_from}" if settings_from and part is Part.MACHINE else "")
         for finding in of_part:
             # What servers say is no command to a terminal.
             what = printable(finding.what, _LONGEST_LINE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import sys
 from typing import Final
 from urllib.parse import urlsplit
@@ -22,6 +23,7 @@ from gateway.config import SettingsError, load_settings
 
 __all__ = ["add_parser"]
 
+_SHOWN_NAMES: Final = 4
 _EXAMPLES: Final = """\
 examples:
   gateway doctor                                     this machine and its settings
@@ -82,22 +84,34 @@ def run(args: argparse.Namespace) -> int:
         key = _key(args)
         mask.learn(key)
         found = _machine(args)
-        trouble = ""
+        trouble: UnexaminableError | None = None
         if args.base_url is not None:
             try:
                 found += asyncio.run(_examine(args, key))
             except UnexaminableError as error:
-                trouble = mask(str(error))
+                trouble = error
+                what = f"the gateway was not looked at: {error}"
+                found.append(Finding(Part.CONTRACT, "gateway", Level.PROBLEM, what, error.fix))
     except CannotRunError as error:
         return could_not_run("doctor", error, mask)
     if args.json:
-        report = as_json(found) | ({"error": trouble} if trouble else {})
+        report = as_json(found) | ({"error": str(trouble)} if trouble is not None else {})
         print(json.dumps(mask.all(report), indent=2, ensure_ascii=False))
     else:
-        print(mask("\n".join(as_text(found))))
-    if trouble:
-        return could_not_run("doctor", CannotRunError(trouble), mask)
+        print(mask("\n".join(as_text(found, settings_from=_settings_from(args)))))
+    if trouble is not None:
+        return could_not_run("doctor", CannotRunError(f"{trouble}; {trouble.fix}"), mask)
     return exit_status(found)
+
+
+def _settings_from(args: argparse.Namespace) -> str:
+    """Say where the settings are from: a gateway that was started elsewhere may have others."""
+    names = sorted(name for name in os.environ if name.startswith("GATEWAY_"))
+    sources = [] if args.config is None else [str(args.config)]
+    sources += names[:_SHOWN_NAMES]
+    if len(names) > _SHOWN_NAMES:
+        sources.append(f"{len(names) - _SHOWN_NAMES} more")
+    return f"with the settings of this shell ({', '.join(sources) or 'none is set'})"
 
 
 def _key(args: argparse.Namespace) -> str:

@@ -104,6 +104,15 @@ def _listens(settings: Settings) -> Iterator[Finding]:
             f"the control plane is to listen on {control} without a token",
             "set GATEWAY_CONTROL_LISTEN=127.0.0.1:8788, or set GATEWAY_CONTROL_TOKEN",
         )
+    elif not control.is_loopback and len(settings.control_token) < _SHORT_KEY:
+        yield _finding(
+            "control-plane",
+            Level.PROBLEM,
+            f"the control plane is to listen on {control}, and GATEWAY_CONTROL_TOKEN is shorter than {_SHORT_KEY} "
+            "characters, and may be guessed",
+            "set GATEWAY_CONTROL_TOKEN to what `openssl rand -hex 24` prints, or "
+            "GATEWAY_CONTROL_LISTEN=127.0.0.1:8788",
+        )
     else:
         yield _finding("control-plane", Level.OK, f"the control plane is at {control}")
     if data.is_loopback:

@@ -147,6 +147,7 @@ async def test_a_key_that_is_refused_is_said_at_once_and_not_repeated(served: Se
         )
 
     assert "csg_made-up-key" not in str(caught.value)
+    assert f"{caught.value} {caught.value.fix}".count("keys create") == 1
 
 
 async def test_the_root_of_a_gateway_will_do(served: Served) -> None:

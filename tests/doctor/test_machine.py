@@ -146,6 +146,23 @@ def test_a_control_plane_for_all_without_a_token_is_a_problem(settings: Settings
     assert look(evolve(open_to_all, control_token="a-token-of-some-length"))["control-plane"].level is Level.OK
 
 
+@pytest.mark.parametrize(
+    ("listen", "token", "level"),
+    [
+        ("0.0.0.0:8788", "fifteen-letters", Level.PROBLEM),
+        ("0.0.0.0:8788", "sixteen-letters-", Level.OK),
+        ("127.0.0.1:8788", "short", Level.OK),
+    ],
+)
+def test_a_token_that_may_be_guessed_by_those_who_can_reach_it_is_a_problem(
+    settings: Settings, listen: str, token: str, level: Level
+) -> None:
+    found = look(evolve(settings, control_listen=listen, control_token=token))["control-plane"]
+
+    assert found.level is level
+    assert token not in found.what + found.fix
+
+
 def test_a_control_plane_that_is_off_is_no_problem(settings: Settings) -> None:
     assert look(evolve(settings, control_listen="off"))["control-plane"].level is Level.OK
 
@@ -254,6 +271,32 @@ def test_settings_that_cannot_be_used_are_a_problem(doctor: Callable[..., Run]) 
 
 
 NOWHERE = ("--base-url", "http://127.0.0.1:1/claude")
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_a_report_on_a_gateway_that_is_not_there_says_that_it_was_not_looked_at(
+    doctor: Callable[..., Run], form: tuple[str, ...]
+) -> None:
+    run = doctor(*NOWHERE, "--key-stdin", *form, stdin="csg_made-up-and-secret\n")
+
+    assert run.status == 2
+    for printed in (run.out, run.err):
+        assert "http://127.0.0.1:1/claude cannot be examined: no connection" in printed
+        assert printed.count("of its GATEWAY_LISTEN, or those") == 1
+    assert "the gateway was not looked at" in run.out
+
+
+def test_a_report_says_whose_settings_this_machine_was_looked_at_with(
+    doctor: Callable[..., Run], tmp_path: Path
+) -> None:
+    file = tmp_path / "gateway.toml"
+    file.write_text("workers = 1\n")
+
+    from_variables, from_file = doctor(), doctor("--config", str(file))
+
+    told = "(GATEWAY_DATA_DIR, GATEWAY_LISTEN)"
+    assert f"this machine, with the settings of this shell {told}\n" in from_variables.out
+    assert f"with the settings of this shell ({file}, GATEWAY_DATA_DIR, GATEWAY_LISTEN)\n" in from_file.out
 
 
 @pytest.mark.parametrize(
