@@ -6,12 +6,12 @@ and says where to go on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
 from attrs import asdict, define
-from sqlalchemy import ColumnElement, RowMapping, Select, and_, func, literal, or_, select, true, tuple_
+from sqlalchemy import ColumnElement, RowMapping, Select, and_, func, literal, not_, or_, select, true, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.ledger.row import RequestRow
@@ -19,16 +19,32 @@ from gateway.ledger.totals import SUMS
 from gateway.store.engine import Database
 from gateway.store.rows import structure
 from gateway.store.tables import client_keys, request_latencies, request_timelines, request_totals, requests
+from gateway.wire.errors import encode_json
 
-__all__ = ["Count", "Cursor", "Page", "RequestFilter", "RequestQueries", "TotalsFilter"]
+__all__ = [
+    "MOST_GROUPS",
+    "Count",
+    "Cursor",
+    "Page",
+    "RequestFilter",
+    "RequestQueries",
+    "TotalsFilter",
+    "is_pattern",
+]
 
 _LOOKED_AT: Final = 5_000
 """Rows that are looked at for one page, where no index has the filter."""
 _COUNTED: Final = 10_000
 _MOST_ACTORS: Final = 50
 """Keys of one name, the revoked ones too."""
-_GROUPS: Final = 10_000
+MOST_GROUPS: Final = 10_000
 """Most groups of sums in one answer."""
+_NAMES: Final = 1000
+"""Most actors whose names are looked up at a time."""
+_BROKEN: Final = ("failed", "truncated", "upstream_error", "violation")
+"""Outcomes of what went wrong, whatever the client was told."""
+_REFUSALS: Final = {"refused": (429,), "rejected": ()}
+"""Outcomes of what may have gone wrong, with the statuses below 500 by which it has."""
 _COLUMNS: Final = tuple(column for column in requests.columns if column.name != "summed")
 
 
@@ -49,11 +65,19 @@ class RequestFilter:
     until: float | None = None
     provider: str | None = None
     account: str | None = None
+    """That served it."""
+    tried: str | None = None
+    """An account that was tried, whether it served or not."""
     actor: str | None = None
     """Name or id of an actor."""
     model: str | None = None
-    """As it was asked for, or as it answered."""
+    """As it was asked for, or as it answered; `*` and `?` stand for any text and any character."""
     outcomes: frozenset[str] = frozenset()
+    went_wrong: bool = False
+    """Only what was not the client's doing: `truncated`, `violation`, `upstream_error`, `failed`; `refused` with
+    429, 500 or above; `rejected` with 500 or above; and either of them behind the head of a stream."""
+    ended_since: float | None = None
+    """Unix seconds: those that ended then or later."""
     stop_reason: str | None = None
     session: str | None = None
     route: str | None = None
@@ -83,14 +107,15 @@ class Count:
 
 @define(frozen=True, kw_only=True)
 class TotalsFilter:
-    """Which sums are meant; None for any."""
+    """Which sums are meant; None for any, a set for any of its members."""
 
     provider: str | None = None
     route: str | None = None
     account: str | None = None
-    actor_id: str | None = None
+    actor_id: str | frozenset[str] | None = None
     model: str | None = None
-    outcome: str | None = None
+    """`*` and `?` stand for any text and any character."""
+    outcome: str | frozenset[str] | None = None
     stop_reason: str | None = None
 
 
@@ -209,7 +234,7 @@ class RequestQueries:
         groups = [table.c[name] for name in by]
         query = select(*groups, *(func.coalesce(func.sum(table.c[name]), 0).label(name) for name in SUMS))
         query = query.where(table.c.span == span, *_during(table.c.start, span, since, until))
-        query = query.where(*_equal(table.c, wanted)).group_by(*groups).order_by(*groups).limit(_GROUPS)
+        query = query.where(*_equal(table.c, wanted)).group_by(*groups).order_by(*groups).limit(MOST_GROUPS)
         async with self.database.read() as connection:
             rows = (await connection.execute(query)).mappings().all()
         return [{**row, **{name: int(row[name]) for name in SUMS}} for row in rows]
@@ -249,6 +274,23 @@ class RequestQueries:
                 found.setdefault(tuple(group), {})[bucket] = int(number)
         return found
 
+    async def actor_ids(self, actor: str) -> Sequence[str]:
+        """Return the ids of those keys, the revoked ones too, whose name or id this is; up to 50."""
+        async with self.database.read() as connection:
+            return await _actor_ids(connection, actor)
+
+    async def actor_names(self) -> dict[str, str]:
+        """Return the names of keys by their ids, the revoked ones too; up to 1000, the newest first."""
+        query = select(client_keys.c.id, client_keys.c.name).order_by(client_keys.c.created_at.desc())
+        async with self.database.read() as connection:
+            rows = (await connection.execute(query.limit(_NAMES))).all()
+        return {row.id: row.name for row in rows}
+
+
+def is_pattern(model: str) -> bool:
+    """Return whether a model's name in a filter stands for several."""
+    return "*" in model or "?" in model
+
 
 def _place(thing: RequestRow | Cursor) -> tuple[float, str]:
     return thing.at, thing.id
@@ -286,24 +328,35 @@ async def _ways(connection: AsyncConnection, wanted: RequestFilter) -> list[_Way
 
     if wanted.session is not None:
         return ways("session", ("ix_requests_session_at_id", rest["session"]))
-    if wanted.outcomes and "complete" not in wanted.outcomes:
-        return ways(
-            "outcomes",
-            *(("ix_requests_outcome_at_id", partial(_incomplete, outcome)) for outcome in sorted(wanted.outcomes)),
-        )
+    if wanted.went_wrong or (wanted.outcomes and "complete" not in wanted.outcomes):
+        return _ways_by_outcome(wanted, rest)
     if actors:
         return ways(
             "actor", *(("ix_requests_actor_id_at_id", _equals("actor_id", actor)) for actor in sorted(actors))
         )
     if wanted.account is not None:
         return ways("account", ("ix_requests_account_at_id", rest["account"]))
-    if wanted.model is not None:
+    if wanted.model is not None and not is_pattern(wanted.model):
         return ways(
             "model",
             ("ix_requests_model_at_id", _equals("model", wanted.model)),
             ("ix_requests_model_served_at_id", _equals("model_served", wanted.model)),
         )
     return [_Way("ix_requests_at_id", rest=list(rest.values()))]
+
+
+def _ways_by_outcome(wanted: RequestFilter, rest: Mapping[str, _Condition]) -> list[_Way]:
+    others = [condition for name, condition in rest.items() if name not in {"outcomes", "went_wrong"}]
+    outcomes = wanted.outcomes or {*_BROKEN, *_REFUSALS}
+    if not wanted.went_wrong:
+        also: dict[str, list[_Condition]] = {}
+    else:
+        outcomes = outcomes & {*_BROKEN, *_REFUSALS}
+        also = {outcome: [partial(_is_serious, statuses)] for outcome, statuses in _REFUSALS.items()}
+    return [
+        _Way("ix_requests_outcome_at_id", partial(_incomplete, outcome), [*also.get(outcome, ()), *others])
+        for outcome in sorted(outcomes)
+    ]
 
 
 async def _actor_ids(connection: AsyncConnection, actor: str) -> Sequence[str]:
@@ -320,11 +373,41 @@ def _conditions(wanted: RequestFilter, actors: Sequence[str]) -> dict[str, _Cond
         found["actor"] = lambda column: column.actor_id.in_(actors)
     elif wanted.actor is not None:
         found["actor"] = lambda column: or_(column.actor_id == wanted.actor, column.actor == wanted.actor)
-    if wanted.model is not None:
-        found["model"] = lambda column: or_(column.model == wanted.model, column.model_served == wanted.model)
+    if (model := wanted.model) is not None:
+        found["model"] = lambda column: or_(_is_model(column.model, model), _is_model(column.model_served, model))
     if wanted.outcomes:
         found["outcomes"] = lambda column: column.outcome.in_(sorted(wanted.outcomes))
+    if wanted.went_wrong:
+        found["went_wrong"] = _went_wrong
+    if (tried := wanted.tried) is not None:
+        found["tried"] = lambda column: _was_tried(column.attempts, tried)
+    if (ended_since := wanted.ended_since) is not None:
+        found["ended_since"] = lambda column: column.at + func.coalesce(column.ms, 0) / 1000.0 >= ended_since
     return found
+
+
+def _went_wrong(column: Any) -> ColumnElement[bool]:
+    refused = (and_(column.outcome == outcome, _is_serious(also, column)) for outcome, also in _REFUSALS.items())
+    return or_(column.outcome.in_(_BROKEN), *refused)
+
+
+def _is_serious(also: Sequence[int], column: Any) -> ColumnElement[bool]:
+    # A status below 400 is that of a stream whose head had left before it was refused.
+    return func.coalesce(or_(not_(column.status.between(400, 499)), column.status.in_(also)), true())
+
+
+def _is_model(column: ColumnElement[str], model: str) -> ColumnElement[bool]:
+    if not is_pattern(model):
+        return column == model
+    # As with the models of keys, case does not matter.
+    plain = model.lower().replace("/", "//").replace("%", "/%").replace("_", "/_")
+    return func.lower(column).like(plain.replace("*", "%").replace("?", "_"), escape="/")
+
+
+def _was_tried(attempts: ColumnElement[str], account: str) -> ColumnElement[bool]:
+    # By replacing, because LIKE takes no heed of case in one of the two databases.
+    named = f'"account":{encode_json(account).decode()},'
+    return func.replace(attempts, named, "") != attempts
 
 
 def _equals(name: str, value: object) -> _Condition:
@@ -343,4 +426,10 @@ def _during(start: ColumnElement[int], span: int, since: float, until: float) ->
 def _equal(columns: Any, wanted: TotalsFilter | None) -> list[ColumnElement[bool]]:
     if wanted is None:
         return []
-    return [columns[name] == value for name, value in asdict(wanted).items() if value is not None]
+    return [_is(columns[name], value) for name, value in asdict(wanted).items() if value is not None]
+
+
+def _is(column: ColumnElement[str], value: str | frozenset[str]) -> ColumnElement[bool]:
+    if not isinstance(value, str):
+        return column.in_(sorted(value))
+    return _is_model(column, value) if column.name == "model" else column == value
