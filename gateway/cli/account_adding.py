@@ -24,6 +24,7 @@ from gateway.cli.account_replacing import run_replace
 from gateway.cli.common import CommandError, settings_from, warn
 from gateway.config import Settings
 from gateway.store.accounts import new_account_id
+from gateway.store.engine import Opening
 
 __all__ = ["run_add", "run_import", "run_rekey"]
 
@@ -140,7 +141,7 @@ def _add(settings: Settings, drafts: Sequence[Draft], *, check: bool) -> _Added:
             [as_json(one) for one in shown], warnings, [(account.name, verdict) for account, verdict in checked]
         )
 
-    return run_with_office(settings, work)
+    return run_with_office(settings, work, Opening.MAKE)
 
 
 async def _store_all(office: Office, drafts: Sequence[tuple[Draft, bytes]]) -> list[Account]:

@@ -27,7 +27,7 @@ from gateway.providers.openai import OpenAIProvider
 from gateway.setting_values import suggest
 from gateway.store.accounts import ENVIRONMENT, AccountStore
 from gateway.store.canary import check_vault
-from gateway.store.engine import Database
+from gateway.store.engine import Database, Opening
 from gateway.store.errors import StoreError
 from gateway.store.leases import LeaseStore
 from gateway.telemetry.logs import close_logs, configure_logs
@@ -134,8 +134,8 @@ class Office:
 
 
 @asynccontextmanager
-async def _open(settings: Settings, vault: Vault | None) -> AsyncGenerator[Office]:
-    async with Database.of(settings) as database:
+async def _open(settings: Settings, vault: Vault | None, opening: Opening) -> AsyncGenerator[Office]:
+    async with Database.of(settings, opening) as database:
         providers: dict[str, Provider] = {
             "anthropic": AnthropicProvider(settings.anthropic_base_url),
             "openai": OpenAIProvider(settings.openai_base_url),
@@ -152,8 +152,15 @@ def open_vault(settings: Settings) -> Vault:
     return Vault(secret_keys_from(settings))
 
 
-def run_with_office(settings: Settings, work: Callable[[Office], Awaitable[_T]]) -> _T:
+def run_with_office(
+    settings: Settings, work: Callable[[Office], Awaitable[_T]], opening: Opening = Opening.EXISTING
+) -> _T:
     """Open the database, do something, and close it.
+
+    Args:
+        settings: as loaded.
+        work: what to do.
+        opening: what may be done to a database that is not there, or is an older one.
 
     Raises:
         CommandError: says in a sentence what is wrong with the database, the keys, or what was asked for.
@@ -162,7 +169,7 @@ def run_with_office(settings: Settings, work: Callable[[Office], Awaitable[_T]])
     vault = Vault(keys) if keys else None
 
     async def run() -> _T:
-        async with _open(settings, vault) as office:
+        async with _open(settings, vault, opening) as office:
             return await work(office)
 
     # What happens is told as the command's own result; what goes wrong beyond that must not get lost.

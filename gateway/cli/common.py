@@ -11,7 +11,7 @@ from typing import Any
 from gateway.cli.errors import CommandError
 from gateway.config import Settings, SettingsError, load_settings
 from gateway.store import canary
-from gateway.store.engine import Database
+from gateway.store.engine import Database, Opening
 from gateway.store.errors import StoreError
 from gateway.store.secret import SecretKeyError, has_secret_key, load_secret_keys
 
@@ -55,15 +55,19 @@ def settings_from(args: argparse.Namespace) -> Settings:
         raise CommandError(str(error)) from None
 
 
-def refuse_lost_key(settings: Settings) -> None:
+def refuse_lost_key(settings: Settings, opening: Opening = Opening.EXISTING) -> None:
     """See that no secret key is made in the place of one that is lost; look into the database where there is none.
+
+    Args:
+        settings: as loaded.
+        opening: what may be done to the database.
 
     Raises:
         CommandError: one is lost, or the database cannot be used.
     """
 
     async def look() -> None:
-        async with Database.of(settings) as database:
+        async with Database.of(settings, opening) as database:
             await canary.refuse_lost_key(database, settings.secret_key, settings.data_path)
 
     try:

@@ -23,7 +23,7 @@ from gateway.pricing.drift import compare, sum_up
 from gateway.pricing.exports import ExportError, Reported, read_export
 from gateway.pricing.price_file import PricesError
 from gateway.store.cost_rows import RowFilter
-from gateway.store.engine import Database
+from gateway.store.engine import Database, Opening
 from gateway.store.errors import StoreError
 
 __all__ = ["add_parser"]
@@ -158,7 +158,7 @@ def _percentage(text: str) -> Decimal:
 
 def _with_database(settings: Settings, work: Callable[[Database], Awaitable[_T]]) -> _T:
     async def run() -> _T:
-        async with Database.of(settings) as database:
+        async with Database.of(settings, Opening.EXISTING) as database:
             return await work(database)
 
     try:

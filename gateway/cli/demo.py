@@ -19,7 +19,7 @@ from gateway.config import ClientAuth, Settings
 from gateway.replay.openai import OpenAIReplay
 from gateway.replay.server import ReplayUpstream
 from gateway.store.client_keys import ClientKeyStore
-from gateway.store.engine import Database
+from gateway.store.engine import Database, Opening
 from gateway.store.secret import load_secret_key
 from gateway.workers import run_event_loop, wait_for_signal
 
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         raise CommandError("gateway demo makes a key of its own; unset GATEWAY_CLIENT_AUTH")
     with serving(settings, log_to=sys.stderr):
         if settings.data_dir or settings.database_url:
-            refuse_lost_key(settings)
+            refuse_lost_key(settings, Opening.UPGRADE)
         return run_event_loop(_demo(settings))
 
 

@@ -21,13 +21,14 @@ from gateway.cli.common import (
     secret_keys_at_hand,
     secret_keys_from,
     settings_from,
+    warn,
 )
 from gateway.cli.key_arguments import add_terms, grace, terms_from
 from gateway.cli.key_output import ShownKey, key_as_json, key_as_text
 from gateway.config import Settings
 from gateway.store.canary import check_vault
 from gateway.store.client_keys import ClientKeyStore, KeyMeantError, changed_terms
-from gateway.store.engine import Database
+from gateway.store.engine import Database, Opening
 from gateway.store.errors import StoreError
 from gateway.store.key_use import KeyUseStore
 
@@ -71,6 +72,7 @@ def add_parser(subparsers: Subparsers) -> None:
     listing.set_defaults(run=_list)
     revoke = actions.add_parser("revoke", help="make a key invalid for good")
     revoke.add_argument("key", metavar="ID|NAME")
+    revoke.add_argument("--all", action="store_true", help="all keys of that name, expired ones too")
     revoke.set_defaults(run=_revoke)
     limits = actions.add_parser("limits", help="change what a key may do, while it is used, or show it")
     limits.add_argument("key", metavar="ID|NAME")
@@ -88,9 +90,11 @@ def add_parser(subparsers: Subparsers) -> None:
         add_config_option(action)
 
 
-def _with_store(settings: Settings, work: Callable[[ClientKeyStore], Awaitable[_T]]) -> _T:
+def _with_store(
+    settings: Settings, work: Callable[[ClientKeyStore], Awaitable[_T]], opening: Opening = Opening.EXISTING
+) -> _T:
     async def run() -> _T:
-        async with Database.of(settings) as database:
+        async with Database.of(settings, opening) as database:
             return await work(ClientKeyStore(database))
 
     try:
@@ -107,12 +111,19 @@ def _create(args: argparse.Namespace) -> int:
     secret_keys = secret_keys_from(settings)
     terms = changed_terms(KeyTerms(), terms_from(args))
 
-    async def create(store: ClientKeyStore) -> tuple[StoredKey, str]:
+    async def create(store: ClientKeyStore) -> tuple[list[str], StoredKey, str]:
         # With another secret key than the gateway's, it would be a key that opens nothing.
         await check_vault(store.database, Vault(secret_keys))
-        return await store.create(name, secret_keys[0], terms)
+        namesakes = await store.ids_of(name)
+        return namesakes, *await store.create(name, secret_keys[0], terms)
 
-    _show_new(args, *_with_store(settings, create))
+    namesakes, stored, key = _with_store(settings, create, Opening.MAKE)
+    if namesakes:
+        warn(
+            f"a key with the name {name!r} was there already ({', '.join(namesakes)}): from now on "
+            "`gateway keys limits`, `rotate` and `revoke` take ids rather than that name"
+        )
+    _show_new(args, stored, key)
     return 0
 
 
@@ -181,7 +192,7 @@ def _standing(key: StoredKey, secret_ids: Sequence[str]) -> str | None:
 
 
 def _revoke(args: argparse.Namespace) -> int:
-    revoked = _with_store(settings_from(args), lambda store: store.revoke(args.key))
+    revoked = _with_store(settings_from(args), lambda store: store.revoke(args.key, every=args.all))
     if not revoked:
         raise CommandError(f"no valid key has the id or name {args.key!r}; see `gateway keys list`")
     print(f"revoked {revoked} key{'s' if revoked > 1 else ''}")

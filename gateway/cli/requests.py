@@ -23,7 +23,7 @@ from gateway.ledger.timeline import Timeline, TimelineError
 from gateway.pricing.book import PriceBook
 from gateway.pricing.cost import Cost
 from gateway.pricing.price_file import PricesError
-from gateway.store.engine import Database
+from gateway.store.engine import Database, Opening
 from gateway.store.errors import StoreError
 from gateway.store.request_queries import Cursor, RequestFilter, RequestQueries
 
@@ -101,7 +101,7 @@ def _count(text: str) -> int:
 
 def _with_queries(settings: Settings, work: Callable[[RequestQueries], Awaitable[_T]]) -> _T:
     async def run() -> _T:
-        async with Database.of(settings) as database:
+        async with Database.of(settings, Opening.EXISTING) as database:
             return await work(RequestQueries(database))
 
     try:

@@ -6,6 +6,7 @@ import argparse
 
 from gateway.cli.common import Subparsers, add_command, add_config_option, refuse_lost_key, settings_from
 from gateway.cli.serving import check, serving
+from gateway.store.engine import Opening
 from gateway.workers import run_event_loop, serve, serve_workers
 
 __all__ = ["add_parser"]
@@ -38,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     settings = settings_from(args)
     check(settings)
     with serving(settings):
-        refuse_lost_key(settings)
+        refuse_lost_key(settings, Opening.UPGRADE)
         if settings.workers > 1:
             return serve_workers(settings)
         return run_event_loop(serve(settings))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from attrs import asdict, define, evolve, field, fields
-from sqlalchemy import ColumnElement, delete, insert, or_, select, update
+from sqlalchemy import delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.actors.keys import FormerKey, StoredKey, hash_key, new_key, secret_id, visible_prefix
@@ -98,14 +98,37 @@ class ClientKeyStore:
             for row in structure(_Row, rows, client_keys.name)
         ]
 
-    async def revoke(self, id_or_name: str) -> int:
-        """Revoke the keys with this id or name; return how many were valid until now."""
-        statement = update(client_keys).where(_valid(id_or_name)).values(revoked_at=_now())
+    async def ids_of(self, name: str) -> list[str]:
+        """Return the ids of the keys of this name that are valid now."""
+        columns = client_keys.c
+        query = select(columns.id).where(
+            columns.name == name, columns.revoked_at.is_(None), columns.id.not_in(_EXPIRED)
+        )
+        async with self.database.read() as connection:
+            return sorted((await connection.execute(query)).scalars())
+
+    async def revoke(self, id_or_name: str, *, every: bool = False) -> int:
+        """Revoke a key.
+
+        Args:
+            id_or_name: which.
+            every: revoke all keys of this name, expired ones too.
+
+        Returns:
+            How many were revoked: none, if no key has this name that was not revoked before.
+
+        Raises:
+            KeyMeantError: several keys have this name, and `every` is not set.
+        """
         async with self.database.write() as connection:
-            revoked = (await connection.execute(statement)).rowcount
-            if revoked:
+            rows = await _those(connection, id_or_name)
+            if rows and not every:
+                rows = [await _only_one(connection, rows, id_or_name, "; or revoke them all with --all")]
+            if rows:
+                meant = client_keys.c.id.in_([row.id for row in rows])
+                await connection.execute(update(client_keys).where(meant).values(revoked_at=_now()))
                 await bump(connection, KEYS)
-        return revoked
+        return len(rows)
 
     async def rotate(self, id_or_name: str, pepper: bytes, grace_seconds: float) -> tuple[StoredKey, str]:
         """Make a key that takes the place of another one, with its id, terms and use.
@@ -181,19 +204,37 @@ _REMEMBERED_SECONDS = 30 * 86_400.0
 """For which who presents a key that was replaced is told so."""
 
 
-def _valid(id_or_name: str) -> ColumnElement[bool]:
+_EXPIRED = select(key_terms.c.key_id).where(key_terms.c.expires_at <= database_time())
+
+
+async def _those(connection: AsyncConnection, id_or_name: str) -> list[_Row]:
+    """Return the keys with this id or name that are not revoked."""
     meant = or_(client_keys.c.id == id_or_name, client_keys.c.name == id_or_name)
-    return meant & client_keys.c.revoked_at.is_(None)
+    query = select(client_keys).where(meant, client_keys.c.revoked_at.is_(None))
+    rows = (await connection.execute(locking(query))).mappings().all()
+    return structure(_Row, rows, client_keys.name)
+
+
+async def _only_one(connection: AsyncConnection, rows: list[_Row], id_or_name: str, or_else: str = "") -> _Row:
+    """Return the one that is meant of several keys: the one that has not expired.
+
+    Raises:
+        KeyMeantError: it is not clear which; the message ends with `or_else`.
+    """
+    if len(rows) > 1:
+        expired = set((await connection.execute(_EXPIRED)).scalars())
+        rows = [row for row in rows if row.id not in expired] or rows
+    if len(rows) > 1:
+        ids = ", ".join(sorted(row.id for row in rows))
+        raise KeyMeantError(f"several keys have the name {id_or_name!r}; say which by its id: {ids}{or_else}")
+    return rows[0]
 
 
 async def _the_one(connection: AsyncConnection, id_or_name: str) -> _Row:
-    rows = (await connection.execute(locking(select(client_keys).where(_valid(id_or_name))))).mappings().all()
+    rows = await _those(connection, id_or_name)
     if not rows:
         raise KeyMeantError(f"no valid key has the id or name {id_or_name!r}; see `gateway keys list`")
-    if len(rows) > 1:
-        ids: Sequence[str] = sorted(row["id"] for row in rows)
-        raise KeyMeantError(f"several keys have the name {id_or_name!r}; say which by its id: {', '.join(ids)}")
-    return structure(_Row, rows, client_keys.name)[0]
+    return await _only_one(connection, rows, id_or_name)
 
 
 async def _write_terms(connection: AsyncConnection, key_id: str, terms: KeyTerms) -> None:

@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
+from enum import Enum
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -30,8 +31,11 @@ from sqlalchemy.sql.functions import FunctionElement
 from gateway.config import Settings
 from gateway.store.errors import StoreBusyError, StoreError, StoreUnavailableError, as_store_error
 from gateway.store.schema import Schema
+from gateway.telemetry.logs import get_logger
 
-__all__ = ["Database", "StoreError", "StoreUnavailableError", "database_path", "database_time"]
+__all__ = ["Database", "Opening", "StoreError", "StoreUnavailableError", "database_path", "database_time"]
+
+_log = get_logger(__name__)
 
 _BUSY_SECONDS: Final = 5.0
 """How long a writer waits for another one."""
@@ -113,6 +117,17 @@ def database_path(url: str, data_dir: Path) -> Path:
     return Path(name)
 
 
+class Opening(Enum):
+    """What may be done to a database so that it can be used."""
+
+    UPGRADE = "upgrade"
+    """Make what is missing, and bring the tables of an older version up to date."""
+    MAKE = "make"
+    """Make a database that is not there. The gateway of an older one may be running: it is refused."""
+    EXISTING = "existing"
+    """Make nothing. One that is not there is taken for an empty one; an older one is refused."""
+
+
 @define(eq=False)
 class Database:
     """A database that is open between `open` and `close`, or for as long as `async with` lasts."""
@@ -120,10 +135,13 @@ class Database:
     url: str = field(repr=False)
     """GATEWAY_DATABASE_URL; empty for the SQLite file in the data directory."""
     data_dir: Path
+    opening: Opening = Opening.UPGRADE
     _engine: AsyncEngine | None = field(default=None, init=False, repr=False)
     _writer: asyncio.Lock = field(factory=asyncio.Lock, init=False, repr=False)
     _offset: float = field(init=False, repr=False)
     _is_upgrading: bool = field(default=False, init=False, repr=False)
+    _is_stand_in: bool = field(default=False, init=False, repr=False)
+    """Whether this is an empty database in memory, in the place of one that is not there."""
     _file: _File | None = field(default=None, init=False, repr=False)
     """The SQLite file, whatever its name is now."""
     generation: int = field(default=0, init=False)
@@ -134,9 +152,9 @@ class Database:
         self._offset = datetime.now(UTC).timestamp() - time.monotonic()
 
     @classmethod
-    def of(cls, settings: Settings) -> Database:
+    def of(cls, settings: Settings, opening: Opening = Opening.UPGRADE) -> Database:
         """Return the database that the settings name."""
-        return cls(settings.database_url, settings.data_path)
+        return cls(settings.database_url, settings.data_path, opening)
 
     @property
     def is_postgres(self) -> bool:
@@ -167,7 +185,7 @@ class Database:
         await self.close()
 
     async def open(self) -> None:
-        """Connect, and bring the tables up to date.
+        """Connect, and see to the tables as far as `opening` says.
 
         Raises:
             StoreError: the database cannot be used.
@@ -176,6 +194,9 @@ class Database:
             with self._told():
                 # In a thread: it makes the file and reads modules.
                 self._engine = await asyncio.to_thread(self._make_engine)
+                if self.opening is Opening.EXISTING and not self._is_stand_in and not await self._has_tables():
+                    await self.close()
+                    self._engine = self._stand_in()
                 await self._upgrade()
                 await self.now()
         except BaseException:
@@ -185,6 +206,7 @@ class Database:
     async def close(self) -> None:
         """Close all connections."""
         engine, self._engine = self._engine, None
+        self._is_stand_in = False
         if engine is not None:
             await engine.dispose()
 
@@ -198,7 +220,7 @@ class Database:
         with self._told():
             await self._look_at_file()
             async with self._connected() as connection:
-                if self.is_postgres:
+                if self.is_postgres and not self._is_stand_in:
                     connection = await connection.execution_options(isolation_level="AUTOCOMMIT")  # noqa: PLW2901 - the same one
                 yield connection
 
@@ -272,6 +294,11 @@ class Database:
         finally:
             self._is_upgrading = False
 
+    async def _has_tables(self) -> bool:
+        schema = await asyncio.to_thread(Schema.load)
+        async with self.read() as connection:
+            return bool(await connection.run_sync(schema.revision))
+
     async def _upgrade_alone(self) -> None:
         schema = await asyncio.to_thread(Schema.load)
         deadline = time.monotonic() + _BUSY_SECONDS
@@ -280,9 +307,16 @@ class Database:
                 async with self.read() as connection:
                     if await connection.run_sync(schema.is_current):
                         return
+                    if self.opening is Opening.EXISTING and not self._is_stand_in:
+                        await connection.run_sync(schema.refuse_older)
+                        raise self._gone()
                 async with self.write() as connection:
-                    if await connection.run_sync(schema.upgrade):
-                        return
+                    only_new = self.opening is not Opening.UPGRADE
+                    before = await connection.run_sync(partial(schema.upgrade, only_new=only_new))
+                if before is not None:
+                    if before not in ("", schema.head):
+                        _log.info("the database was brought up to date", before=before, now=schema.head)
+                    return
             except StoreBusyError:
                 # The first processes of a new SQLite file are in each other's way for a moment, with no waiting
                 # in SQLite itself.
@@ -295,15 +329,13 @@ class Database:
 
         Otherwise what is written would be lost with the last connection, and what people change never seen.
         """
-        if self.is_postgres or self._engine is None:
+        if self.is_postgres or self._is_stand_in or self._engine is None:
             return
         found = await asyncio.to_thread(_identity, database_path(self.url, self.data_dir))
         if found == self._file:
             return
         if found is None:
-            raise StoreUnavailableError(
-                f"the database {self.name} is gone; put it back, or start the gateway again"
-            )
+            raise self._gone()
         known, self._file = self._file, found
         if known is None:
             return
@@ -314,9 +346,12 @@ class Database:
             self._file = known
             raise
 
+    def _gone(self) -> StoreUnavailableError:
+        return StoreUnavailableError(f"the database {self.name} is gone; put it back, or start the gateway again")
+
     @asynccontextmanager
     async def _turn(self) -> AsyncGenerator[None]:
-        if self.is_postgres:
+        if self.is_postgres and not self._is_stand_in:
             yield
             return
         async with asyncio.timeout(_BUSY_SECONDS):
@@ -333,7 +368,7 @@ class Database:
         connection = self._engine.connect()
         await connection.start()
         try:
-            if not self.is_postgres:
+            if not self.is_postgres and not self._is_stand_in:
                 await _keep_to(connection, self._file)
             yield connection
         except exc.DBAPIError as error:
@@ -355,8 +390,14 @@ class Database:
         if self.is_postgres:
             return _postgres_engine(self.url)
         path = database_path(self.url, self.data_dir).absolute()
+        if self.opening is Opening.EXISTING and not path.exists():
+            return self._stand_in()
         _make_file(path)
         return _sqlite_engine(path)
+
+    def _stand_in(self) -> AsyncEngine:
+        self._is_stand_in = True
+        return _prepared(create_async_engine("sqlite+aiosqlite://", connect_args={"isolation_level": None}))
 
 
 def _identity(path: Path) -> _File | None:
@@ -397,14 +438,19 @@ def _make_file(path: Path) -> None:
 
 
 def _sqlite_engine(path: Path) -> AsyncEngine:
-    engine = create_async_engine(
-        URL.create("sqlite+aiosqlite", database=str(path)),
-        # Transactions begin below, and nowhere else.
-        connect_args={"timeout": _BUSY_SECONDS, "isolation_level": None},
-        pool_size=_POOL_SIZE,
-        pool_timeout=_POOL_SECONDS,
-        hide_parameters=True,
+    return _prepared(
+        create_async_engine(
+            URL.create("sqlite+aiosqlite", database=str(path)),
+            # Transactions begin below, and nowhere else.
+            connect_args={"timeout": _BUSY_SECONDS, "isolation_level": None},
+            pool_size=_POOL_SIZE,
+            pool_timeout=_POOL_SECONDS,
+            hide_parameters=True,
+        )
     )
+
+
+def _prepared(engine: AsyncEngine) -> AsyncEngine:
     event.listen(engine.sync_engine, "connect", _set_up_sqlite)
     event.listen(engine.sync_engine, "begin", _begin_in_sqlite)
     return engine

@@ -178,3 +178,26 @@ def test_which_key_is_meant_has_to_be_clear(run: Run) -> None:
         assert all(one in said for one in ids)
     run("limits", ids[0], "--concurrent", "1")
     assert "no valid key has the id or name 'nobody'" in run("rotate", "nobody", status=1)
+
+
+def test_only_one_of_several_keys_of_a_name_is_revoked_unless_all_are_meant(run: Run, tmp_path: Path) -> None:
+    assert "warning" not in run("create", "--name", "twin")
+    (first,) = (row["id"] for row in json.loads(run("list", "--json")))
+    assert f"a key with the name 'twin' was there already ({first})" in run("create", "--name", "twin")
+    said = run("revoke", "twin", status=1)
+    assert "several keys have the name 'twin'" in said
+    assert first in said
+    assert "--all" in said
+    # One that has expired is not what is meant as long as another is valid.
+    in_database(tmp_path, lambda database: ClientKeyStore(database).change_terms(first, {"expires_at": 1.0}))
+    run("limits", "twin", "--concurrent", "1")
+    assert run("revoke", "twin") == "revoked 1 key\n"
+    states = {row["id"]: row["revoked_at"] for row in json.loads(run("list", "--json"))}
+    assert states.pop(first) is None
+    assert None not in states.values()
+    # Where it is the only one, it can be prolonged by its name.
+    run("limits", "twin", "--expires", "30d")
+    assert "warning" in run("create", "--name", "twin")
+    assert run("revoke", "twin", "--all") == "revoked 2 keys\n"
+    assert "no valid key" in run("revoke", "twin", "--all", status=1)
+    assert "warning" not in run("create", "--name", "twin")
