@@ -272,7 +272,7 @@ async def _prepare(target: Target, control: ReplayControl | None, model: str) ->
     if listed.status == HTTPStatus.UNAUTHORIZED and listed.error is not None:
         raise UnexaminableError(
             f"{target.base} refuses the key: {listed.told}",
-            "see that it is a client's key of this very gateway: `gateway keys list` has the names of those there are",
+            "see that it is a client's key of this very gateway: `gateway keys list` has those that there are",
         )
     examination = Examination(
         target,

@@ -127,17 +127,37 @@ async def test_a_gateway_that_does_not_come_is_status_2_and_a_sentence_that_says
     ended = await conformance(f"http://127.0.0.1:{nobody}", "--wait", "0.1", *listening(port))
     assert (ended.status, ended.out) == (2, "")
     assert f"http://127.0.0.1:{nobody} did not answer through the replay upstream" in ended.err
-    assert f"Point the gateway's Anthropic base URL at http://127.0.0.1:{port}" in ended.err
+    assert "it refuses connections. See that it runs and listens there" in ended.err
     assert "Traceback" not in ended.err
 
 
-async def test_a_gateway_with_another_upstream_is_status_2_however_well_it_answers() -> None:
+async def test_a_gateway_that_fails_is_status_2_and_a_sentence_that_says_where_to_point_it() -> None:
+    port, other = free_port(), free_port()
+    async with serving(anthropic_base_url=f"http://127.0.0.1:{other}") as served:
+        ended = await conformance(served.gateway.url, "--key", served.key, "--wait", "0.1", *listening(port))
+    assert (ended.status, ended.out) == (2, "")
+    assert f"{served.gateway.url} did not answer through the replay upstream" in ended.err
+    assert f"Point the gateway's Anthropic base URL at http://127.0.0.1:{port}" in ended.err
+
+
+async def test_of_a_gateway_with_another_upstream_one_answer_is_asked_for_and_nothing_more() -> None:
     async with serving() as served:
-        ended = await conformance(
-            served.gateway.url, "--key", served.key, "--wait", "0.1", *listening(free_port())
-        )
-    assert ended.status == 2, ended.out
-    assert "it answers: HTTP 200, message_start" in ended.err
+        ended = await conformance(served.gateway.url, "--key", served.key, *listening(free_port()))
+        asked = [request for request in served.upstream.requests if request.path == "/v1/messages"]
+    assert (ended.status, ended.out) == (2, "")
+    assert "its upstream is another one; nothing more is sent" in ended.err
+    assert "It said: HTTP 200, message_start" in ended.err
+    assert len(asked) == 1
+
+
+async def test_a_key_that_is_not_taken_is_status_2_at_once_and_said_to_be_what_is_wrong() -> None:
+    port = free_port()
+    async with serving(anthropic_base_url=f"http://127.0.0.1:{port}") as served:
+        ended = await conformance(served.gateway.url, "--key", KEY, *listening(port))
+    assert (ended.status, ended.out) == (2, "")
+    assert f"{served.gateway.url} does not take the key: HTTP 401" in ended.err
+    assert "--key-stdin" in ended.err
+    assert KEY not in ended.err
 
 
 async def test_a_port_that_is_taken_is_status_2() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from enum import StrEnum
+from http import HTTPStatus
 from typing import Final
 
 from attrs import evolve, field, frozen
@@ -24,6 +25,10 @@ _ROUND_SECONDS: Final = 1.0
 _LEAST_PATIENCE: Final = 1.0
 _USUAL_PATIENCE: Final = 10.0
 _SHOWN: Final = 600
+_NO_ENTRY: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
+_NOTHING_HERE: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED})
+_REFUSED: Final = frozenset({"ClientConnectorError", "ConnectionRefusedError"})
+"""Names of what an attempt to connect fails with where nobody listens."""
 
 Tell = Callable[[str], None]
 
@@ -59,34 +64,70 @@ async def find_gateway(bench: Bench, prefixes: Sequence[str], *, wait: float, te
         tell: hears what is happening, once for each new state.
 
     Raises:
-        CannotRunError: it does not answer through our upstream in time.
+        CannotRunError: it does not answer through our upstream in time; or at once, it does not take the key, or a
+            model answers that is not ours, which may be billed.
     """
     url = bench.target.base
     deadline = time.monotonic() + wait
     told = ""
     while True:
-        nearest = Seen(0)
-        for prefix in prefixes:
-            bench.target = evolve(bench.target, base=url + prefix)
-            patience = min(bench.patience, max(_LEAST_PATIENCE, deadline - time.monotonic()))
-            seen = await bench.ask(_plain(bench), reach=False, patience=patience)
-            if _answers(seen):
-                tell(f"the gateway answers at {bench.target.base}/v1/messages")
-                return
-            if seen.upstream or not nearest.status or nearest.status == 404:  # noqa: PLR2004 - not found
-                nearest = seen
-        through = "its upstream is ours, but it answers" if nearest.upstream else "it answers"
-        said = clean(bench, f"{through}: {nearest}")
+        nearest = await _try_all(bench, url, prefixes, deadline)
+        if _answers(nearest):
+            tell(f"the gateway answers at {bench.target.base}/v1/messages")
+            return
+        if not nearest.status and nearest.trouble in _REFUSED:
+            said = "it refuses connections"
+            advice = (
+                "See that it runs and listens there (`gateway serve` says where), and that the URL has its port."
+            )
+        else:
+            through = "its upstream is ours, but it answers" if nearest.upstream else "it answers"
+            said = clean(bench, f"{through}: {nearest}")
+            advice = (
+                f"Point the gateway's Anthropic base URL at {bench.stage.upstream.url}. How it wants to be asked, "
+                "--key-stdin, --path-prefix, --model and --header can say."
+            )
         if said != told:
             tell(f"waiting for {url} to answer through {bench.stage.upstream.url}; {said}")
             told = said
         if time.monotonic() > deadline:
             raise CannotRunError(
-                f"{url} did not answer through the replay upstream within {wait:g} s; {said}. Point the gateway's "
-                f"Anthropic base URL at {bench.stage.upstream.url}. How it wants to be asked, --key, "
-                "--path-prefix, --model and --header can say."
+                f"{url} did not answer through the replay upstream within {wait:g} s; {said}. {advice}"
             )
         await asyncio.sleep(_ROUND_SECONDS)
+
+
+async def _try_all(bench: Bench, url: str, prefixes: Sequence[str], deadline: float) -> Seen:
+    """Ask below each prefix, up to the one that is the gateway's; return what says most.
+
+    Raises:
+        CannotRunError: the key is not taken, or a model answers that is not ours.
+    """
+    nearest = Seen(0)
+    statuses = set()
+    for prefix in prefixes:
+        bench.target = evolve(bench.target, base=url + prefix)
+        patience = min(bench.patience, max(_LEAST_PATIENCE, deadline - time.monotonic()))
+        seen = await bench.ask(_plain(bench), reach=False, patience=patience)
+        if _answers(seen):
+            return seen
+        if seen.status == HTTPStatus.OK and not seen.upstream and _is_of_a_model(seen):
+            raise CannotRunError(
+                f"{bench.target.base} answers, but not through {bench.stage.upstream.url}: its upstream is "
+                "another one; nothing more is sent, for its answers may be billed. Point the gateway's Anthropic "
+                "base URL at the replay upstream; if the gateway under test is below another path, say so with "
+                "--path-prefix. " + clean(bench, f"It said: {seen}")
+            )
+        statuses.add(seen.status)
+        if seen.upstream or not nearest.status or nearest.status == HTTPStatus.NOT_FOUND:
+            nearest = seen
+    if statuses & _NO_ENTRY and statuses <= _NO_ENTRY | _NOTHING_HERE:
+        raise CannotRunError(
+            f"{url} does not take the key: {clean(bench, str(nearest))}. Give a client's key of this gateway with "
+            "--key-stdin; --bearer and --header change how it is sent. If it is the gateway's own key that is "
+            f"refused, its upstream is another one: let it be {bench.stage.upstream.url}."
+        )
+    return nearest
 
 
 async def check_all(bench: Bench, rules: Sequence[Rule], *, recovery: float, tell: Tell) -> list[Finding]:
@@ -144,6 +185,11 @@ def _plain(bench: Bench) -> Scene:
 
 def _answers(seen: Seen) -> bool:
     return seen.is_stream and bool(seen.upstream)
+
+
+def _is_of_a_model(seen: Seen) -> bool:
+    """Whether it is what a model answers, which says what it has used, streamed or not."""
+    return seen.is_stream or b'"usage"' in seen.body
 
 
 async def _serves_again(bench: Bench, seconds: float, tell: Tell) -> bool:
