@@ -54,6 +54,9 @@ __all__ = [
 _PREFIX: Final = "GATEWAY_"
 CONTROL_OFF: Final = "off"
 _SEE: Final = "; docs/configuration.md lists all"
+_SHORTEST_TOKEN: Final = 16
+_FEWEST_BYTES: Final = 64 * 1024 * 1024
+"""Of which a SQLite file without any requests takes a small part, and a day of a busy gateway most."""
 
 
 class SettingsError(Exception):
@@ -243,8 +246,8 @@ class Retention:
     days: float = 90.0
     """Rows of the table of requests that are older are deleted."""
     bytes: int = 2 * 1024 * 1024 * 1024
-    """When the rows take more, the oldest are deleted. In SQLite everything in the file counts; the file itself
-    does not shrink, but what is free in it is used again."""
+    """When the rows take more, the oldest are deleted; at least 64 MiB. In SQLite everything in the file counts;
+    the file itself does not shrink, but what is free in it is used again."""
     timeline_days: float = 14.0
     """Timelines of streams that did not end well are deleted earlier."""
 
@@ -294,8 +297,8 @@ class Settings:
     """Who has approved the promotion, when and where it is written, such as `J. Doe, 2026-11-23, OPS-1234`; one
     line, at most 500 characters. It is in the log; put no secret into it. Needed for `promoted`."""
     control_token: str = _secret(str.strip)
-    """Secret that opens the control plane, as `Authorization: Bearer …`. Without one it answers programs of this
-    machine only, and not for a Host that is no loopback name."""
+    """Secret that opens the control plane, as `Authorization: Bearer …`; at least 16 characters beyond loopback.
+    Without one it answers programs of this machine only, and not for a Host that is no loopback name."""
     secret_key: str = _secret()
     """Secret with which the secrets of accounts are encrypted and client keys are hashed; the same on all hosts.
     Several, with commas between them: the first is used, the others are understood; docs/security.md says how to
@@ -475,6 +478,12 @@ def _check(settings: Settings, environ: Mapping[str, str]) -> None:
             f"control_listen = {control} would let anyone who can reach it look into the gateway; set "
             "GATEWAY_CONTROL_TOKEN, or listen on 127.0.0.1"
         )
+    if control is not None and not control.is_loopback and len(settings.control_token) < _SHORTEST_TOKEN:
+        raise SettingsError(
+            f"{_name(('control_token',), environ)} has {len(settings.control_token)} characters, and whoever can "
+            f"reach {control} may try them all; set it to {_SHORTEST_TOKEN} or more, such as the output of "
+            "`openssl rand -hex 32`, or listen on 127.0.0.1"
+        )
     if settings.openai_mode is OpenAIMode.POOL and settings.client_auth is ClientAuth.PASSTHROUGH:
         raise SettingsError(
             "openai_mode = pool knows its clients by keys of the gateway; set GATEWAY_CLIENT_AUTH=keys, or "
@@ -490,6 +499,14 @@ def _check(settings: Settings, environ: Mapping[str, str]) -> None:
     except RuntimeError:
         name = _name(("data_dir",), environ) if settings.data_dir else "XDG_DATA_HOME"
         raise SettingsError(f"{name} is in a home directory that does not exist; set GATEWAY_DATA_DIR") from None
+
+
+def _check_bytes_kept(value: int) -> None:
+    if value < _FEWEST_BYTES:
+        raise BadValueError(
+            f"must be at least {_FEWEST_BYTES} (64 MiB), not {value}: with less, requests would be forgotten as "
+            "soon as they are over"
+        )
 
 
 def _check_control_listen(text: str) -> None:
@@ -513,6 +530,7 @@ _CHECKS: Final[Mapping[str, Callable[[Any], object]]] = {
     "timeouts": check_seconds,
     "limits": check_amount,
     "retention": check_amount,
+    "bytes": _check_bytes_kept,
     "days": check_seconds,
     "timeline_days": check_seconds,
     "concurrency": check_count,

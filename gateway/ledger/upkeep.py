@@ -76,17 +76,25 @@ class Upkeep:
         """
         # Of two clocks the one behind: a host whose own is ahead must not delete what all others still want.
         keep, now = self.retention, min(datetime.now(UTC).timestamp(), await self.totals.database.now())
-        before = self.deleted
+        begun_with = self.deleted
         await self._delete(closing, now - keep.days * _DAY)
+        if self.deleted > begun_with:
+            _log.info("old records of requests were deleted", rows=self.deleted - begun_with, days=keep.days)
         timelines = now - min(keep.timeline_days, keep.days) * _DAY
         await self._while_there_is_work(
             closing, lambda: self.totals.delete_timelines_before(timelines, _STEP_ROWS)
         )
+        begun_with = self.deleted
         await self._delete_excess(closing)
+        if self.deleted > begun_with:
+            _log.warning(
+                "records of requests were deleted before their time, because they take too much room",
+                rows=self.deleted - begun_with,
+                bytes=keep.bytes,
+                setting="GATEWAY_RETENTION__BYTES",
+            )
         await self.totals.delete_totals_before(300, now - _FINEST_DAYS * _DAY)
         await self.totals.delete_totals_before(3600, now - _HOURLY_DAYS * _DAY)
-        if self.deleted > before:
-            _log.info("old records of requests were deleted", rows=self.deleted - before)
 
     async def _delete(self, closing: asyncio.Event, before: float) -> None:
         await self._while_there_is_work(closing, lambda: self._delete_step(before))

@@ -44,6 +44,9 @@ BAD = [
     ("ANTHROPIC_API_KEY", f"{KEY}é", "ASCII"),
     ("ANTHROPIC_API_KEY", f"{KEY}\udcff", "ASCII"),
     ("CONTROL_TOKEN", f"{KEY}\rx", "line break"),
+    ("RETENTION__BYTES", "0", "at least 67108864 (64 MiB), not 0"),
+    ("RETENTION__BYTES", "2000000", "at least 67108864 (64 MiB), not 2000000"),
+    ("RETENTION__DAYS", "0", "greater than 0"),
     *(
         (f"{provider}_BASE_URL", url, says)
         for provider in ("ANTHROPIC", "OPENAI")

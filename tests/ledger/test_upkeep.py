@@ -27,6 +27,7 @@ from gateway.store.request_queries import RequestFilter, RequestQueries, TotalsF
 from gateway.store.request_totals import CostChange, RequestTotals
 from gateway.store.requests import RequestStore
 from tests.ledger.writing import make_record
+from tests.log_watch import recent_events
 
 START = 1_795_000_000.0
 LATER = START + 10 * 86400
@@ -215,6 +216,9 @@ async def test_old_requests_are_deleted_and_their_sums_stay(database: Database) 
     await sum_up(database)
     await upkeep.tidy(asyncio.Event())
     assert upkeep.deleted == 450
+    (told,) = (line for line in recent_events() if "deleted" in line["event"])
+    assert (told["event"], told["level"]) == ("old records of requests were deleted", "info")
+    assert (told["rows"], told["days"]) == (450, 90)
     queries = RequestQueries(database)
     assert [row.id for row in (await queries.page(RequestFilter(), limit=10)).rows] == [
         "req_1002",
@@ -235,6 +239,9 @@ async def test_when_there_is_too_much_the_oldest_go(database: Database) -> None:
     upkeep = Upkeep(totals, Retention(days=100_000, bytes=2 * 1024 * 1024))
     await upkeep.tidy(asyncio.Event())
     assert 0 < upkeep.deleted < 1500
+    (told,) = (line for line in recent_events() if "deleted" in line["event"])
+    assert "before their time" in told["event"]
+    assert (told["level"], told["rows"], told["bytes"]) == ("warning", upkeep.deleted, 2 * 1024 * 1024)
     page = await RequestQueries(database).page(RequestFilter(), limit=2)
     assert page.rows[0].id == "req_1499"
     assert (await total(database))["requests"] == 1500

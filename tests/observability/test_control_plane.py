@@ -180,7 +180,11 @@ async def test_without_the_control_plane_nothing_of_it_listens() -> None:
 def test_beyond_this_machine_it_takes_a_token(address: str) -> None:
     with pytest.raises(SettingsError, match="GATEWAY_CONTROL_TOKEN"):
         load_settings(None, {"GATEWAY_CONTROL_LISTEN": address})
-    assert load_settings(None, {"GATEWAY_CONTROL_LISTEN": address, "GATEWAY_CONTROL_TOKEN": TOKEN})
+    with pytest.raises(SettingsError, match="GATEWAY_CONTROL_TOKEN has 15 characters") as short:
+        load_settings(None, {"GATEWAY_CONTROL_LISTEN": address, "GATEWAY_CONTROL_TOKEN": TOKEN[:15]})
+    assert TOKEN[:15] not in str(short.value)
+    assert load_settings(None, {"GATEWAY_CONTROL_LISTEN": address, "GATEWAY_CONTROL_TOKEN": TOKEN[:16]})
+    assert load_settings(None, {"GATEWAY_CONTROL_TOKEN": "x"})
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
