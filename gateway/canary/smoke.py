@@ -9,16 +9,22 @@ from typing import Any, Final
 
 from attrs import define, evolve, field
 
-from gateway.canary import expectations, prompts, smoke_openai
+from gateway.canary import expectations, prompts, smoke_openai, smoke_stream
 from gateway.canary.checks import CheckResult, Result, Tokens, judged, not_checked
-from gateway.canary.client import CanaryClient, Exchange, Key, Request, Target
+from gateway.canary.client import CanaryClient, CannotRunError, Ending, Exchange, Key, Request, Target
 
 __all__ = ["SmokeOptions", "SmokeReport", "run_smoke"]
 
 _MEBIBYTE: Final = 1024 * 1024
 _PROMPT: Final = "Reply with the single word: ok"
 _UNKNOWN_MODEL: Final = "claude-nope-smoke"
+_LONGER_PROMPT: Final = "Count from one to twenty in words, nothing else."
 _OK: Final = 200
+_REFUSED: Final = 401
+_MOST_SILENT: Final = 3
+"""Answers in a row that do not come in time, after which no more are asked for."""
+_BYTES_PER_TOKEN: Final = 4
+"""By which the replay upstream counts."""
 _QUESTION_TOKENS: Final = 15
 _TOOL_TOKENS: Final = 600
 _AUTHENTICATION: Final = ("authentication_error",)
@@ -92,7 +98,7 @@ async def run_smoke(
         done: told of each check when it is over.
 
     Raises:
-        CannotRunError: nothing can be connected with.
+        CannotRunError: nothing can be connected with, or the key is refused.
     """
     target = evolve(target, base_url=await prompts.find_claude(client, target))
     run = _Run(client, target, options, done)
@@ -100,6 +106,10 @@ async def run_smoke(
     servers = {one.header("server") for check in run.results for one in check.exchanges}
     server = ", ".join(sorted(name for name in servers if name)) or "not told"
     return SmokeReport(target.base_url, run.model, options, run.results, run.tokens, server)
+
+
+class _SilentError(Exception):
+    """Answers do not come in time."""
 
 
 @define(eq=False)
@@ -111,9 +121,20 @@ class _Run:
     model: str = ""
     results: list[CheckResult] = field(factory=list)
     tokens: Tokens = field(factory=Tokens)
+    is_replayed: bool = False
+    """Whether the replay upstream answers in the end, and does as it is told by a header."""
+    _silent: int = 0
 
     async def all(self) -> None:
+        try:
+            await self._all()
+        except _SilentError:
+            why = f"{_MOST_SILENT} answers in a row did not come in time; nothing more was sent"
+            self._tell(not_checked("all else", "what each check says", why))
+
+    async def _all(self) -> None:
         await self._models()
+        self.is_replayed = smoke_stream.is_told_by(await self._send(smoke_stream.told_to_fail(self.model)))
         await self._check(self._count)
         await self._check(self._message)
         await self._check(self._stream)
@@ -123,6 +144,9 @@ class _Run:
             self._keep(await self._big_body(size))
         for number in self.options.parallel:
             self._keep(await self._parallel(number))
+        asked = [exchange for check in self.results for exchange in check.exchanges]
+        expected = "of its own for each answer"
+        self._keep(judged("request-id", expected, [], smoke_stream.problems_of_ids(asked)))
         for check in await smoke_openai.check_openai(
             self.client, self.target, self.options.openai, self.options.max_tokens
         ):
@@ -133,20 +157,36 @@ class _Run:
         send = self.client.try_send if self.results else self.client.send
         exchange = await send(self.target, request)
         self.tokens.add(exchange.message)
+        self._silent = self._silent + 1 if exchange.ending is Ending.TIMEOUT else 0
         return exchange
 
     async def _check(self, check: Callable[[], Awaitable[CheckResult]]) -> None:
         self._keep(await check())
 
     def _keep(self, result: CheckResult) -> None:
+        """Add what came of a check.
+
+        Raises:
+            _SilentError: too many answers in a row have not come in time.
+        """
+        self._tell(result)
+        if self._silent >= _MOST_SILENT:
+            raise _SilentError
+
+    def _tell(self, result: CheckResult) -> None:
         self.results.append(result)
         self.done(result)
 
-    def _ask(self, *, stream: bool = False) -> dict[str, Any]:
-        return prompts.ask(self.model, self.options.max_tokens, _PROMPT, stream=stream)
+    def _ask(self, prompt: str = _PROMPT, *, stream: bool = False) -> dict[str, Any]:
+        return prompts.ask(self.model, self.options.max_tokens, prompt, stream=stream)
 
     async def _models(self) -> None:
         listed = await self._send(prompts.list_models())
+        if listed.status == _REFUSED:
+            raise CannotRunError(
+                f"{self.target.base_url} does not take the key ({expectations.words_of_error(listed)}); nothing "
+                "else was sent"
+            )
         problems = list(expectations.problems_of_models(listed))
         known = prompts.choose_model(listed)
         self.model = self.options.model or known
@@ -177,14 +217,14 @@ class _Run:
         )
 
     async def _stream(self) -> CheckResult:
-        exchange = await self._send(prompts.messages(self._ask(stream=True)))
-        return judged(
-            "stream",
-            "200, a valid stream to message_stop, then its end",
-            [exchange],
-            expectations.problems_of_stream(exchange),
-            _ended(exchange),
-        )
+        request = prompts.messages(self._ask(_LONGER_PROMPT, stream=True))
+        exchange = await self._send(evolve(request, headers=smoke_stream.SLOWLY) if self.is_replayed else request)
+        problems, note = list(expectations.problems_of_stream(exchange)), _ended(exchange)
+        if self.is_replayed:
+            problems += smoke_stream.problems_of_pieces(exchange)
+        elif not problems and (remark := smoke_stream.note_of_pieces(exchange)):
+            note = f"{note}; {remark}"
+        return judged("stream", "200, a valid stream to message_stop, then its end", [exchange], problems, note)
 
     async def _tool(self) -> None:
         body = prompts.tool_turn(self.model, self.options.max_tokens)
@@ -238,10 +278,18 @@ class _Run:
         exchange = await self._send(prompts.count(self.model, padded_to=mebibytes * _MEBIBYTE))
         return judged(
             f"body of {mebibytes} MiB",
-            "200, every byte carried (count_tokens, mostly white space)",
+            "200, input_tokens above 0 (count_tokens, mostly white space)",
             [exchange],
             expectations.problems_of_count(exchange),
-            _counted(exchange),
+            self._carried(exchange),
+        )
+
+    def _carried(self, exchange: Exchange) -> str:
+        """Say what was counted, and that every byte was carried where that can be seen."""
+        said = _counted(exchange)
+        is_whole = self.is_replayed and said == f"{len(exchange.request.body or b'') // _BYTES_PER_TOKEN} tokens"
+        return said + (
+            ", one for four bytes as the replay upstream counts: every byte was carried" if is_whole else ""
         )
 
     async def _parallel(self, number: int) -> CheckResult:

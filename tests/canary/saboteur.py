@@ -112,6 +112,9 @@ class Saboteur:
     asked: list[Asked] = field(factory=list)
     answers_left: int | None = None
     """After so many answers it stops listening and drops its connections; None for never."""
+    obeys: bool = False
+    """Whether the upstream learns which faults it is asked for."""
+    never_answers: Callable[[Asked], bool] = lambda _asked: False
     port: int = 0
     _session: aiohttp.ClientSession = field(init=False)
     _server: web.Server = field(init=False)
@@ -160,12 +163,16 @@ class Saboteur:
             assert request.transport is not None
             request.transport.abort()
             return web.Response()
+        if self.never_answers(asked):
+            await asyncio.Event().wait()
         reply = self.spoil(asked, await self._ask(asked))
         return await _deliver(request, reply)
 
     async def _ask(self, asked: Asked) -> Reply:
         headers = CIMultiDict(
-            (n, v) for n, v in asked.headers.items() if n.lower() not in (*_OF_THE_CONNECTION, "host")
+            (n, v)
+            for n, v in asked.headers.items()
+            if n.lower() not in (*_OF_THE_CONNECTION, "host") and (self.obeys or n.lower() != "x-replay-fault")
         )
         if asked.to_claude and self.keys and asked.key is not None and asked.key not in self.keys:
             error = {

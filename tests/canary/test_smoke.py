@@ -43,7 +43,8 @@ async def test_a_gateway_passes_and_the_evidence_fits_a_pull_request(command: Co
     assert rows["stream"][2] == "200"
     assert rows["error: unknown model"][2] == "404"
     assert rows["parallel: 16"][2] == "200 x16"
-    assert "body of 31 MiB" in rows
+    assert rows["body of 31 MiB"][5].endswith("every byte was carried")
+    assert rows["request-id"][3] == "pass"
     assert set(rows) >= V1
     assert "\nA canary of `ours`.\n" in done.out
     assert "tokens used: " in done.out
@@ -98,18 +99,19 @@ async def test_a_server_that_knows_its_keys_is_asked_for_that(command: Command) 
     assert done.rows()["error: wrong key"][2:4] == ["401", "pass"]
 
 
-async def test_with_a_wrong_key_everything_fails_and_says_why(command: Command) -> None:
+async def test_with_a_wrong_key_nothing_else_is_sent_and_it_says_so(command: Command) -> None:
     async with serving() as served:
         command.secrets.add("a-key-that-was-mistyped")
         done = await command.run(
             "smoke", "--base-url", f"{served.gateway.url}/claude", "--key", "a-key-that-was-mistyped"
         )
 
-    assert done.status == 1
-    assert headings(done.out)[0] == "# Canary smoke: FAIL"
-    check_markdown(done.out)
-    assert "authentication_error" in done.rows()["stream"][5]
-    assert done.rows()["stream"][3] == "**FAIL**"
+        sent = [record.route for record in served.ledger.records]
+
+    assert (done.status, done.out) == (2, "")
+    assert "does not take the key (authentication_error: " in done.err
+    assert "nothing else was sent" in done.err
+    assert sent == ["GET /v1/models"]
 
 
 @pytest.mark.parametrize(

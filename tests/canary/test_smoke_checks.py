@@ -11,7 +11,7 @@ from attrs import evolve
 from gateway.canary.checks import Result
 from gateway.canary.client import CanaryClient, Target
 from gateway.canary.smoke import SmokeOptions, SmokeReport, run_smoke
-from gateway.canary.smoke_openai import OpenAISide
+from gateway.canary.smoke_openai import OpenAISide, check_openai
 from gateway.replay.openai import OpenAIReplay
 from gateway.replay.server import ReplayUpstream
 from tests.canary.saboteur import Asked, Reply, Saboteur, Spoil, sabotaged
@@ -82,11 +82,11 @@ def plain_stream(asked: Asked) -> bool:
 
 
 def first_stream(asked: Asked) -> bool:
-    return plain_stream(asked) and asked.number == 1
+    return plain_stream(asked) and b"Count" in asked.body
 
 
 def later_stream(asked: Asked) -> bool:
-    return plain_stream(asked) and asked.number == 2
+    return plain_stream(asked) and not first_stream(asked) and asked.number == 2
 
 
 def tool_call(asked: Asked) -> bool:
@@ -267,7 +267,7 @@ async def test_streams_that_carry_the_same_message_fail() -> None:
     kept: list[bytes] = []
 
     def same(asked: Asked, reply: Reply) -> Reply:
-        if plain_stream(asked) and asked.number > 1:
+        if plain_stream(asked) and not first_stream(asked):
             kept.append(reply.body)
             return evolve(reply, body=kept[0])
         return reply
@@ -275,6 +275,65 @@ async def test_streams_that_carry_the_same_message_fail() -> None:
     async with sabotaged(same, keys=frozenset({KEY})) as saboteur:
         report = await smoke(saboteur, QUICK)
     assert failed(report) == {"parallel: 2"}
+
+
+async def test_a_stream_that_is_kept_back_fails_where_the_upstream_can_be_told_to_take_its_time() -> None:
+    # A saboteur reads the whole answer before it passes any of it on.
+    async with sabotaged(keys=frozenset({KEY}), obeys=True) as saboteur:
+        report = await smoke(saboteur, QUICK)
+    assert failed(report) == {"stream"}
+    (problem,) = next(check.problems for check in report.checks if check.name == "stream")
+    assert "came all at once" in problem
+    assert "something on the way buffers" in problem
+
+
+async def test_a_stream_that_comes_all_at_once_is_only_noted_where_nobody_knows_how_it_was_sent() -> None:
+    def slow(asked: Asked, reply: Reply) -> Reply:
+        return evolve(reply, first_pause=0.4) if first_stream(asked) else reply
+
+    async with sabotaged(slow, keys=frozenset({KEY})) as saboteur:
+        report = await smoke(saboteur, QUICK)
+    assert failed(report) == set()
+    notes = {check.name: check.note for check in report.checks}
+    assert "came all at once" in notes["stream"]
+    assert "every byte" not in notes["body of 1 MiB"]
+
+
+async def test_one_id_for_all_answers_fails() -> None:
+    def same(asked: Asked, reply: Reply) -> Reply:
+        if not asked.to_claude:
+            return reply
+        if b'"request_id":"' in reply.body:
+            reply = reply.changed(request_id="req_ever")
+        return reply.with_header("request-id", "req_ever")
+
+    async with sabotaged(same, keys=frozenset({KEY})) as saboteur:
+        report = await smoke(saboteur, QUICK)
+    assert failed(report) == {"request-id"}
+    (problem,) = next(check.problems for check in report.checks if check.name == "request-id")
+    assert problem.endswith("answers have the request-id req_ever")
+
+
+async def test_a_server_that_hangs_is_given_up_on_after_three_answers() -> None:
+    async with sabotaged(never_answers=to_messages) as saboteur:
+        async with CanaryClient(answer_seconds=0.3) as client:
+            report = await run_smoke(client, Target.of(saboteur.url, KEY), QUICK)
+        asked = [one for one in saboteur.asked if to_messages(one)]
+    assert len(asked) == 3
+    assert not report.passed
+    assert failed(report) == {"message", "stream", "tool: call"}
+    last = report.checks[-1]
+    assert (last.name, last.result) == ("all else", Result.NOT_CHECKED)
+    assert last.note == "3 answers in a row did not come in time; nothing more was sent"
+
+
+async def test_an_existing_proxy_that_hangs_is_given_up_on_after_two_answers() -> None:
+    async with sabotaged(never_answers=lambda asked: not asked.to_claude) as saboteur:
+        side = OpenAISide(OPENAI_KEY)
+        async with CanaryClient(answer_seconds=0.3) as client:
+            found = await check_openai(client, Target.of(saboteur.url, KEY), side, 10)
+    assert [check.result for check in found] == [Result.FAIL, Result.FAIL, Result.NOT_CHECKED]
+    assert len(saboteur.asked) == 2
 
 
 async def test_without_a_key_of_the_proxy_its_refusals_are_compared() -> None:
