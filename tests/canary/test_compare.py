@@ -201,6 +201,21 @@ async def test_what_the_new_one_does_worse_is_found(
     assert what in done.out
 
 
+async def test_a_new_one_that_keeps_two_of_five_streams_waiting_fails_with_the_defaults(
+    command: Command, tmp_path: Path
+) -> None:
+    def stalls(asked: Asked, reply: Reply) -> Reply:
+        stalled = asked.is_stream and (b"Count from" in asked.body or b"stop_sequences" in asked.body)
+        return evolve(reply, first_pause=0.4) if stalled else reply
+
+    async with two(command, tmp_path, new=stalls) as servers:
+        done = await servers.compare("--max-first-content-add-ms", "200", "--format", "json")
+
+    assert done.status == 1
+    assert [reason.partition(" is too long")[0] for reason in done.json["reasons"]] == ["first content, p95"]
+    assert done.json["rounds"] == 4
+
+
 async def test_the_first_differing_event_is_shown(command: Command, tmp_path: Path) -> None:
     def swap(asked: Asked, reply: Reply) -> Reply:
         return (
