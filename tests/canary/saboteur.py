@@ -113,7 +113,7 @@ class Saboteur:
     answers_left: int | None = None
     """After so many answers it stops listening and drops its connections; None for never."""
     obeys: bool = False
-    """Whether the upstream learns which faults it is asked for."""
+    """Whether the upstream learns how `gateway smoke` wants to be answered, by which it is known."""
     never_answers: Callable[[Asked], bool] = lambda _asked: False
     port: int = 0
     _session: aiohttp.ClientSession = field(init=False)
@@ -172,7 +172,7 @@ class Saboteur:
         headers = CIMultiDict(
             (n, v)
             for n, v in asked.headers.items()
-            if n.lower() not in (*_OF_THE_CONNECTION, "host") and (self.obeys or n.lower() != "x-replay-fault")
+            if n.lower() not in (*_OF_THE_CONNECTION, "host") and (self.obeys or "message=smoke-" not in v)
         )
         if asked.to_claude and self.keys and asked.key is not None and asked.key not in self.keys:
             error = {
