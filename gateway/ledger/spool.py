@@ -133,6 +133,11 @@ class Spool:
                 # Nobody knows what is in it from here on, so nothing is appended to it any more.
                 self._set_down(file)
             return Kept(0, _words(error))
+        if not file.size:
+            # A disk without room for a record may have room for the name of a file.
+            self._current = None
+            with suppress(OSError):
+                self.discard(file)
         return Kept(kept.count, kept.problem or problem)
 
     def oldest(self) -> SpoolFile | None:

@@ -82,7 +82,9 @@ class LedgerWriter:
     """Before the first look whether a database that was away is back; the next ones take longer."""
     counts: LedgerCounts = field(factory=LedgerCounts, init=False)
     is_away: bool = field(default=False, init=False)
-    """Whether the database did not take records when it was last asked."""
+    """Whether the database did not take the last record that it was offered."""
+    _may_be_back: bool = field(default=False, init=False)
+    """Whether it does everything again that takes no room: only a record shows whether it takes records."""
     _open: _Batch = field(factory=_Batch, init=False)
     _under_way: _Batch | None = field(default=None, init=False)
     _late: set[asyncio.Task[bool]] = field(factory=set, init=False)
@@ -156,7 +158,8 @@ class LedgerWriter:
                 return
 
     async def _make_durable(self, batch: _Batch, tasks: asyncio.TaskGroup) -> None:
-        if self.is_away or not await self._write(batch.rows, tasks):
+        is_worth_a_try = not self.is_away or self._may_be_back
+        if not is_worth_a_try or not await self._write(batch.rows, tasks):
             await self._keep(batch.rows)
         batch.settled.set()
 
@@ -182,6 +185,7 @@ class LedgerWriter:
         except Exception as error:  # noqa: BLE001 - whatever it is, the records are still to be kept
             self._note_away(_words(error))
             return False
+        self._note_back()
         return True
 
     async def _put(self, rows: Sequence[RequestRow]) -> None:
@@ -216,6 +220,7 @@ class LedgerWriter:
             _log.error("the record of a request was lost", request_id=row.id, problem=problem)
 
     def _note_away(self, problem: str) -> None:
+        self._may_be_back = False
         if not self.is_away:
             self.is_away = True
             _log.warning("the database does not take records; they go into the spool", problem=problem)
@@ -231,7 +236,6 @@ class LedgerWriter:
                 await self._replay()
                 if self.is_away:
                     await self._look_whether_back()
-                pause = self.again_seconds
             except StoreError as error:
                 self._note_away(str(error))
             except Exception as error:  # noqa: BLE001 - such as a disk that does not read; it must not end the ledger
@@ -241,6 +245,7 @@ class LedgerWriter:
                 await self._closed_within(pause)
                 pause = min(2 * pause, _AGAIN_AT_MOST_SECONDS)
             else:
+                pause = self.again_seconds
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_LOOK_SECONDS):
                         await self._trouble.wait()
@@ -251,15 +256,17 @@ class LedgerWriter:
                 await self._closing.wait()
 
     async def _look_whether_back(self) -> None:
+        """See whether the database may take the next record; on a full disk it may look well and take none."""
         try:
             await self.store.insert(())
         except StoreError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, it is not back
             raise StoreUnavailableError(type(error).__name__) from None
-        self._note_back()
+        self._may_be_back = True
 
     def _note_back(self) -> None:
+        self._may_be_back = False
         if self.is_away:
             self.is_away = False
             _log.info("the database takes records again")

@@ -175,6 +175,24 @@ def take_all_here(directory: Path) -> list[bytes]:
         return take_all(spool)
 
 
+def test_a_disk_without_room_for_a_single_line_is_left_no_empty_file(tmp_path: Path) -> None:
+    program = (
+        "import resource, sys, signal, pathlib\n"
+        "from gateway.ledger.spool import Spool\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (10, resource.RLIM_INFINITY))\n"
+        "spool = Spool(pathlib.Path(sys.argv[1]), 1000)\n"
+        "print([spool.append([b'0123456789']).count for _ in range(3)])\n"
+        "print(list(pathlib.Path(sys.argv[1]).iterdir()))\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))\n"
+        "print(spool.append([b'0123456789']).count)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", program, tmp_path], capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines() == ["[0, 0, 0]", "[]", "1"]
+    with closing(Spool(tmp_path, PLENTY)) as spool:
+        assert take_all(spool) == [b"0123456789"]
+
+
 def test_a_full_disk_keeps_whole_lines_and_goes_on_when_there_is_room(tmp_path: Path) -> None:
     script = (
         "import resource, sys\n"

@@ -344,6 +344,33 @@ async def test_a_database_without_room_is_one_that_is_away_until_there_is_room(t
     assert all("the disk is full" in line["problem"] for line in told)
 
 
+async def test_a_full_disk_is_told_once_and_its_end_only_when_a_record_is_in_the_database_again(
+    tmp_path: Path,
+) -> None:
+    # The disk of the spool is the same one, and is full too.
+    async with Database("", tmp_path) as database, writing(database, limit_bytes=10) as writer:
+        await set_pages(database, 1)
+        number = 0
+        while not writer.is_away:
+            await writer.settle(make_record(number, reason="x" * 1000))
+            number += 1
+        for more in range(number, number + 10):
+            # Everything works that takes no room.
+            await until(lambda: writer._may_be_back)
+            await writer.settle(make_record(more, reason="x" * 1000))
+            assert writer.is_away
+        assert writer.counts.lost == 11
+        assert len(logged("the database does not take records; they go into the spool")) == 1
+        assert logged("the database takes records again") == []
+        assert list((tmp_path / "spool").glob("*")) == []
+        await set_pages(database, 2**30)
+        await until(lambda: writer._may_be_back)
+        await writer.settle(make_record(number + 10))
+        assert f"req_{number + 10}" in await stored(database)
+        assert not writer.is_away
+    assert len(logged("the database takes records again")) == 1
+
+
 async def set_pages(database: Database, count: int) -> None:
     assert database._engine is not None
     for _ in range(5):
