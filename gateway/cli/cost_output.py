@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from attrs import asdict
 
-from gateway.ledger.own_usage import OwnUsage
-from gateway.pricing.cost import KINDS
+from gateway.ledger.own_usage import FROM_SUMS, PRICED_NOW, OwnUsage
+from gateway.pricing.cost import KINDS, Note
 from gateway.pricing.drift import Comparison, Drift
 from gateway.pricing.model_price import ModelPrice, Rates, Schedule
 from gateway.telemetry.logs import printable
@@ -17,6 +17,14 @@ from gateway.telemetry.logs import printable
 __all__ = ["drift_as_json", "price_as_json", "print_drift", "print_prices", "usd"]
 
 _PLACES: Final = Decimal("0.000001")
+_ADVICE: Final = {
+    PRICED_NOW: "there was no price then, and there is one now: `gateway costs recompute`",
+    FROM_SUMS: "not kept any more, but in sums; why is not known",
+    Note.NO_USAGE: "no usage came with the answer, so that nobody here can tell it",
+    Note.NO_MODEL: "nobody said which model it was, so that nobody here can tell it",
+    Note.TOO_LARGE: "the counters are nonsense",
+}
+"""Why a request has no cost, where no price would help, and one where only the command is left to be run."""
 _RATES: Final = ("input", "output", "cache_write_5m", "cache_write_1h", "cache_read")
 
 
@@ -102,6 +110,7 @@ def drift_as_json(comparisons: Sequence[Comparison], found: OwnUsage, tolerance:
         "tolerance_percent": _plain(tolerance),
         "is_within": not any(row["is_beyond"] for row in rows),
         "requests": found.requests,
+        "ours_without_cost": dict(sorted(found.without_cost.items())),
         "days_from_sums": [day.isoformat() for day in found.from_sums],
         "days": rows[:-1],
         "total": rows[-1],
@@ -151,12 +160,19 @@ def print_drift(comparisons: Sequence[Comparison], found: OwnUsage, tolerance: D
     if found.from_sums:
         days = ", ".join(day.isoformat() for day in found.from_sums)
         print(f"from sums, as not all requests of the day are kept any more: {days}")
-    if total.ours.unpriced:
-        print(f"{total.ours.unpriced:,} of ours have no cost: see `gateway costs recompute`")
-    if total.theirs.unpriced:
-        print(f"{total.theirs.unpriced:,} rows of theirs have no cost, and no price here")
+    for reason, number in sorted(found.without_cost.items()):
+        if number:
+            verb = "has" if number == 1 else "have"
+            print(f"{number:,} of ours {verb} no cost: {_ADVICE.get(reason) or _want_of_price(reason)}")
+    if (number := total.theirs.unpriced) > 0:
+        rows = "row of theirs has" if number == 1 else "rows of theirs have"
+        print(f"{number:,} {rows} no cost, and no price here")
     beyond = sum(one.is_beyond(tolerance) for one in comparisons)
     print(f"beyond {_plain(tolerance)} %: {beyond}" if beyond else f"all within {_plain(tolerance)} %")
+
+
+def _want_of_price(reason: str) -> str:
+    return f"{printable(reason) or 'not known why'}; add the price, then `gateway costs recompute`"
 
 
 def _numbers(drift: Drift, plain: str, signed: str) -> tuple[str, str, str, str]:

@@ -6,7 +6,7 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -16,11 +16,11 @@ from gateway.cli.common import CommandError, Subparsers, add_command, add_config
 from gateway.cli.cost_output import drift_as_json, price_as_json, print_drift, print_prices, usd
 from gateway.cli.request_arguments import parse_time
 from gateway.config import Settings
-from gateway.ledger.own_usage import OwnUsage, own_usage
+from gateway.ledger.own_usage import OwnUsage, own_usage, unknown_accounts
 from gateway.ledger.recosting import Recosting, recost
 from gateway.pricing.book import PriceBook
 from gateway.pricing.drift import compare, sum_up
-from gateway.pricing.exports import ExportError, Reported, read_export
+from gateway.pricing.exports import Export, ExportError, Page, read_export, without_next
 from gateway.pricing.price_file import PricesError
 from gateway.store.cost_rows import RowFilter
 from gateway.store.engine import Database, Opening
@@ -57,7 +57,8 @@ examples:
 The files are of Anthropic: pages of GET /v1/organizations/usage_report/messages with group_by[]=model, and of
 GET /v1/organizations/cost_report with group_by[]=description, one or several in a file; or the CSV files of the
 console's pages Usage and Cost. Days are in UTC. What is reported without a cost is priced here.
-Exit status: 0 as good as equal, 1 a cost drifts by more than the tolerance, 2 used wrongly.
+Exit status: 0 as good as equal, 1 a cost drifts by more than the tolerance or they could not be compared, 2 used
+wrongly.
 """
 _PRICES_EXAMPLES: Final = """\
 examples:
@@ -242,20 +243,19 @@ def _print_result(result: Recosting, *, dry_run: bool) -> None:
 def _reconcile(args: argparse.Namespace) -> int:
     settings = settings_from(args)
     prices = _book(settings)
-    reported: list[Reported] = []
-    try:
-        for path in args.files:
-            reported += read_export(path)
-    except ExportError as error:
-        raise CommandError(str(error)) from None
-    theirs = sum_up(reported, prices)
+    exports = _exports(args.files)
+    theirs = sum_up([row for export in exports for row in export.rows], prices)
+    days, accounts = [day for day, _ in theirs], frozenset(args.account or ())
     progress = _Progress("read")
-    found: OwnUsage = _with_database(
-        settings,
-        lambda database: own_usage(
-            database, prices, [day for day, _ in theirs], accounts=frozenset(args.account or ()), progress=progress
-        ),
-    )
+
+    async def work(database: Database) -> OwnUsage:
+        if missing := await unknown_accounts(database, accounts, days):
+            raise CommandError(
+                f"no account is called {', '.join(map(repr, missing))}; `gateway accounts list` has them all"
+            )
+        return await own_usage(database, prices, days, accounts=accounts, progress=progress)
+
+    found = _with_database(settings, work)
     if not found.requests:
         warn(
             "the gateway has no requests to Anthropic on these days"
@@ -269,10 +269,37 @@ def _reconcile(args: argparse.Namespace) -> int:
     return 1 if any(one.is_beyond(args.tolerance) for one in comparisons) else 0
 
 
+def _exports(paths: Sequence[Path]) -> list[Export]:
+    """Read the files of a report, and warn if it is not whole.
+
+    Raises:
+        CommandError: one cannot be used, or was given twice.
+    """
+    exports: list[Export] = []
+    known: dict[bytes, Path] = {}
+    pages: list[Page] = []
+    for path in paths:
+        try:
+            export = read_export(path)
+        except ExportError as error:
+            raise CommandError(str(error)) from None
+        if (other := known.get(export.digest)) is not None:
+            raise CommandError(f"{path} is the same as {other}, and would count twice; give each export once")
+        known[export.digest] = path
+        exports.append(export)
+        pages += export.pages
+    for page in without_next(pages):
+        kind = "costs" if page.is_costs else "usage"
+        when = "" if page.last_begins is None else f" after {page.last_begins.date()}"
+        warn(f"the report of {kind} is not whole: it goes on{when} (has_more), and the next page is not here")
+    return exports
+
+
 def _prices(args: argparse.Namespace) -> int:
     now = datetime.now(UTC).timestamp()
     at = parse_time(args.at, now) if args.at else now
-    book = _book(settings_from(args))
+    settings = settings_from(args)
+    book = _book(settings)
     if args.model is None:
         provider = args.provider or _PROVIDERS[0]
         prices = [price for name in book.models(provider) if (price := book.find(name, at, provider)) is not None]
@@ -289,4 +316,6 @@ def _prices(args: argparse.Namespace) -> int:
         print(json.dumps([price_as_json(price) for price in prices], indent=2))
     else:
         print_prices(prices)
+        if settings.prices_path is not None:
+            print(f"\nWith {settings.prices_path} as it is now; a gateway has it as it was when that was started.")
     return 0

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
+from hashlib import sha256
 from io import StringIO
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +22,7 @@ from attrs import define, evolve
 from gateway.pricing.model_price import plain_name
 from gateway.pricing.usage import Usage
 
-__all__ = ["ANY_MODEL", "ExportError", "Reported", "model_id", "read_export"]
+__all__ = ["ANY_MODEL", "Export", "ExportError", "Page", "Reported", "model_id", "read_export", "without_next"]
 
 ANY_MODEL: Final = "(all)"
 """For costs that were not reported by model."""
@@ -64,7 +65,44 @@ class Reported:
     """Prompts were longer than so many tokens."""
 
 
-def read_export(path: Path) -> Sequence[Reported]:
+@define(frozen=True, kw_only=True)
+class Page:
+    """What a page of JSON says of itself."""
+
+    is_costs: bool
+    """Of costs; otherwise of usage."""
+    begins: datetime | None
+    """When its first bucket begins; None where it has none."""
+    last_begins: datetime | None
+    ends: datetime | None
+    """When its last bucket ends, if it says so."""
+    has_more: bool
+    """Whether the report goes on with another page."""
+
+    def is_continued_by(self, other: Page) -> bool:
+        """Say whether another page begins where this one ends."""
+        if other.is_costs is not self.is_costs or other.begins is None or self.last_begins is None:
+            return False
+        return self.last_begins < other.begins and (self.ends is None or other.begins <= self.ends)
+
+
+@define(frozen=True, kw_only=True)
+class Export:
+    """What a file holds."""
+
+    rows: Sequence[Reported]
+    pages: Sequence[Page]
+    """Of JSON; a file of the console has none."""
+    digest: bytes
+    """By which the same file is known under another name."""
+
+
+def without_next(pages: Sequence[Page]) -> Sequence[Page]:
+    """Return the pages that say that there are more, and are continued by none of the others."""
+    return [page for page in pages if page.has_more and not any(map(page.is_continued_by, pages))]
+
+
+def read_export(path: Path) -> Export:
     """Read a file: a page of JSON, several of them in an array or one after the other, or a CSV of the console.
 
     Raises:
@@ -79,14 +117,15 @@ def read_export(path: Path) -> Sequence[Reported]:
         raise ExportError(f"{path} has more than {_LARGEST_FILE} bytes; export a shorter time")
     try:
         text = data.decode("utf-8-sig")
-        rows = list(_from_json(text) if text.lstrip()[:1] in {"{", "["} else _from_csv(text))
+        pages: list[Page] = []
+        rows = list(_from_json(text, pages) if text.lstrip()[:1] in {"{", "["} else _from_csv(text))
     except UnicodeDecodeError:
         raise ExportError(f"{path} is not UTF-8") from None
     except ExportError as error:
         raise ExportError(f"{path}: {error}") from None
     if not rows:
         raise ExportError(f"{path} reports nothing")
-    return rows
+    return Export(rows=rows, pages=pages, digest=sha256(data).digest())
 
 
 def model_id(name: str) -> str:
@@ -94,19 +133,41 @@ def model_id(name: str) -> str:
     return plain_name(re.sub(r"[\s.]+", "-", name.strip())) or ANY_MODEL
 
 
-def _from_json(text: str) -> Iterator[Reported]:
+def _from_json(text: str, pages: list[Page]) -> Iterator[Reported]:
+    """Yield the results of all pages, and add to `pages` what each says of itself."""
     for page in _pages(text):
         if not isinstance(page, Mapping) or not isinstance(page.get("data"), list):
             said = page.get("error") if isinstance(page, Mapping) else None
             raise ExportError(
                 "no page of a report: it has no list `data`" + (", but an error of the API's" if said else "")
             )
+        is_costs = False
         for bucket in page["data"]:
             if not isinstance(bucket, Mapping) or not isinstance(bucket.get("results"), list):
                 raise ExportError("no page of a report: `data` has something else than buckets with `results`")
             day = _day(bucket.get("starting_at"))
             for result in bucket["results"]:
-                yield _from_result(result, day)
+                reported = _from_result(result, day)
+                is_costs |= reported.usd is not None
+                yield reported
+        pages.append(_page(page, is_costs=is_costs))
+
+
+def _page(page: Mapping[str, Any], *, is_costs: bool) -> Page:
+    begins, last, ends = None, None, None
+    if buckets := page["data"]:
+        begins, last = _moment(buckets[0].get("starting_at")), _moment(buckets[-1].get("starting_at"))
+        ends = _moment(buckets[-1].get("ending_at"))
+    has_more = page.get("has_more") is True
+    return Page(is_costs=is_costs, begins=begins, last_begins=last, ends=ends, has_more=has_more)
+
+
+def _moment(text: object) -> datetime | None:
+    try:
+        when = datetime.fromisoformat(text.strip()) if isinstance(text, str) else None
+    except ValueError:
+        return None
+    return when.replace(tzinfo=UTC) if when is not None and when.tzinfo is None else when
 
 
 def _pages(text: str) -> Iterator[Any]:

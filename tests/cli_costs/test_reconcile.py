@@ -23,6 +23,7 @@ OPUS = {
     "output_tokens": 500,
     "server_tool_use": {"web_search_requests": 2},
 }
+TODAY, AFTER = "2026-11-20", "2026-11-21"
 OPUS_USD = Decimal("0.07")  # 1000*4 + 2000*5 + 3000*8 + 10000*0.20 + 500*20 + 2*10000 = 70000
 SONNET = {"input_tokens": 2000, "output_tokens": 100}  # 2000*2 + 100*10 = 5000 -> $0.005
 
@@ -202,8 +203,75 @@ def test_days_whose_requests_are_deleted_are_compared_by_their_sums(costs: Costs
 def test_requests_without_a_cost_are_mentioned(costs: Costs) -> None:
     costs.record(costs.request(OPUS, model="claude-saga-9"))
     done = costs.run("reconcile", costs.file("u.json", page(usage_result("claude-saga-9"))))
-    assert "1 of ours have no cost" in done.out
-    assert "1 rows of theirs have no cost" in done.out
+    assert "1 of ours has no cost: unknown model; add the price, then `gateway costs recompute`" in done.out
+    assert "1 row of theirs has no cost" in done.out
+
+
+def test_it_is_said_of_what_has_no_cost_whether_anything_can_be_done(costs: Costs) -> None:
+    costs.record(
+        costs.request(SONNET, model="claude-saga-9"),
+        *(costs.request(None) for _ in range(2)),
+        costs.request(None, outcome="truncated"),
+    )
+    saga = '[[price]]\nmodel = "claude-saga-9"\ninput = 20\noutput = 100\n'
+    costs.monkeypatch.setenv("GATEWAY_PRICES_FILE", costs.file("prices.toml", saga))
+    export = costs.file("u.json", page(usage_result()))
+    done = costs.run("reconcile", export)
+    assert "1 of ours has no cost: there was no price then, and there is one now: `gateway costs recom" in done.out
+    assert "3 of ours have no cost: no usage came with the answer" in done.out
+    assert costs.run("reconcile", export, "--json").json["ours_without_cost"] == {"no usage": 3, "priced now": 1}
+    costs.run("recompute")
+    assert "there was no price then" not in costs.run("reconcile", export).out
+
+
+def test_of_days_whose_requests_are_deleted_only_the_number_without_a_cost_is_known(costs: Costs) -> None:
+    gone = [costs.request(SONNET, model="claude-saga-9") for _ in range(2)]
+    costs.record(*gone)
+    costs.forget(*(record.id for record in gone))
+    done = costs.run("reconcile", costs.file("u.json", page(usage_result())))
+    assert "2 of ours have no cost: not kept any more, but in sums" in done.out
+
+
+def test_a_report_whose_next_page_is_missing_is_warned_of(costs: Costs) -> None:
+    costs.record(costs.request(OPUS))
+    first = {
+        **page(usage_result()),
+        "data": [
+            {"starting_at": f"{TODAY}T00:00:00Z", "ending_at": f"{AFTER}T00:00:00Z", "results": [usage_result()]}
+        ],
+        "has_more": True,
+        "next_page": "page_abc",
+    }
+    second, later = (
+        page(usage_result(), day=f"{AFTER}T00:00:00Z"),
+        page(usage_result(), day="2026-11-25T00:00:00Z"),
+    )
+    costs_page = page(cost_result("7"), day=f"{AFTER}T00:00:00Z")
+    one = costs.file("one.json", first)
+    alone = costs.run("reconcile", one)
+    assert alone.status == 0
+    assert f"the report of usage is not whole: it goes on after {TODAY} (has_more)" in alone.err
+    for other, is_whole in ((second, True), (later, False), (costs_page, False)):
+        done = costs.run("reconcile", one, costs.file("two.json", other))
+        assert ("is not whole" not in done.err) is is_whole
+    assert "is not whole" not in costs.run("reconcile", costs.file("both.json", [second, first])).err
+
+
+def test_the_same_file_given_twice_is_refused(costs: Costs) -> None:
+    one, copy = costs.file("u.json", page(usage_result())), costs.file("copy.json", page(usage_result()))
+    for files in ((one, one), (one, copy)):
+        done = costs.run("reconcile", *files)
+        assert (done.status, done.out) == (1, "")
+        assert f"{files[1]} is the same as {one}, and would count twice" in done.err
+
+
+def test_an_account_that_never_was_is_named(costs: Costs) -> None:
+    costs.record(costs.request(OPUS, account="production"))
+    export = costs.file("u.json", page(usage_result()))
+    done = costs.run("reconcile", export, "--account", "production", "--account", "nobody", "--account", "no-one")
+    assert (done.status, done.out) == (1, "")
+    assert "no account is called 'no-one', 'nobody'; `gateway accounts list`" in done.err
+    assert costs.run("reconcile", export, "--account", "production").status == 0
 
 
 def test_several_pages_in_one_file_are_read_whatever_stands_between_them(costs: Costs) -> None:
@@ -360,6 +428,7 @@ def test_prices_are_shown_as_they_were_and_as_the_operator_has_them(costs: Costs
     costs.monkeypatch.setenv("GATEWAY_PRICES_FILE", own)
     shown = costs.run("prices", "claude-saga-9").out
     assert "override" in shown
+    assert f"With {own} as it is now; a gateway has it as it was when that was started." in shown
     assert "speed fast: times 3" in shown
 
 
