@@ -10,14 +10,14 @@ import asyncio
 import os
 import sqlite3
 import time
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
 from enum import Enum
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
 from weakref import WeakKeyDictionary
 
@@ -31,12 +31,14 @@ from sqlalchemy.sql.functions import FunctionElement
 from gateway.config import Settings
 from gateway.store.errors import StoreBusyError, StoreError, StoreUnavailableError, as_store_error
 from gateway.store.schema import Schema
+from gateway.store.sqlite_thread import SQLITE_SETTINGS, FileIdentity, OtherFileError, SqliteThread, identity
 from gateway.telemetry.logs import get_logger
 
 __all__ = ["Database", "Opening", "StoreError", "StoreUnavailableError", "database_path", "database_time"]
 
 _log = get_logger(__name__)
 
+_T = TypeVar("_T")
 _BUSY_SECONDS: Final = 5.0
 """How long a writer waits for another one."""
 _CONNECT_SECONDS: Final = 5.0
@@ -46,10 +48,9 @@ _POOL_SIZE: Final = 5
 _LOOK_AGAIN_SECONDS: Final = 0.05
 _SLOW_ANSWER_SECONDS: Final = 1.0
 """An answer to "what time is it" that took longer says little."""
+_TRIES: Final = 3
 _WRITES: Final = "gateway_writes"
 _FILE: Final = "gateway_file"
-_File = tuple[int, int]
-"""Device and inode."""
 _POSTGRES_SCHEMES: Final = frozenset({"postgres", "postgresql", "postgres+asyncpg", "postgresql+asyncpg"})
 _SQLITE_SCHEMES: Final = frozenset({"sqlite", "sqlite+aiosqlite"})
 _TROUBLE: Final = (
@@ -142,7 +143,8 @@ class Database:
     _is_upgrading: bool = field(default=False, init=False, repr=False)
     _is_stand_in: bool = field(default=False, init=False, repr=False)
     """Whether this is an empty database in memory, in the place of one that is not there."""
-    _file: _File | None = field(default=None, init=False, repr=False)
+    _direct: SqliteThread | None = field(default=None, init=False, repr=False)
+    _file: FileIdentity | None = field(default=None, init=False, repr=False)
     """The SQLite file, whatever its name is now."""
     generation: int = field(default=0, init=False)
     """Rises when another SQLite file takes the place of the one that was open: what was read is of that one."""
@@ -206,7 +208,10 @@ class Database:
     async def close(self) -> None:
         """Close all connections."""
         engine, self._engine = self._engine, None
+        direct, self._direct = self._direct, None
         self._is_stand_in = False
+        if direct is not None:
+            await direct.close()
         if engine is not None:
             await engine.dispose()
 
@@ -245,6 +250,25 @@ class Database:
                     # Of one whose statement was cancelled nothing is left to roll back: it is closed.
                     await connection.rollback()
                     raise
+
+    async def write_to_sqlite(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        """Do work in one transaction of a SQLite database, with the fewest trips to a thread.
+
+        Args:
+            work: statements, and nothing else; it is called in another thread.
+
+        Raises:
+            StoreError: the database cannot be used; nothing of the work was done.
+        """
+        with self._told():
+            for _ in range(_TRIES):
+                async with self._turn():
+                    if self._direct is None:
+                        raise StoreUnavailableError(f"the database {self.name} is not open")
+                    with suppress(OtherFileError):
+                        return await self._direct.write(self._file, work)
+                await self._look_at_file()
+        raise StoreUnavailableError(f"the database {self.name} is being replaced; try again")
 
     async def now(self) -> float:
         """Return the database's clock, in Unix seconds, and set `clock` by it.
@@ -331,7 +355,7 @@ class Database:
         """
         if self.is_postgres or self._is_stand_in or self._engine is None:
             return
-        found = await asyncio.to_thread(_identity, database_path(self.url, self.data_dir))
+        found = await asyncio.to_thread(identity, database_path(self.url, self.data_dir))
         if found == self._file:
             return
         if found is None:
@@ -393,6 +417,7 @@ class Database:
         if self.opening is Opening.EXISTING and not path.exists():
             return self._stand_in()
         _make_file(path)
+        self._direct = SqliteThread(path, _BUSY_SECONDS)
         return _sqlite_engine(path)
 
     def _stand_in(self) -> AsyncEngine:
@@ -400,15 +425,7 @@ class Database:
         return _prepared(create_async_engine("sqlite+aiosqlite://", connect_args={"isolation_level": None}))
 
 
-def _identity(path: Path) -> _File | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
-
-
-async def _keep_to(connection: AsyncConnection, file: _File | None) -> None:
+async def _keep_to(connection: AsyncConnection, file: FileIdentity | None) -> None:
     """Connect anew where a connection of the pool is to a file that another one has taken the place of."""
     info = (await connection.get_raw_connection()).info
     if info.setdefault(_FILE, file) != file:
@@ -458,7 +475,7 @@ def _prepared(engine: AsyncEngine) -> AsyncEngine:
 
 def _set_up_sqlite(connection: Any, _: Any) -> None:
     cursor = connection.cursor()
-    for setting in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+    for setting in SQLITE_SETTINGS:
         cursor.execute(f"PRAGMA {setting}")
     cursor.close()
 

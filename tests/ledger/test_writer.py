@@ -169,7 +169,15 @@ async def test_no_value_of_a_record_keeps_it_from_the_database_or_the_spool(
 async def test_records_that_wait_together_are_one_transaction(database: Database) -> None:
     commits: list[Any] = []
     assert database._engine is not None
-    event.listen(database._engine.sync_engine, "commit", commits.append)
+    if database.is_postgres:
+        event.listen(database._engine.sync_engine, "commit", commits.append)
+    else:
+        await database.write_to_sqlite(
+            lambda connection: connection.set_trace_callback(
+                lambda statement: commits.append(statement) if statement == "COMMIT" else None
+            )
+        )
+        commits.clear()
     async with writing(database, patience_seconds=20) as writer:
         await settle_all(writer, map(make_record, range(200)))
         # The first to come goes alone, all that come meanwhile together.
@@ -372,11 +380,8 @@ async def test_a_full_disk_is_told_once_and_its_end_only_when_a_record_is_in_the
 
 
 async def set_pages(database: Database, count: int) -> None:
-    assert database._engine is not None
-    for _ in range(5):
-        # Each of the pool's connections has a limit of its own; the longest unused one comes first.
-        async with database._engine.connect() as connection:
-            await connection.exec_driver_sql(f"PRAGMA max_page_count = {count}")
+    # Each connection has a limit of its own; this is the one that records are written with.
+    await database.write_to_sqlite(lambda connection: connection.execute(f"PRAGMA max_page_count = {count}"))
 
 
 async def test_a_spool_of_another_version_is_read(database: Database, tmp_path: Path) -> None:
