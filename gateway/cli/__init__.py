@@ -24,6 +24,7 @@ _COMMANDS: Final = (
     "accounts",
     "keys",
     "requests",
+    "usage",
     "costs",
     "smoke",
     "doctor",

@@ -9,8 +9,11 @@ from typing import Final
 
 from gateway.cli.common import CommandError
 from gateway.store.request_queries import RequestFilter
+from sse_fsm import VIOLATIONS
 
-__all__ = ["OUTCOMES", "add_filter_options", "filter_from", "parse_time"]
+__all__ = ["OUTCOMES", "WHEN", "add_filter_options", "filter_from", "parse_period", "parse_time"]
+
+WHEN: Final = "such as 30m, 2h, 7d (ago), 2026-11-23, or 2026-11-23T10:00 in this machine's time zone"
 
 OUTCOMES: Final = (
     "complete",
@@ -23,7 +26,6 @@ OUTCOMES: Final = (
     "rejected",
     "failed",
 )
-_FAILED: Final = frozenset(OUTCOMES) - {"complete", "repaired", "cancelled"}
 _AGO: Final = re.compile(r"(\d+(?:\.\d+)?)([smhdw])\Z")
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
@@ -31,14 +33,31 @@ _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 def add_filter_options(parser: argparse.ArgumentParser) -> None:
     """Add the options by which people pick requests."""
     group = parser.add_argument_group("which requests")
-    when = "such as 30m, 2h, 7d (ago), 2026-11-23, or 2026-11-23T10:00 in this machine's time zone"
-    group.add_argument("--since", metavar="TIME", help=when)
+    group.add_argument("--since", metavar="TIME", help=WHEN)
     group.add_argument("--until", metavar="TIME", help="the same; up to then")
     group.add_argument("--outcome", action="append", choices=OUTCOMES, help="may be given several times")
-    group.add_argument("--failed", action="store_true", help="all that went wrong, but for clients that left")
-    group.add_argument("--model", metavar="NAME", help="as asked for or as answered")
+    group.add_argument(
+        "--failed",
+        action="store_true",
+        help="what was not the client's doing: truncated, violation, upstream_error, failed; refused by the "
+        "upstream with 429 or 5xx; rejected by the gateway with 5xx",
+    )
+    group.add_argument(
+        "--rejected",
+        action="store_true",
+        help="what the gateway itself refused: unknown keys and paths, bodies that are none, limits of keys, and "
+        "5xx where no account could be used",
+    )
+    group.add_argument(
+        "--model", metavar="PATTERN", help="as asked for or as answered; * and ? stand for any text and character"
+    )
     group.add_argument("--actor", metavar="NAME|ID", help="whose key it was")
-    group.add_argument("--account", metavar="NAME", help="the upstream account that served it")
+    group.add_argument(
+        "--account", metavar="NAME", help="the upstream account that served it; nobody served what failed"
+    )
+    group.add_argument(
+        "--tried", metavar="NAME", help="an upstream account that was tried, whether it served or not"
+    )
     group.add_argument("--provider", choices=("anthropic", "openai"))
     group.add_argument("--session", metavar="ID", help="of Claude Code")
     group.add_argument("--stop-reason", metavar="WORD", help="such as end_turn, tool_use, refusal")
@@ -48,8 +67,11 @@ def add_filter_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _status(text: str) -> int:
-    if not re.fullmatch(r"[1-9][0-9]{2}", text):
-        raise argparse.ArgumentTypeError(f"must be an HTTP status such as 529, not {text[:20]!r}")
+    if not re.fullmatch(r"[1-5][0-9]{2}", text):
+        raise argparse.ArgumentTypeError(
+            f"must be an HTTP status such as 529, from 100 to 599, not {text[:20]!r}; "
+            "499 is that of clients that left"
+        )
     return int(text)
 
 
@@ -57,32 +79,46 @@ def filter_from(args: argparse.Namespace) -> RequestFilter:
     """Return the filter that the options make.
 
     Raises:
-        CommandError: a time cannot be read, or options contradict each other.
+        CommandError: a time cannot be read, there is no such code, or options contradict each other.
     """
     outcomes = frozenset(args.outcome or ())
-    if args.failed:
-        if outcomes:
-            raise CommandError("--failed and --outcome cannot be used together")
-        outcomes = _FAILED
-    now = datetime.now(UTC).timestamp()
-    since = parse_time(args.since, now) if args.since else None
-    until = parse_time(args.until, now) if args.until else None
-    if since is not None and until is not None and since >= until:
-        raise CommandError("--since must be before --until")
+    if bool(outcomes) + args.failed + args.rejected > 1:
+        raise CommandError("of --failed, --rejected and --outcome only one can be used")
+    if args.rejected:
+        outcomes = frozenset({"rejected"})
+    if args.code is not None and args.code not in VIOLATIONS:
+        raise CommandError(f"no violation has the code {args.code[:80]!r}; there are: {', '.join(VIOLATIONS)}")
+    since, until = parse_period(args.since, args.until)
     return RequestFilter(
         since=since,
         until=until,
         provider=args.provider,
         account=args.account,
+        tried=args.tried,
         actor=args.actor,
         model=args.model,
         outcomes=outcomes,
+        went_wrong=args.failed,
         stop_reason=args.stop_reason,
         session=args.session,
         route=args.route,
         status=args.status,
         code=args.code,
     )
+
+
+def parse_period(since: str | None, until: str | None) -> tuple[float | None, float | None]:
+    """Return two times that a person wrote, in Unix seconds.
+
+    Raises:
+        CommandError: one cannot be read, or the first is not before the second.
+    """
+    now = datetime.now(UTC).timestamp()
+    begin = parse_time(since, now) if since else None
+    end = parse_time(until, now) if until else None
+    if begin is not None and end is not None and begin >= end:
+        raise CommandError("--since must be before --until")
+    return begin, end
 
 
 def parse_time(text: str, now: float) -> float:

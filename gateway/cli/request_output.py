@@ -9,13 +9,26 @@ from decimal import Decimal
 from typing import Any, Final, TextIO
 
 from gateway.cli.account_output import iso, moment
+from gateway.cli.columns import Columns
+from gateway.cli.timeline_output import in_words
 from gateway.ledger.row import RequestRow
 from gateway.pricing.cost import Cost
 from gateway.telemetry.logs import printable
 
-__all__ = ["FIELDS", "as_json", "dollars", "print_details", "print_requests", "write_csv", "write_lines"]
+__all__ = [
+    "FIELDS",
+    "RequestTable",
+    "as_json",
+    "attempts_of",
+    "csv_cell",
+    "dollars",
+    "print_details",
+    "seconds",
+    "why",
+    "write_csv",
+    "write_lines",
+]
 
-_GAP: Final = "  "
 _NOTHING: Final = "-"
 _COLUMNS: Final = (
     "TIME",
@@ -30,10 +43,12 @@ _COLUMNS: Final = (
     "FIRST",
     "TOTAL",
     "ID",
+    "WHY",
 )
 _NUMBERS: Final = frozenset({"HTTP", "IN", "OUT", "COST $", "FIRST", "TOTAL"})
 _JSON: Final = ("attempts", "switch", "notes", "iterations")
 _PLACES: Final = Decimal("0.000001")
+_WHY_LENGTH: Final = 40
 
 FIELDS: Final = (
     "id",
@@ -115,16 +130,18 @@ def dollars(nanousd: int | None) -> str:
     return f"{whole}.{cents.ljust(2, '0')}"
 
 
-def print_requests(rows: Iterable[RequestRow]) -> None:
-    """Print a table, a line per request."""
-    lines = [_COLUMNS, *(_cells(row) for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        cells = (
-            cell.rjust(width) if name in _NUMBERS else cell.ljust(width)
-            for name, cell, width in zip(_COLUMNS, line, widths, strict=True)
-        )
-        print(_GAP.join(cells).rstrip())
+class RequestTable:
+    """A table with a line per request, to which more may be added."""
+
+    def __init__(self) -> None:
+        """Begin without lines."""
+        self._columns = Columns(_COLUMNS, _NUMBERS)
+        self._has_heading = False
+
+    def print(self, rows: Iterable[RequestRow]) -> None:
+        """Print lines, and the heading with the first ones."""
+        self._columns.print([_cells(row) for row in rows], heading=not self._has_heading)
+        self._has_heading = True
 
 
 def _cells(row: RequestRow) -> tuple[str, ...]:
@@ -139,10 +156,32 @@ def _cells(row: RequestRow) -> tuple[str, ...]:
         _number(prompt),
         _number(row.output_tokens),
         dollars(row.cost_nanousd),
-        _seconds(row.ms_to_content),
-        _seconds(row.ms),
+        seconds(row.ms_to_content),
+        seconds(row.ms),
         row.id,
+        why(row),
     )
+
+
+def attempts_of(row: RequestRow) -> list[dict[str, Any]]:
+    """Return the attempts of a request: objects with account, fault, status, ms."""
+    attempts = _decoded(row.attempts)
+    return [one for one in attempts if isinstance(one, dict)] if isinstance(attempts, list) else []
+
+
+def why(row: RequestRow) -> str:
+    """Return in some words why a request did not go well; nothing for one that did."""
+    if row.outcome == "complete":
+        return ""
+    if row.code:
+        return printable(row.code, _WHY_LENGTH)
+    attempts = attempts_of(row)
+    if attempts and attempts[-1].get("fault"):
+        return printable(str(attempts[-1]["fault"]), _WHY_LENGTH)
+    notes = _decoded(row.notes)
+    note = str(notes[0]) if row.outcome == "repaired" and isinstance(notes, list) and notes else ""
+    words = in_words(row.reason) if row.reason else printable(note)
+    return words if len(words) <= _WHY_LENGTH else words[: _WHY_LENGTH - 1] + "…"
 
 
 def total_input(row: RequestRow) -> int | None:
@@ -160,7 +199,8 @@ def _number(value: int | None) -> str:
     return _NOTHING if value is None else str(value)
 
 
-def _seconds(ms: int | None) -> str:
+def seconds(ms: float | None) -> str:
+    """Return a time in milliseconds as people read it."""
     return _NOTHING if ms is None else f"{ms / 1000:.2f} s"
 
 
@@ -173,8 +213,7 @@ def print_details(row: RequestRow, bill: Cost) -> None:
     """
     for name, value in _details(row):
         print(f"{name + ':':<16} {value}")
-    attempts = _decoded(row.attempts)
-    if isinstance(attempts, list) and attempts:
+    if attempts := attempts_of(row):
         print("\nattempts:")
         for number, attempt in enumerate(attempts, 1):
             fault = attempt.get("fault") or "served"
@@ -182,7 +221,7 @@ def print_details(row: RequestRow, bill: Cost) -> None:
             account, ms = printable(str(attempt.get("account"))), attempt.get("ms")
             print(f"  {number}. {account}: {status}, {fault}, {ms} ms")
     if bill.lines:
-        print("\ncost:")
+        print("\nbill:")
         several = len({line.model for line in bill.lines if line.model is not None}) > 1
         for line in bill.lines:
             what = f"{line.what}, {line.model}" if several and line.model is not None else line.what
@@ -200,7 +239,7 @@ def _details(row: RequestRow) -> Iterator[tuple[str, str]]:
     yield "HTTP status", _number(row.status)
     told = (
         ("violation", row.code),
-        ("reason", row.reason),
+        ("reason", in_words(row.reason) if row.reason else None),
         ("provider", row.provider),
         ("account", row.account),
         ("actor", f"{row.actor} ({row.actor_id})" if row.actor_id else row.actor),
@@ -221,14 +260,22 @@ def _details(row: RequestRow) -> Iterator[tuple[str, str]]:
     yield "stream", "yes" if row.stream else "no"
     yield "tokens", _tokens(row)
     yield "cost", f"${dollars(row.cost_nanousd)}" + (f" ({printable(row.cost_note)})" if row.cost_note else "")
+    if row.cost_nanousd is None and "unknown" in (row.cost_note or ""):
+        yield (
+            "to price it",
+            (
+                "add the price to the file that prices_file (GATEWAY_PRICES_FILE) names, as "
+                "docs/cost-and-usage.md says, then `gateway costs recompute`"
+            ),
+        )
     yield (
         "times",
         (
-            f"first byte {_seconds(row.ms_to_first_byte)}, content {_seconds(row.ms_to_content)}, "
-            f"longest gap {_seconds(row.longest_gap_ms)}, total {_seconds(row.ms)}"
+            f"first byte {seconds(row.ms_to_first_byte)}, content {seconds(row.ms_to_content)}, "
+            f"longest gap {seconds(row.longest_gap_ms)}, total {seconds(row.ms)}"
         ),
     )
-    yield "size", f"{row.events} events, {row.bytes_in} bytes from upstream, {row.bytes_out} to the client"
+    yield "size", _size(row)
     switch = _decoded(row.switch)
     if isinstance(switch, dict):
         cost = switch.get("usd")
@@ -243,6 +290,14 @@ def _details(row: RequestRow) -> Iterator[tuple[str, str]]:
     notes = _decoded(row.notes)
     if isinstance(notes, list):
         yield from (("note", printable(str(note))) for note in notes)
+
+
+def _size(row: RequestRow) -> str:
+    parts = [f"{row.events} events"] if row.stream else []
+    # Of an answer that is no stream it was not always counted what came.
+    if row.stream or row.bytes_in:
+        parts.append(f"{row.bytes_in} bytes from upstream")
+    return ", ".join([*parts, f"{row.bytes_out} bytes to the client"])
 
 
 def _tokens(row: RequestRow) -> str:
@@ -274,10 +329,11 @@ def write_csv(rows: Sequence[RequestRow], out: TextIO, *, heading: bool) -> None
         writer.writerow(FIELDS)
     for row in rows:
         values = as_json(row)
-        writer.writerow([_cell(values[name]) for name in FIELDS])
+        writer.writerow([csv_cell(values[name]) for name in FIELDS])
 
 
-def _cell(value: Any) -> Any:
+def csv_cell(value: Any) -> Any:
+    """Return a value for a spreadsheet, which must not take it for a formula; lists and objects become JSON."""
     if isinstance(value, (list, dict)):
         return json.dumps(value, ensure_ascii=False)
     if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):

@@ -6,14 +6,16 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Final, TextIO, TypeVar
+from typing import Final, TextIO
 
 from gateway.cli.common import CommandError, Subparsers, add_command, add_config_option, settings_from
 from gateway.cli.request_arguments import add_filter_options, filter_from
-from gateway.cli.request_output import as_json, print_details, print_requests, write_csv, write_lines
+from gateway.cli.request_following import Follower
+from gateway.cli.request_output import RequestTable, as_json, print_details, write_csv, write_lines
+from gateway.cli.request_reading import pages, what_there_is, with_queries
+from gateway.cli.request_summary import add_summary
 from gateway.cli.timeline_output import print_timeline, timeline_as_json
 from gateway.config import Settings
 from gateway.ledger.recosting import cost_of_row
@@ -23,20 +25,19 @@ from gateway.ledger.timeline import Timeline, TimelineError
 from gateway.pricing.book import PriceBook
 from gateway.pricing.cost import Cost
 from gateway.pricing.price_file import PricesError
-from gateway.store.engine import Database, Opening
-from gateway.store.errors import StoreError
-from gateway.store.request_queries import Cursor, RequestFilter, RequestQueries
+from gateway.store.request_queries import RequestFilter, RequestQueries
 
 __all__ = ["add_parser"]
 
-_T = TypeVar("_T")
-_PAGE: Final = 500
 _PROGRESS: Final = 20_000
+_LOOK_SECONDS: Final = 1.0
 
 _EXAMPLES = """\
 examples:
   gateway requests list
   gateway requests list --failed --since 2h
+  gateway requests list --follow --tried production
+  gateway requests summary --since 24h
   gateway requests list --session 5f1c… --json | jq .[].cost_usd
   gateway requests show req_0123…
   gateway requests export --since 2026-11-01 --format csv --output november.csv
@@ -64,7 +65,10 @@ def add_parser(subparsers: Subparsers) -> None:
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     listing = actions.add_parser("list", help="list requests, the newest first")
     listing.add_argument("--limit", type=_count, default=20, metavar="N", help="how many at most; default 20")
-    listing.add_argument("--json", action="store_true", help="print a JSON array")
+    listing.add_argument("--json", action="store_true", help="print a JSON array; with --follow JSON lines")
+    listing.add_argument(
+        "--follow", action="store_true", help="go on with new ones as they end, the newest last, until Ctrl-C"
+    )
     listing.set_defaults(run=_list)
     show = add_command(
         actions,
@@ -89,6 +93,7 @@ def add_parser(subparsers: Subparsers) -> None:
     export.set_defaults(run=_export)
     for action in (listing, export):
         add_filter_options(action)
+    add_summary(actions)
     for action in (listing, show, export):
         add_config_option(action)
 
@@ -99,70 +104,93 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _with_queries(settings: Settings, work: Callable[[RequestQueries], Awaitable[_T]]) -> _T:
-    async def run() -> _T:
-        async with Database.of(settings, Opening.EXISTING) as database:
-            return await work(RequestQueries(database))
-
-    try:
-        return asyncio.run(run())
-    except StoreError as error:
-        raise CommandError(str(error)) from None
-
-
-async def _rows(
-    queries: RequestQueries, wanted: RequestFilter, limit: int | None
-) -> AsyncIterator[list[RequestRow]]:
-    """Return requests in pages; some may be empty."""
-    after: Cursor | None = None
-    left = limit
-    while left is None or left > 0:
-        page = await queries.page(wanted, limit=_PAGE if left is None else min(left, _PAGE), after=after)
-        yield list(page.rows)
-        if left is not None:
-            left -= len(page.rows)
-        if page.after is None:
-            return
-        after = page.after
-
-
 def _list(args: argparse.Namespace) -> int:
     wanted = filter_from(args)
+    if args.follow and args.until:
+        raise CommandError("--follow and --until cannot be used together")
 
-    async def read(queries: RequestQueries) -> list[RequestRow]:
-        return [row async for page in _rows(queries, wanted, args.limit) for row in page]
+    async def read(queries: RequestQueries) -> None:
+        if args.follow:
+            await _follow(queries, wanted, args)
+            return
+        rows = [row async for page in pages(queries, wanted, args.limit) for row in page]
+        if args.json:
+            print(json.dumps([as_json(row) for row in rows], indent=2))
+        elif rows:
+            RequestTable().print(rows)
+        else:
+            what = "There are no requests yet." if wanted == RequestFilter() else "No request is like that."
+            print(f"{what} See `gateway requests list --help` for what can be asked.")
+        if rows:
+            await _say_if_there_are_more(queries, wanted, len(rows), args.limit)
+        else:
+            for sentence in await what_there_is(queries, **_names_in(wanted)):
+                print(sentence, file=sys.stderr)
 
-    rows = _with_queries(settings_from(args), read)
-    if args.json:
-        print(json.dumps([as_json(row) for row in rows], indent=2))
-    elif rows:
-        print_requests(rows)
-    else:
-        what = "There are no requests yet." if wanted == RequestFilter() else "No request is like that."
-        print(f"{what} See `gateway requests list --help` for what can be asked.")
+    with_queries(settings_from(args), read)
     return 0
+
+
+async def _say_if_there_are_more(queries: RequestQueries, wanted: RequestFilter, shown: int, limit: int) -> None:
+    if shown < limit:
+        return
+    count = await queries.count(wanted)
+    if count.number > shown and count.is_exact:
+        print(f"{shown} of {count.number} (--limit {count.number} shows all)", file=sys.stderr)
+    elif not count.is_exact:
+        known = f"at least {count.number}" if count.number > shown else "more, perhaps"
+        print(f"{shown} of {known} (--limit N shows more)", file=sys.stderr)
+
+
+def _names_in(wanted: RequestFilter) -> dict[str, str | None]:
+    names = ("actor", "account", "tried", "model", "stop_reason", "route")
+    return {name: getattr(wanted, name) for name in names}
+
+
+async def _follow(queries: RequestQueries, wanted: RequestFilter, args: argparse.Namespace) -> None:
+    table = RequestTable()
+    follower = Follower(queries, wanted)
+    await follower.look()
+    rows = [row async for page in pages(queries, wanted, args.limit) for row in page]
+    follower.pass_over(rows)
+    rows.reverse()
+    while True:
+        if args.json:
+            write_lines(rows, sys.stdout)
+            sys.stdout.flush()
+        elif rows:
+            table.print(rows)
+        await asyncio.sleep(_LOOK_SECONDS)
+        rows = await follower.look()
 
 
 def _show(args: argparse.Namespace) -> int:
     settings = settings_from(args)
+    if args.json and str(args.save) == "-":
+        raise CommandError("--json and --save - cannot be used together: both write to standard output")
 
     async def read(queries: RequestQueries) -> tuple[RequestRow | None, bytes | None]:
         row = await queries.get(args.id)
         return row, await queries.timeline(row.id) if row is not None else None
 
-    row, kept = _with_queries(settings, read)
+    row, kept = with_queries(settings, read)
     if row is None:
         raise CommandError(
             f"no request has the id {args.id!r}; the id is in the answer's header x-gateway-request-id, and "
-            "`gateway requests list` shows it. It may have been deleted since: see [retention] in "
-            "docs/configuration.md"
+            "`gateway requests list` shows it. One that is not there has not ended yet, or the gateway was killed "
+            "while it ran, or it has been deleted since: see [retention] in docs/configuration.md"
         )
     try:
         timeline = None if kept is None else Timeline.decode(kept)
     except TimelineError as error:
         raise CommandError(str(error)) from None
     if args.save is not None:
-        return _save(row, timeline, args.save)
+        saved = _save(row, timeline, args.save)
+        if not args.json:
+            return 0 if saved is None else _print(saved)
+        # Standard output is for what was asked for: JSON, or the stream.
+        if saved is not None:
+            print(saved, file=sys.stderr)
     if args.json:
         shown = as_json(row) | {"timeline": None if timeline is None else timeline_as_json(timeline)}
         print(json.dumps(shown, indent=2))
@@ -174,7 +202,13 @@ def _show(args: argparse.Namespace) -> int:
     return 0
 
 
-def _save(row: RequestRow, timeline: Timeline | None, path: Path) -> int:
+def _print(text: str) -> int:
+    print(text)
+    return 0
+
+
+def _save(row: RequestRow, timeline: Timeline | None, path: Path) -> str | None:
+    """Write a stream; return what there is to say of the file, if it is one."""
     if timeline is None:
         raise CommandError(
             f"no timeline of {row.id} was kept: one is kept of streams that did not end well (this one: "
@@ -193,13 +227,12 @@ def _save(row: RequestRow, timeline: Timeline | None, path: Path) -> int:
     if str(path) == "-":
         sys.stdout.flush()
         sys.stdout.buffer.write(skeleton)
-        return 0
+        return None
     try:
         path.write_bytes(skeleton)
     except OSError as error:
         raise CommandError(f"cannot write {path}: {error.strerror or error}") from None
-    print(f"{path}: {len(skeleton)} bytes, no content. Judge it with `sse-fsm check {path}`.")
-    return 0
+    return f"{path}: {len(skeleton)} bytes, no content. Judge it with `sse-fsm check {path}`."
 
 
 def _bill(row: RequestRow, settings: Settings) -> Cost:
@@ -222,7 +255,7 @@ def _export(args: argparse.Namespace) -> int:
     async def write(queries: RequestQueries) -> int:
         number, is_first = 0, True
         with out as stream:
-            async for page in _rows(queries, wanted, args.limit):
+            async for page in pages(queries, wanted, args.limit):
                 _write(page, stream, args.format, heading=is_first)
                 is_first = False
                 before, number = number, number + len(page)
@@ -231,7 +264,7 @@ def _export(args: argparse.Namespace) -> int:
         return number
 
     try:
-        number = _with_queries(settings, write)
+        number = with_queries(settings, write)
     except BrokenPipeError:
         raise
     except OSError as error:

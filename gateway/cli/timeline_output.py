@@ -9,7 +9,7 @@ from attrs import asdict
 from gateway.ledger.timeline import Entry, Timeline
 from gateway.telemetry.logs import printable
 
-__all__ = ["print_timeline", "timeline_as_json"]
+__all__ = ["in_words", "print_timeline", "timeline_as_json"]
 
 _SILENCE: Final = 1.0
 """Seconds without an event that are worth a mark."""
@@ -37,9 +37,14 @@ def timeline_as_json(timeline: Timeline) -> dict[str, Any]:
     }
 
 
+def in_words(reason: str) -> str:
+    """Return why a stream ended early as people are told it; the reason itself where there are no words for it."""
+    return _HINTS.get(reason) or printable(reason)
+
+
 def print_timeline(timeline: Timeline) -> None:
     """Print a line for each event, or for several deltas of one block that came close together."""
-    print("timeline (seconds since the request; the gap is the longest silence up to there):")
+    print("timeline (seconds since the request; the gap is the longest silence up to there, ! a second or more):")
     print(f"{'TIME':>10} {'GAP':>8}  EVENT")
     last = 0.0
     for entry in timeline.entries:
@@ -52,7 +57,7 @@ def print_timeline(timeline: Timeline) -> None:
     if timeline.violation is not None:
         end += f": {timeline.violation}"
     if timeline.reason is not None:
-        end += f": {_HINTS.get(timeline.reason, printable(timeline.reason))}"
+        end += f": {in_words(timeline.reason)}"
     gap = timeline.ended_at - last
     print(f"{timeline.ended_at:>10.3f} {gap:>8.3f}{'!' if gap >= _SILENCE else ' '} -- {end} --")
     if timeline.broken is not None:

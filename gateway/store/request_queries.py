@@ -11,14 +11,34 @@ from functools import partial
 from typing import Any, Final
 
 from attrs import asdict, define
-from sqlalchemy import ColumnElement, RowMapping, Select, and_, func, literal, not_, or_, select, true, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    RowMapping,
+    Select,
+    and_,
+    func,
+    literal,
+    not_,
+    or_,
+    select,
+    text,
+    true,
+    tuple_,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.ledger.row import RequestRow
 from gateway.ledger.totals import SUMS
 from gateway.store.engine import Database
 from gateway.store.rows import structure
-from gateway.store.tables import client_keys, request_latencies, request_timelines, request_totals, requests
+from gateway.store.tables import (
+    accounts,
+    client_keys,
+    request_latencies,
+    request_timelines,
+    request_totals,
+    requests,
+)
 from gateway.wire.errors import encode_json
 
 __all__ = [
@@ -40,7 +60,7 @@ _MOST_ACTORS: Final = 50
 MOST_GROUPS: Final = 10_000
 """Most groups of sums in one answer."""
 _NAMES: Final = 1000
-"""Most actors whose names are looked up at a time."""
+"""Most names of actors or accounts that are looked up at a time."""
 _BROKEN: Final = ("failed", "truncated", "upstream_error", "violation")
 """Outcomes of what went wrong, whatever the client was told."""
 _REFUSALS: Final = {"refused": (429,), "rejected": ()}
@@ -274,10 +294,23 @@ class RequestQueries:
                 found.setdefault(tuple(group), {})[bucket] = int(number)
         return found
 
+    async def unsummed(self) -> Count:
+        """Return how many requests are in no sum yet, up to a bound."""
+        # In these words the partial index is known.
+        some = select(requests.c.id).where(text("requests.summed = false")).limit(_COUNTED).subquery()
+        async with self.database.read() as connection:
+            number = (await connection.execute(select(func.count()).select_from(some))).scalar_one()
+        return Count(number, number < _COUNTED)
+
     async def actor_ids(self, actor: str) -> Sequence[str]:
         """Return the ids of those keys, the revoked ones too, whose name or id this is; up to 50."""
         async with self.database.read() as connection:
             return await _actor_ids(connection, actor)
+
+    async def account_names(self) -> Sequence[str]:
+        """Return the names of the upstream accounts that there are; up to 1000."""
+        async with self.database.read() as connection:
+            return (await connection.execute(select(accounts.c.name).limit(_NAMES))).scalars().all()
 
     async def actor_names(self) -> dict[str, str]:
         """Return the names of keys by their ids, the revoked ones too; up to 1000, the newest first."""

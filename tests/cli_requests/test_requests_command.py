@@ -134,7 +134,7 @@ def test_one_request_is_found_by_its_own_id_and_by_the_upstreams(
 def test_the_bill_is_worked_out_line_by_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["requests", "show", "req_0"]) == 0
     out = capsys.readouterr().out
-    bill = out.partition("\ncost:\n")[2].splitlines()
+    bill = out.partition("\nbill:\n")[2].splitlines()
     assert bill[0].split()[0] == "1,000"
     assert bill[-1].split() == ["recorded", "$0.018"]
 
