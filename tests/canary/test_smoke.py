@@ -92,6 +92,20 @@ async def test_the_replay_upstream_itself_passes(command: Command) -> None:
     assert done.rows()["/v1: chat"][3] == "not checked"
 
 
+async def test_a_stand_in_that_speaks_claudes_api_alone_fails_what_is_asked_of_the_existing_proxy_and_no_more(
+    command: Command,
+) -> None:
+    async with ReplayUpstream() as stand_in, serving(openai_base_url=stand_in.url) as served:
+        usual = ("smoke", "--base-url", f"{served.gateway.url}/claude", "--key", served.key)
+        usual = (*usual, "--parallel", "1", "--no-big-body")
+        asked = await command.run(*usual, "--openai-key", OPENAI_KEY, "--openai-base-url", stand_in.url)
+        left_out = await command.run(*usual)
+
+    assert (asked.status, left_out.status) == (1, 0)
+    assert {name for name, row in asked.rows().items() if row[3] == "**FAIL**"} == V1
+    assert {name for name, row in left_out.rows().items() if row[3] == "not checked"} == V1
+
+
 async def test_a_server_that_knows_its_keys_is_asked_for_that(command: Command) -> None:
     async with ReplayUpstream(api_keys={KEY}) as upstream:
         done = await command.run("smoke", "--base-url", upstream.url, "--key", KEY, "--parallel", "1")
