@@ -21,7 +21,7 @@ _UNKNOWN_MODEL: Final = "claude-nope-smoke"
 _LONGER_PROMPT: Final = "Count from one to twenty in words, nothing else."
 _OK: Final = 200
 _REFUSED: Final = 401
-_MOST_SILENT: Final = 3
+_MOST_SILENT: Final = 2
 """Answers in a row that do not come in time, after which no more are asked for."""
 _BYTES_PER_TOKEN: Final = 4
 """By which the replay upstream counts."""
@@ -293,10 +293,13 @@ class _Run:
         )
 
     async def _parallel(self, number: int) -> CheckResult:
+        silent = self._silent
         async with asyncio.TaskGroup() as tasks:
             request = prompts.messages(self._ask(stream=True))
             running = [tasks.create_task(self._send(request)) for _ in range(number)]
         exchanges = [task.result() for task in running]
+        # Those that do not come in time are the last to end, however many there are that did.
+        self._silent = silent + 1 if all(one.ending is Ending.TIMEOUT for one in exchanges) else 0
         by_problem: dict[str, list[int]] = {}
         for place, exchange in enumerate(exchanges, 1):
             for problem in expectations.problems_of_stream(exchange):
