@@ -95,6 +95,8 @@ class KeyLimiter:
     _spent: dict[tuple[str, int], Spent] = field(factory=dict, init=False)
     _being_added: dict[tuple[str, int], Spent] = field(factory=dict, init=False)
     """Of `_spent`, what the batch with the latest number has; it stays the same until it is certainly written."""
+    _used_at: dict[str, float] = field(factory=dict, init=False)
+    """By key of either, when the last of these requests was let in."""
     _number: int = field(default=0, init=False)
     _known: dict[str, KeyUse] = field(factory=dict, init=False)
     """By key, what was last read or written of its use."""
@@ -159,6 +161,7 @@ class KeyLimiter:
             self._drop(reservation)
         key = (grant.key_id, period_start("day", grant.at))
         self._spent[key] = self._spent.get(key, Spent()) + spent
+        self._used_at[grant.key_id] = max(self._used_at.get(grant.key_id, 0.0), grant.at)
         self._news.set()
 
     async def report(self, actor: Actor) -> Mapping[str, Any]:
@@ -288,12 +291,14 @@ class KeyLimiter:
         if not self._being_added and self._spent:
             self._being_added, self._spent = self._spent, {}
             self._number += 1
+        used_at = {key_id: self._used_at[key_id] for key_id, _ in self._being_added if key_id in self._used_at}
         batch = Batch(
             self.owner,
             self._number,
             [*adopted.values(), *(one.asked for one in waiting)],
             settled,
             self._being_added,
+            used_at,
         )
         try:
             async with asyncio.timeout(_WRITE_SECONDS):
@@ -308,6 +313,7 @@ class KeyLimiter:
             self._remember(outcome.uses)
             self._life_shown = True
             self._being_added = {}
+            self._used_at = {name: at for name, at in self._used_at.items() if used_at.get(name) != at}
             self._note_back()
             return True
         finally:

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from attrs import define, field
@@ -29,6 +30,8 @@ __all__ = [
 KEY_PREFIX: Final = "csg_"
 """Every gateway key begins with it, so that secret scanners and people know one when they see one."""
 _SHOWN: Final = 10
+_REVOKED_DAYS: Final = 30
+_MOST_REVOKED: Final = 1_000
 _LOOKUP: Final = 16  # hexadecimal digits of a digest that find it; the rest is compared in constant time
 
 
@@ -43,6 +46,7 @@ class Actor:
     """When the key that was presented stops being valid, in Unix seconds of the database's clock."""
     is_replaced: bool = False
     """Whether that is because another key took its place."""
+    is_revoked: bool = False
 
 
 ANONYMOUS: Final = Actor("anonymous", "anonymous")
@@ -105,19 +109,22 @@ def secret_id(pepper: bytes) -> str:
 
 
 class KeyRing:
-    """The keys that are valid now, in memory."""
+    """The keys that are valid now, in memory, and those of late that were revoked."""
 
     def __init__(self, pepper: bytes, keys: Iterable[StoredKey] = (), older: Sequence[bytes] = ()) -> None:
         """Hold `keys`, hashed with `pepper`, or before that was exchanged with one of the `older` ones."""
         self._peppers = (pepper, *older)
         self._known: Mapping[str, tuple[str, Actor]] = {}
+        self._revoked: Mapping[str, tuple[str, Actor]] = {}
         self.replace(keys)
 
     def replace(self, keys: Iterable[StoredKey]) -> None:
         """Make these keys, and no others, the valid ones."""
         known: dict[str, tuple[str, Actor]] = {}
+        gone: list[StoredKey] = []
         for key in keys:
             if key.revoked_at is not None:
+                gone.append(key)
                 continue
             end = key.terms.expires_at
             for former in key.former:
@@ -125,16 +132,36 @@ class KeyRing:
                 actor = Actor(key.id, key.name, key.terms, until, is_replaced=until != end)
                 known[former.digest[:_LOOKUP]] = (former.digest, actor)
             known[key.digest[:_LOOKUP]] = (key.digest, Actor(key.id, key.name, key.terms, end))
-        self._known = known
+        self._known, self._revoked = known, _revoked(gone)
 
     def find(self, key: str) -> Actor | None:
         """Return whose key this is, or None; it may be one that is not valid any more, which the actor says."""
+        return self._find(key, self._known)
+
+    def find_revoked(self, key: str) -> Actor | None:
+        """Return whose key this was until it was revoked in the last 30 days, or None."""
+        return self._find(key, self._revoked)
+
+    def _find(self, key: str, known: Mapping[str, tuple[str, Actor]]) -> Actor | None:
         for pepper in self._peppers:
             presented = hash_key(key, pepper)
-            digest, actor = self._known.get(presented[:_LOOKUP], ("", ANONYMOUS))
+            digest, actor = known.get(presented[:_LOOKUP], ("", ANONYMOUS))
             if hmac.compare_digest(digest, presented):
                 return actor
         return None
+
+
+def _revoked(keys: list[StoredKey]) -> dict[str, tuple[str, Actor]]:
+    """Return revoked keys as the ring holds them: those of late, and of very many the latest."""
+    # Both are ISO 8601 in UTC to the millisecond, which sorts by time.
+    since = (datetime.now(UTC) - timedelta(days=_REVOKED_DAYS)).isoformat(timespec="milliseconds")
+    late = sorted((key for key in keys if (key.revoked_at or "") >= since), key=lambda key: key.revoked_at or "")
+    found: dict[str, tuple[str, Actor]] = {}
+    for key in late[-_MOST_REVOKED:]:
+        actor = Actor(key.id, key.name, is_revoked=True)
+        for digest in (key.digest, *(former.digest for former in key.former)):
+            found[digest[:_LOOKUP]] = (digest, actor)
+    return found
 
 
 def presented_credential(headers: CIMultiDictProxy[str]) -> str | None:

@@ -85,6 +85,8 @@ class Batch:
     """By request, what it had reserved and what it used."""
     spent: Mapping[tuple[str, int], Spent] = field(factory=dict)
     """What was used without a reservation, by key and day."""
+    used_at: Mapping[str, float] = field(factory=dict)
+    """By key of `spent`, when the last of these requests was let in."""
 
 
 @define(frozen=True)

@@ -19,6 +19,7 @@ __all__ = [
     "no_keys",
     "not_counted",
     "over_limit",
+    "revoked",
     "shown_usd",
     "unpriced",
     "without_store",
@@ -40,8 +41,16 @@ def expired(actor: Actor) -> ApiError:
         )
     return ApiError(
         401,
+        # By its id: another key may have the name by now, and would be meant.
         f"The key {actor.name} expired at {until}. The operator of the gateway can prolong it with "
-        f"`gateway keys limits {quote(actor.name)} --expires 30d`, or make another one.",
+        f"`gateway keys limits {quote(actor.id)} --expires 30d`, or make another one.",
+    )
+
+
+def revoked(actor: Actor) -> ApiError:
+    """Return the answer to a key that was revoked."""
+    return ApiError(
+        401, f"The key {actor.name} was revoked. The operator of the gateway can make another one for you."
     )
 
 
@@ -99,10 +108,11 @@ def over_limit(actor: Actor, refusal: Refusal) -> ApiError:
         return _over_budget(actor, refusal, kind, _PERIODS[period])
     wait = max(math.ceil(refusal.wait or 0), 1)
     message = {
-        "concurrent": f"may have {refusal.allowed} requests at the same time, and has {refusal.used}. Try again "
-        "when one of them has ended.",
-        "requests_per_minute": f"may send {refusal.allowed} requests per minute. Try again in {wait} s.",
-        "tokens_per_minute": f"may use {refusal.allowed} tokens per minute. Try again in {wait} s.",
+        "concurrent": f"may have {_counted(refusal.allowed, 'request')} at the same time, and has {refusal.used}. "
+        f"Try again when {'it' if refusal.used == 1 else 'one of them'} has ended.",
+        "requests_per_minute": f"may send {_counted(refusal.allowed, 'request')} per minute. Try again in {wait} "
+        "s.",
+        "tokens_per_minute": f"may use {_counted(refusal.allowed, 'token')} per minute. Try again in {wait} s.",
     }[refusal.limit]
     return ApiError(429, f"The key {actor.name} {message}", retry_after=min(wait, _LONGEST_WAIT))
 
@@ -111,7 +121,7 @@ def _over_budget(actor: Actor, refusal: Refusal, unit: str, period: str) -> ApiE
     if unit == "nanousd":
         used = f"{shown_usd(refusal.used)} of its {shown_usd(refusal.allowed)} USD"
     else:
-        used = f"{refusal.used} of its {refusal.allowed} tokens"
+        used = f"{refusal.used} of its {_counted(refusal.allowed, 'token')}"
     said = f"The key {actor.name} has used {used} for {period}"
     if refusal.resets_at is None:
         wait = max(math.ceil(refusal.wait or 0), 1)
@@ -134,6 +144,10 @@ def shown_usd(nanousd: int) -> str:
     if nanousd >= NANO or nanousd % (NANO // 100) == 0:
         return f"{amount:.2f}"
     return f"{amount:.6f}".rstrip("0").ljust(4, "0")
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def _short(model: str) -> str:

@@ -12,7 +12,7 @@ from attrs import define, field
 
 from gateway.actors.keys import ANONYMOUS, Actor, KeyRing, hash_key, presented_credential
 from gateway.actors.limits import Limiter, NoLimits
-from gateway.actors.refusals import expired
+from gateway.actors.refusals import expired, revoked
 from gateway.config import ClientAuth, Limits, Timeouts
 from gateway.wire.errors import ApiError
 
@@ -40,6 +40,16 @@ class Admission:
         Raises:
             ApiError: 401.
         """
+        actor = self.identify(request)
+        self.refuse_invalid(actor)
+        return actor
+
+    def identify(self, request: web.BaseRequest) -> Actor:
+        """Return whose credential came with a request, for `refuse_invalid`: the key may not be valid any more.
+
+        Raises:
+            ApiError: 401, nobody's.
+        """
         if self.mode is ClientAuth.OFF:
             return ANONYMOUS
         credential = presented_credential(request.headers)
@@ -51,15 +61,24 @@ class Admission:
         if self.mode is ClientAuth.PASSTHROUGH:
             # The credential itself is neither kept nor logged; its keyed hash tells clients apart.
             return Actor(f"client_{hash_key(credential, self.pepper)[:12]}", "passthrough")
-        actor = self.keys.find(credential)
+        actor = self.keys.find(credential) or self.keys.find_revoked(credential)
         if actor is None:
             raise ApiError(
                 401,
                 "This gateway does not know that key. Make one with `gateway keys create --name NAME`.",
             )
+        return actor
+
+    def refuse_invalid(self, actor: Actor) -> None:
+        """See that a key is valid.
+
+        Raises:
+            ApiError: 401, it is revoked, replaced or expired.
+        """
+        if actor.is_revoked:
+            raise revoked(actor)
         if actor.valid_until is not None and self.clock() >= actor.valid_until:
             raise expired(actor)
-        return actor
 
     async def read_body(self, request: web.BaseRequest) -> bytearray:
         """Read the whole body, once.

@@ -196,8 +196,9 @@ class _Life:
 
     async def _admit(self) -> Outgoing:
         api, request = self._api, self._request
-        actor = api.admission.authenticate(request)
+        actor = api.admission.identify(request)
         self._record.actor, self._record.actor_id = actor.name, actor.id
+        api.admission.refuse_invalid(actor)
         body = bytearray()
         stream = False
         if self._reads_body:

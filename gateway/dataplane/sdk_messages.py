@@ -128,9 +128,10 @@ class _Life:
 
     async def _admit(self) -> SdkRequest:
         api, request = self._api, self._request
-        actor = api.admission.authenticate(request)
+        actor = api.admission.identify(request)
         self._record.actor, self._record.actor_id = actor.name, actor.id
         self._actor_id = actor.id
+        api.admission.refuse_invalid(actor)
         body: bytes | bytearray = await api.admission.read_body(request)
         if encoding := request.headers.get("content-encoding"):
             body = await asyncio.to_thread(decode_body, body, encoding, api.settings.limits.request_body_bytes)

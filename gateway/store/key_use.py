@@ -68,7 +68,9 @@ class KeyUseStore:
             uses = await _lock(connection, key_ids)
             if batch.spent and last < batch.number:
                 for (key_id, at), spent in batch.spent.items():
-                    uses[key_id].add(spent, at, now)
+                    use = uses[key_id]
+                    use.add(spent, at, now)
+                    use.last_used_at = max(use.last_used_at, min(batch.used_at.get(key_id, at), now))
                 mark = update(limiting_processes).where(_process.owner == batch.owner).values(batch=batch.number)
                 await connection.execute(mark)
             # One that is to be let in by force may be there, if an earlier try went well and nobody was told.

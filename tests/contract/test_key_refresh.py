@@ -24,10 +24,13 @@ def spoil(path: Path) -> None:
     """Put in what the schema would not let in: a number where the hash of a key belongs."""
     with closing(sqlite3.connect(path)) as file, file:
         file.executescript(
+            # The gateway must not read what is half done.
+            "BEGIN IMMEDIATE;"
             "ALTER TABLE client_keys RENAME TO old;"
             "CREATE TABLE client_keys (id, name, digest, prefix, created_at, revoked_at, secret_id);"
             "INSERT INTO client_keys VALUES ('key_0', 'nonsense', 5, 'csg_', '2026-01-01', NULL, NULL);"
             "UPDATE revisions SET version = version + 1 WHERE topic = 'keys';"
+            "COMMIT;"
         )
 
 

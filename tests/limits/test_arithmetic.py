@@ -293,10 +293,14 @@ def test_a_key_that_may_use_nothing_is_told_so(name: str, allowed: int) -> None:
 def test_a_command_that_an_answer_names_can_be_typed_whatever_the_key_is_called() -> None:
     mine = Actor("key_1", "Ann's laptop; $(id)", KeyTerms(models=("claude-haiku-*",)), valid_until=NOON)
     used_up = Refusal("nanousd_day", 1, 1, None, period_end("day", NOON))
-    for error in (expired(mine), forbidden_model(mine, "claude-opus-5"), over_limit(mine, used_up)):
+    for error, key in (
+        (expired(mine), mine.id),
+        (forbidden_model(mine, "claude-opus-5"), mine.name),
+        (over_limit(mine, used_up), mine.name),
+    ):
         command = re.search("`(gateway .*?)`", error.message)
         assert command is not None
-        assert shlex.split(command[1])[:4] == ["gateway", "keys", "limits", mine.name]
+        assert shlex.split(command[1])[:4] == ["gateway", "keys", "limits", key]
 
 
 def test_a_key_may_use_the_models_that_one_of_its_patterns_matches() -> None:

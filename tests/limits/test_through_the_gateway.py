@@ -14,6 +14,7 @@ from gateway.actors.terms import NANO, KeyTerms
 from gateway.config import ClientAuth
 from gateway.ledger.record import RequestRecord
 from gateway.replay.openai import OpenAIReplay
+from gateway.store.key_use import KeyUseStore
 from gateway.wire.requests import read_facts
 from tests.contract.harness import MESSAGES, Served, envelope, serving
 from tests.limits.asking import USAGE, keys_of, make_key, presenting, until_known, until_status, usage
@@ -37,7 +38,9 @@ async def test_a_key_that_has_expired_says_so_and_what_to_do() -> None:
         assert error["message"].startswith(
             f"The key ci expired at {datetime.fromtimestamp(now - 60, UTC):%Y-%m-%d}"
         )
-        assert "gateway keys limits ci --expires 30d" in error["message"]
+        (record,) = (one for one in served.ledger.records if one.route.endswith("/v1/messages"))
+        assert (record.actor, record.outcome, record.status) == ("ci", "rejected", 401)
+        assert f"gateway keys limits {record.actor_id} --expires 30d" in error["message"]
         assert answer.header("x-should-retry") == "false"
         assert served.upstream.requests == []
         prolonged = await make_key(served, "other", expires_at=now + 3_600)
@@ -62,7 +65,43 @@ async def test_a_key_that_is_replaced_is_valid_for_a_while_and_both_are_one() ->
         for headers in (old, new):
             error = envelope(await served.ask(message(), usual=headers), 401, "authentication_error")
             assert "was replaced by another one" in error["message"]
+            assert (served.ledger.records[-1].actor_id, served.ledger.records[-1].status) == (stored.id, 401)
         assert (await served.ask(message(), usual=presenting(newest))).status == 200
+
+
+async def test_a_key_that_was_revoked_of_late_is_told_so_and_its_requests_are_recorded_as_its_own() -> None:
+    async with serving() as served:
+        old = await make_key(served)
+        async with keys_of(served) as (store, pepper):
+            stored, key = await store.rotate("ci", pepper, 3_600)
+            new = presenting(key)
+            await until_known(served, new)
+            await store.revoke("ci")
+        await until_status(served, new, 401)
+        for headers in (old, new):
+            error = envelope(await served.ask(message(), usual=headers), 401, "authentication_error")
+            assert error["message"].startswith("The key ci was revoked.")
+            record = served.ledger.records[-1]
+            assert (record.actor, record.actor_id, record.outcome) == ("ci", stored.id, "rejected")
+        nobody = await served.ask(message(), usual=presenting("csg_made-up"))
+        assert "does not know" in envelope(nobody, 401, "authentication_error")["message"]
+        assert served.ledger.records[-1].actor_id is None
+        # Refused ones are no use of it.
+        async with keys_of(served) as (store, _):
+            use = await KeyUseStore(store.database).use_of(stored.id)
+        assert use.total.requests == 0
+
+
+async def test_when_a_key_was_last_used_is_known_to_the_minute_without_limits_too() -> None:
+    async with serving() as served:
+        headers = await make_key(served)
+        began = datetime.now(UTC).timestamp()
+        assert (await served.ask(message(), usual=headers)).status == 200
+        await usage(served, headers)  # which waits until what was used is written
+        async with keys_of(served) as (store, _):
+            (key,) = (key for key in await store.all() if key.name == "ci")
+            use = await KeyUseStore(store.database).use_of(key.id)
+        assert began - 1 <= use.last_used_at <= datetime.now(UTC).timestamp() + 1
 
 
 async def test_a_model_that_a_key_may_not_use_is_refused() -> None:
@@ -118,7 +157,10 @@ async def test_a_slot_is_free_again_when_a_stream_has_ended_or_its_client_has_go
             await connection.send(MESSAGES, message(stream=True), headers=hang, usual=headers)
             await connection.until(b"content_block_delta")
             answer = await served.ask(message(), usual=headers)
-            assert "1 requests at the same time" in envelope(answer, 429, "rate_limit_error")["message"]
+            assert (
+                "may have 1 request at the same time, and has 1. Try again when it has ended"
+                in envelope(answer, 429, "rate_limit_error")["message"]
+            )
             assert (await usage(served, headers))["rates"]["concurrent"] == {"limit": 1, "used": 1}
         await served.upstream.wait_for(lambda: served.upstream.open_streams == 0)
         await until_status(served, headers, 200)
