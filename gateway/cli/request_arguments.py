@@ -53,7 +53,7 @@ def add_filter_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--actor", metavar="NAME|ID", help="whose key it was")
     group.add_argument(
-        "--account", metavar="NAME", help="the upstream account that served it; nobody served what failed"
+        "--account", metavar="NAME", help="the upstream account that served it; nobody served what was refused"
     )
     group.add_argument(
         "--tried", metavar="NAME", help="an upstream account that was tried, whether it served or not"

@@ -14,6 +14,7 @@ from gateway.cli.timeline_output import in_words
 from gateway.ledger.row import RequestRow
 from gateway.pricing.cost import Cost
 from gateway.telemetry.logs import printable
+from sse_fsm import EndReason, Outcome
 
 __all__ = [
     "FIELDS",
@@ -163,6 +164,12 @@ def _cells(row: RequestRow) -> tuple[str, ...]:
     )
 
 
+def _reason(row: RequestRow) -> str | None:
+    # That the upstream ended a stream in order, if too early, is recorded as nothing else than the outcome.
+    reason = row.reason or (EndReason.EOF if row.outcome == Outcome.TRUNCATED else None)
+    return in_words(reason) if reason else None
+
+
 def attempts_of(row: RequestRow) -> list[dict[str, Any]]:
     """Return the attempts of a request: objects with account, fault, status, ms."""
     attempts = _decoded(row.attempts)
@@ -180,7 +187,7 @@ def why(row: RequestRow) -> str:
         return printable(str(attempts[-1]["fault"]), _WHY_LENGTH)
     notes = _decoded(row.notes)
     note = str(notes[0]) if row.outcome == "repaired" and isinstance(notes, list) and notes else ""
-    words = in_words(row.reason) if row.reason else printable(note)
+    words = _reason(row) or printable(note)
     return words if len(words) <= _WHY_LENGTH else words[: _WHY_LENGTH - 1] + "…"
 
 
@@ -239,7 +246,7 @@ def _details(row: RequestRow) -> Iterator[tuple[str, str]]:
     yield "HTTP status", _number(row.status)
     told = (
         ("violation", row.code),
-        ("reason", in_words(row.reason) if row.reason else None),
+        ("reason", _reason(row)),
         ("provider", row.provider),
         ("account", row.account),
         ("actor", f"{row.actor} ({row.actor_id})" if row.actor_id else row.actor),

@@ -46,6 +46,7 @@ def filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             a_request(3, events=9, bytes_in=700, bytes_out=700),
             a_request(4, cost=Cost(nanousd=None, note="unknown model")),
             a_request(5, outcome="truncated", reason="timeout"),
+            a_request(7, outcome="truncated"),
             a_request(6, outcome="rejected", reason="A sentence of the gateway's own."),
         ],
     )
@@ -69,6 +70,7 @@ def test_the_size_is_of_what_was_counted(capsys: pytest.CaptureFixture[str]) -> 
 def test_why_a_stream_ended_is_said_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     assert shown(capsys, 0)["reason"] == "the connection to the upstream broke"
     assert shown(capsys, 5)["reason"] == "the upstream was silent, or took, too long"
+    assert shown(capsys, 7)["reason"] == "the upstream closed the stream"
     assert shown(capsys, 6)["reason"] == "A sentence of the gateway's own."
 
 

@@ -16,7 +16,7 @@ from sse_fsm.__main__ import _parser as make_sse_fsm_parser
 
 __all__ = ["in_blocks", "in_text", "trouble", "vocabulary"]
 
-_FENCE: Final = re.compile(r"^(\s*)```(\w*)\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
+_FENCE: Final = re.compile(r"^([ \t]*)```(\w*)\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
 _CODE: Final = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 _STANDS_FOR: Final = {"URL": "http://127.0.0.1:8787/claude", "N": "1", "SECONDS": "1"}
 _OURS: Final = frozenset({"gateway", "sse-fsm"})

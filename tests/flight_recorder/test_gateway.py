@@ -114,3 +114,18 @@ def test_a_stream_that_ended_well_leaves_none_and_the_command_says_so(
     assert "timeline" not in capsys.readouterr().out
     assert main(["requests", "show", request_id, "--save", str(tmp_path / "x")]) == 1
     assert "one is kept of streams that did not end well" in capsys.readouterr().err
+
+
+def test_a_cut_stream_that_is_played_again_ends_as_one_that_was_closed(
+    directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    saved = tmp_path / "cut.sse"
+    first = asyncio.run(stream(directory, "cut:event=6"))
+    assert main(["requests", "show", first, "--save", str(saved)]) == 0
+    assert main(["requests", "show", first]) == 0
+    assert "the connection to the upstream broke" in capsys.readouterr().out
+    again = asyncio.run(stream(directory, "none", played=saved.read_bytes()))
+    assert main(["requests", "show", again]) == 0
+    out = capsys.readouterr().out
+    assert "truncated" in out
+    assert "the upstream closed the stream" in out
