@@ -29,6 +29,8 @@ class Follower:
 
     queries: RequestQueries
     wanted: RequestFilter
+    longest_seconds: float
+    """That a request can take."""
     _seen: dict[str, float] = field(factory=dict, init=False)
     """Ends of requests by their ids, in Unix seconds."""
 
@@ -44,7 +46,8 @@ class Follower:
         """
         since = datetime.now(UTC).timestamp() - _LATE
         self._seen = {request_id: end for request_id, end in self._seen.items() if end >= since}
-        wanted = evolve(self.wanted, ended_since=since)
+        began = max(since - self.longest_seconds, self.wanted.since or 0.0)
+        wanted = evolve(self.wanted, ended_since=since, since=began)
         found: list[RequestRow] = []
         after: Cursor | None = None
         for _ in range(_MOST_PAGES):

@@ -108,10 +108,11 @@ def _list(args: argparse.Namespace) -> int:
     wanted = filter_from(args)
     if args.follow and args.until:
         raise CommandError("--follow and --until cannot be used together")
+    settings = settings_from(args)
 
     async def read(queries: RequestQueries) -> None:
         if args.follow:
-            await _follow(queries, wanted, args)
+            await _follow(queries, wanted, args, settings.timeouts.stream_total_seconds)
             return
         rows = [row async for page in pages(queries, wanted, args.limit) for row in page]
         if args.json:
@@ -127,7 +128,7 @@ def _list(args: argparse.Namespace) -> int:
             for sentence in await what_there_is(queries, **_names_in(wanted)):
                 print(sentence, file=sys.stderr)
 
-    with_queries(settings_from(args), read)
+    with_queries(settings, read)
     return 0
 
 
@@ -147,9 +148,11 @@ def _names_in(wanted: RequestFilter) -> dict[str, str | None]:
     return {name: getattr(wanted, name) for name in names}
 
 
-async def _follow(queries: RequestQueries, wanted: RequestFilter, args: argparse.Namespace) -> None:
+async def _follow(
+    queries: RequestQueries, wanted: RequestFilter, args: argparse.Namespace, longest_seconds: float
+) -> None:
     table = RequestTable()
-    follower = Follower(queries, wanted)
+    follower = Follower(queries, wanted, longest_seconds)
     await follower.look()
     rows = [row async for page in pages(queries, wanted, args.limit) for row in page]
     follower.pass_over(rows)

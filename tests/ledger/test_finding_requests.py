@@ -8,6 +8,7 @@ import pytest
 
 from gateway.ledger.record import AttemptRecord
 from gateway.ledger.row import RequestRow
+from gateway.store.client_keys import ClientKeyStore
 from gateway.store.engine import Database
 from gateway.store.request_queries import RequestFilter, RequestQueries, TotalsFilter
 from gateway.store.request_totals import RequestTotals
@@ -112,3 +113,25 @@ async def test_requests_are_found_by_when_they_ended(database: Database) -> None
         make_record(3, at=1050.0, milliseconds=None),
     )
     assert await taken(database, ended_since=1050.0) == {"req_0", "req_3"}
+
+
+async def test_keys_are_known_by_their_names_also_when_they_are_revoked(database: Database) -> None:
+    store = ClientKeyStore(database)
+    first, _ = await store.create("ci", b"pepper" * 8)
+    await store.revoke(first.id)
+    second, _ = await store.create("ci", b"pepper" * 8)
+    third, _ = await store.create("laptop", b"pepper" * 8)
+    queries = RequestQueries(database)
+    assert await queries.actor_names() == {first.id: "ci", second.id: "ci", third.id: "laptop"}
+    assert set(await queries.actor_ids("ci")) == {first.id, second.id}
+    assert await queries.actor_ids(third.id) == [third.id]
+    assert await queries.account_names() == []
+
+
+async def test_what_is_in_no_sum_yet_is_counted(database: Database) -> None:
+    await put(database, make_record(0), make_record(1))
+    queries = RequestQueries(database)
+    assert (await queries.unsummed()).number == 2
+    while await RequestTotals(database).sum_up(100):
+        pass
+    assert (await queries.unsummed()).number == 0
