@@ -96,7 +96,11 @@ async def check_accounts(
             return _NOT_CONFIGURED
         verdict = await checker.check(_open_minded(account))
         if verdict.is_good and account.condition is Condition.NEEDS_REAUTH:
-            await office.store.set_condition(account.id, Condition.OK, "", secret_version=verdict.secret_version)
+            version = verdict.secret_version
+            is_over = await office.store.set_condition(account.id, Condition.OK, "", secret_version=version)
+            if is_over and account.paused_at is None:
+                message = f"{verdict.message} It needed a new credential until now, and was taken back into use."
+                verdict = evolve(verdict, message=message)
         done()
         return verdict
 

@@ -66,6 +66,8 @@ class LastRefusals:
 
 def no_credential(what: str, *, terminal: bool = True) -> ApiError:
     """Say that an account has nothing to send, without naming it: that is the operator's to know, by the log."""
+    # It may end in the upstream's words, which not always end as sentences do.
+    what = what if what.endswith((".", "!", "?", "…")) else f"{what}."
     if not terminal:
         return ApiError(503, f"{what} Your own key is fine; this passes by itself.", retry_after=_RENEWED_SOON)
     return ApiError(

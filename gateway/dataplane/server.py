@@ -37,6 +37,10 @@ _MODEL: Final = re.compile(
     """,
     re.IGNORECASE | re.VERBOSE,
 )
+# docs/anthropic-compat-matrix.md says why.
+_NOT_SERVED: Final = re.compile(
+    r"/v1/(messages/batches|files|skills|complete|sessions|agents|organizations|oauth)(?=/|\Z)"
+)
 _VERSIONS: Final = (HttpVersion11, HttpVersion10)  # the parser takes 0.9 and 2.0 as well
 # RFC 9112, section 3.2.2: a server takes a target in absolute form too. Where clients need keys, its host is as
 # little of interest as the Host header is.
@@ -172,7 +176,7 @@ class DataPlane:
         if methods is None and _OPENAI.match(path):
             raise _not_forwarded(self.settings.openai_mode)
         if methods is None:
-            raise ApiError(404, f"There is nothing at {_short(path)}. Messages are at /claude/v1/messages.")
+            raise _nothing_at(path)
         handler = methods.get(request.method)
         if handler is None:
             allowed = ", ".join(methods)
@@ -245,6 +249,17 @@ def _not_forwarded(mode: OpenAIMode) -> ApiError:
         "This request was sent before the answer to another one was over. Send it again, on a new connection.",
         should_retry=True,
         headers={"connection": "close"},
+    )
+
+
+def _nothing_at(path: str) -> ApiError:
+    found = _NOT_SERVED.match(path, len(_PREFIX)) if path.startswith(_PREFIX) else None
+    if found is None:
+        return ApiError(404, f"There is nothing at {_short(path)}. Messages are at /claude/v1/messages.")
+    return ApiError(
+        404,
+        f"This gateway does not serve {found[0]}. Ask the provider for it directly, with a credential of your "
+        "own; messages are at /claude/v1/messages.",
     )
 
 

@@ -219,7 +219,9 @@ async def test_a_good_answer_ends_a_refused_credential_but_no_pause_and_no_parki
 
     assert done.status == 0
     assert await accounts.state("work") == expected
-    assert len(upstream.requests) == 1
+    assert ("was taken back into use" in done.out) == (expected == "active")
+    assert "taken back" not in (await accounts.go("check")).out
+    assert len(upstream.requests) == 2
 
 
 async def test_a_token_is_renewed_once_before_it_is_checked_and_stored(

@@ -141,6 +141,16 @@ async def test_an_authentication_error_under_status_200_is_not_shown_as_the_clie
     assert b"invalid" not in answer.body
 
 
+@pytest.mark.parametrize(("words", "quoted"), [("invalid x-api-key", "invalid x-api-key."), ("Gone.", "Gone.")])
+async def test_an_upstreams_words_end_before_the_gateways_begin(words: str, quoted: str) -> None:
+    body = json.dumps({"type": "error", "error": {"type": "authentication_error", "message": words}}).encode()
+    refusal = canned_answer(body, "401 Unauthorized")
+    async with canned(refusal) as upstream, serving(anthropic_base_url=upstream.url) as served:
+        answer = await served.ask(message())
+    told = envelope(answer, 503, "api_error")["message"]
+    assert f"it says: {quoted} Your own key is fine; " in told
+
+
 async def test_an_error_event_without_any_request_id_still_comes_with_one() -> None:
     event = b'event: error\ndata: {"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}\n\n'
     answer_bytes = canned_answer(event, headers=[("content-type", "text/event-stream")])

@@ -200,7 +200,8 @@ async def test_what_is_unsupported_is_refused_in_the_envelope(served: Served) ->
         target = "/claude" + re.sub(r"\{\w+\}", "of_some_id", path)
         body = message() if method == "POST" else b""
         answer = await served.ask(body, target, method=method)
-        assert envelope(answer, 404, "not_found_error"), name
+        told = envelope(answer, 404, "not_found_error")["message"]
+        assert f"does not serve {path.split('/{')[0].removesuffix('/users').removesuffix('/token')}" in told, name
         assert answer.header("x-should-retry") == "false"
     assert len(served.upstream.requests) == before
 
