@@ -6,15 +6,15 @@ histogram whose buckets grow by a twelfth each, so that a percentile is at most 
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
-from operator import attrgetter
+from operator import add
 from typing import Any, Final
 
+import msgspec
 from attrs import define, field, fields
 
 __all__ = ["KEYS", "SPANS", "SUMS", "LatencyKey", "Sums", "TotalKey", "Totals", "bucket_of", "percentile"]
@@ -98,51 +98,71 @@ class Totals:
 
     @classmethod
     def of(cls, rows: Iterable[Mapping[str, Any]]) -> Totals:
-        """Return the sums of rows of the table `requests`."""
-        totals = cls()
+        """Return the sums of rows of the table `requests`.
+
+        Raises:
+            ArithmeticError: a number is out of all proportion; and so is the next one, and a few more of Python's
+                own where a value is of another type than it should be.
+            ValueError: a time is none.
+        """
+        # Rows are many and groups are few: what is costly is done for each group.
+        sums: dict[_Group, list[int]] = {}
+        latencies: Counter[tuple[_Group, str, int]] = Counter()
         for row in rows:
-            totals._add(row)
+            group = _group_of(row)
+            numbers = _numbers_of(row)
+            known = sums.get(group)
+            sums[group] = numbers if known is None else list(map(add, known, numbers))
+            if (ms := row["ms_to_content"]) is not None:
+                latencies[group, "first_content", bucket_of(ms)] += 1
+            if (ms := row["longest_gap_ms"]) is not None:
+                latencies[group, "gap", bucket_of(ms)] += 1
+            if (ms := row["ms"]) is not None and row["outcome"] not in _NOT_BILLED:
+                latencies[group, "duration", bucket_of(ms)] += 1
+        totals = cls()
+        for span in SPANS:
+            for group, numbers in sums.items():
+                totals.sums.setdefault(_key(group, span), Sums()).add(Sums(*numbers))
+            for (group, measure, bucket), count in latencies.items():
+                start, provider, _, account, _, model, _, _ = group
+                where = LatencyKey(span, start // span * span, measure, provider, model, account, bucket)
+                totals.latencies[where] += count
         return totals
 
-    def _add(self, row: Mapping[str, Any]) -> None:
-        sums = sums_of(row)
-        model = model_of(row)
-        for span in SPANS:
-            key = key_of(row, span, model)
-            known = self.sums.get(key)
-            if known is None:
-                known = self.sums[key] = Sums()
-            known.add(sums)
-            for measure, ms in (("first_content", row["ms_to_content"]), ("gap", row["longest_gap_ms"])):
-                if ms is not None:
-                    self._count(key, measure, ms)
-            if row["ms"] is not None and row["outcome"] not in _NOT_BILLED:
-                self._count(key, "duration", row["ms"])
 
-    def _count(self, key: TotalKey, measure: str, ms: int) -> None:
-        where = LatencyKey(key.span, key.start, measure, key.provider, key.model, key.account, bucket_of(ms))
-        self.latencies[where] += 1
-
-
+_Group = tuple[int, str, str, str, str, str, str, str]
+"""A `TotalKey` of the finest span, without the span."""
 KEYS: Final = tuple(each.name for each in fields(TotalKey))
 SUMS: Final = tuple(each.name for each in fields(Sums))
-_numbers: Final = attrgetter(*SUMS)
 
 
-def key_of(row: Mapping[str, Any], span: int, model: str) -> TotalKey:
+def key_of(row: Mapping[str, Any], span: int) -> TotalKey:
     """Return under what a row counts in one span of time.
 
     Raises:
         ValueError: its time is none.
     """
-    texts = (row["provider"], row["route"], row["account"], row["actor_id"])
-    provider, route, account, actor_id = (text or "" for text in texts)
+    return _key(_group_of(row), span)
+
+
+def _key(group: _Group, span: int) -> TotalKey:
+    start, *texts = group
+    return TotalKey(span, start // span * span, *texts)
+
+
+def _group_of(row: Mapping[str, Any]) -> _Group:
     at = int(row["at"])
     if not 0 <= at < _LATEST:
         raise ValueError(at)
-    start = at // span * span
-    return TotalKey(
-        span, start, provider, route, account, actor_id, model, row["outcome"] or "", row["stop_reason"] or ""
+    return (
+        at // SPANS[0] * SPANS[0],
+        row["provider"] or "",
+        row["route"] or "",
+        row["account"] or "",
+        row["actor_id"] or "",
+        model_of(row),
+        row["outcome"] or "",
+        row["stop_reason"] or "",
     )
 
 
@@ -161,38 +181,43 @@ def sums_of(row: Mapping[str, Any]) -> Sums:
     Raises:
         OverflowError: a number is larger than any that a request could have.
     """
+    return Sums(*_numbers_of(row))
+
+
+def _numbers_of(row: Mapping[str, Any]) -> list[int]:
+    """Return what one row adds, in the order of the fields of `Sums`."""
     write_5m, write_1h = row["cache_write_5m_tokens"], row["cache_write_1h_tokens"]
     if write_5m is None and write_1h is None:
         write_5m = row["cache_write_tokens"]
     switch = _json(row["switch"])
     usd = switch.get("usd") if isinstance(switch, dict) else None
     attempts = _json(row["attempts"])
-    sums = Sums(
-        requests=1,
-        partial=int("partial" in (row["cost_note"] or "")),
-        unpriced=int(row["cost_nanousd"] is None),
-        input_tokens=row["input_tokens"] or 0,
-        output_tokens=row["output_tokens"] or 0,
-        thinking_tokens=row["thinking_tokens"] or 0,
-        cache_read_tokens=row["cache_read_tokens"] or 0,
-        cache_write_5m_tokens=write_5m or 0,
-        cache_write_1h_tokens=write_1h or 0,
-        web_searches=row["web_searches"] or 0,
-        cost_nanousd=row["cost_nanousd"] or 0,
-        ms=row["ms"] or 0,
-        attempts=len(attempts) if isinstance(attempts, list) else 0,
-        switches=int(row["switch"] is not None),
-        switch_nanousd=round(usd * 1e9) if isinstance(usd, (int, float)) and math.isfinite(usd) else 0,
-    )
-    if not all(-_MOST <= number <= _MOST for number in _numbers(sums)):
+    numbers = [
+        1,
+        int("partial" in (row["cost_note"] or "")),
+        int(row["cost_nanousd"] is None),
+        row["input_tokens"] or 0,
+        row["output_tokens"] or 0,
+        row["thinking_tokens"] or 0,
+        row["cache_read_tokens"] or 0,
+        write_5m or 0,
+        write_1h or 0,
+        row["web_searches"] or 0,
+        row["cost_nanousd"] or 0,
+        row["ms"] or 0,
+        len(attempts) if isinstance(attempts, list) else 0,
+        int(row["switch"] is not None),
+        round(usd * 1e9) if isinstance(usd, (int, float)) and math.isfinite(usd) else 0,
+    ]
+    if min(numbers) < -_MOST or max(numbers) > _MOST:
         raise OverflowError("a number of a request is out of all proportion")
-    return sums
+    return numbers
 
 
 def _json(text: str | None) -> Any:
     try:
-        return json.loads(text) if text else None
-    except ValueError:
+        return msgspec.json.decode(text) if text else None
+    except (msgspec.DecodeError, ValueError):
         return None
 
 

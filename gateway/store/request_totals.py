@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache, partial
 from typing import Any, Final
 
 from attrs import asdict, define
 from sqlalchemy import Table, bindparam, delete, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.ledger.totals import KEYS, SPANS, SUMS, LatencyKey, Sums, TotalKey, Totals, key_of, model_of, sums_of
+from gateway.ledger.totals import KEYS, SPANS, SUMS, LatencyKey, Sums, TotalKey, Totals, key_of, sums_of
 from gateway.store.engine import Database
 from gateway.store.statements import insert
 from gateway.store.tables import request_latencies, request_timelines, request_totals, requests
@@ -60,6 +62,7 @@ _NEXT_UNSUMMED: Final = (
     select(*_COLUMNS).where(_UNSUMMED).order_by(requests.c.id).limit(bindparam("most")).with_for_update()
 )
 
+_NEXT_IN_SQLITE: Final = f"SELECT {', '.join(_READ)} FROM requests WHERE summed = false ORDER BY id LIMIT ?"  # noqa: S608 - names of ours
 _USED_IN_SQLITE: Final = text(
     "SELECT (page_count - freelist_count) * page_size "
     "FROM pragma_page_count(), pragma_freelist_count(), pragma_page_size()"
@@ -97,6 +100,8 @@ class RequestTotals:
             # Most of the time there is nothing to do, and no other writer has to wait for that.
             if (await connection.execute(_ANY_UNSUMMED)).first() is None:
                 return 0
+        if not self.database.is_postgres:
+            return await self.database.write_to_sqlite(partial(_sum_up_in_sqlite, most))
         async with self.database.write() as connection:
             if not await self._alone(connection):
                 return 0
@@ -188,8 +193,6 @@ class RequestTotals:
             return (await connection.execute(query)).scalar_one_or_none()
 
     async def _alone(self, connection: AsyncConnection) -> bool:
-        if not self.database.is_postgres:
-            return True
         query = select(func.pg_try_advisory_xact_lock(_LOCK))
         return bool((await connection.execute(query)).scalar_one())
 
@@ -197,14 +200,42 @@ class RequestTotals:
         old, new = sums_of(before), sums_of(after)
         change = Sums(**{name: getattr(new, name) - getattr(old, name) for name in SUMS})
         for span in SPANS:
-            totals.sums.setdefault(key_of(before, span, model_of(before)), Sums()).add(change)
+            totals.sums.setdefault(key_of(before, span), Sums()).add(change)
 
     async def _add(self, connection: AsyncConnection, totals: Totals) -> None:
-        # In one order, lest two writers wait for each other.
-        sums = sorted(totals.sums.items(), key=lambda item: [str(getattr(item[0], name)) for name in KEYS])
-        latencies = sorted(totals.latencies.items(), key=lambda item: str(item[0]))
-        await _upsert(connection, request_totals, [_total_values(key, values) for key, values in sums])
-        await _upsert(connection, request_latencies, [_latency_values(key, count) for key, count in latencies])
+        for table, rows in _rows_of(totals):
+            await _upsert(connection, table, rows)
+
+
+def _rows_of(totals: Totals) -> Iterator[tuple[Table, list[dict[str, Any]]]]:
+    """Give sums as rows, in one order, lest two writers wait for each other."""
+    sums = sorted(totals.sums.items(), key=lambda item: [str(getattr(item[0], name)) for name in KEYS])
+    yield request_totals, [_total_values(key, values) for key, values in sums]
+    latencies = sorted(totals.latencies.items(), key=lambda item: str(item[0]))
+    yield request_latencies, [_latency_values(key, count) for key, count in latencies]
+
+
+def _sum_up_in_sqlite(most: int, connection: sqlite3.Connection) -> int:
+    found = connection.execute(_NEXT_IN_SQLITE, (most,)).fetchall()
+    if not found:
+        return 0
+    rows = [dict(zip(_READ, values, strict=True)) for values in found]
+    for table, sums in _rows_of(_totals_of(rows)):
+        connection.executemany(_upsert_in_sqlite(table), sums)
+    connection.executemany("UPDATE requests SET summed = true WHERE id = ?", [(row["id"],) for row in rows])
+    return len(rows)
+
+
+@cache
+def _upsert_in_sqlite(table: Table) -> str:
+    keys = [column.name for column in table.primary_key]
+    names = [column.name for column in table.columns]
+    changes = ", ".join(f"{name} = {name} + excluded.{name}" for name in names if name not in keys)
+    values = ", ".join(f":{name}" for name in names)
+    return (
+        f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({values}) "  # noqa: S608 - names of ours
+        f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {changes}"
+    )
 
 
 def _totals_of(rows: Sequence[Mapping[str, Any]]) -> Totals:
