@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from attrs import define
 
+from gateway.cli.common import CommandError
 from gateway.cli.request_arguments import OUTCOMES, WHEN, parse_period
 from gateway.ledger.totals import percentile
 from gateway.store.request_queries import RequestQueries, TotalsFilter
@@ -52,11 +53,13 @@ class Period:
             by: `hour` or `day`, if it is asked for by these.
 
         Raises:
-            CommandError: one of them is no time, or they are in the wrong order.
+            CommandError: one of them is no time, they are in the wrong order, or all of it is still to come.
         """
         now = datetime.now(UTC).timestamp()
         begin, end = parse_period(since, until)
-        begin, end = begin or 0.0, now if end is None else min(end, now)
+        begin, end = max(begin or 0.0, 0.0), now if end is None else min(end, now)
+        if begin >= end:
+            raise CommandError("--since must be a time that has been, and before --until")
         length, age = end - begin, now - begin
         if "hour" in by:
             span = HOUR

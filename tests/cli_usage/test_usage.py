@@ -10,9 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.cli import main
+from gateway.cli.sums import Period
 from gateway.ledger.record import AttemptRecord, SwitchRecord
+from gateway.ledger.totals import SPANS
 from gateway.pricing.cost import Cost
 from tests.cli_requests.filling import NOW, a_request, make_keys, put
 
@@ -111,6 +115,34 @@ def test_what_is_summed_can_be_chosen(
 ) -> None:
     report = sums(capsys, *arguments)
     assert report["total"]["requests"] == sum(group["requests"] for group in report["groups"]) == expected
+
+
+@pytest.mark.parametrize(
+    "period",
+    [["--since", "2999-01-01"], ["--since", "1h", "--until", "2h"], ["--since", "1m", "--until", "1m"]],
+)
+def test_a_period_that_is_none_is_refused(capsys: pytest.CaptureFixture[str], period: list[str]) -> None:
+    assert main(["usage", *period]) == 1
+    assert "--since must be" in capsys.readouterr().err
+
+
+@given(
+    ago=st.floats(0, 1.7e9),
+    length=st.none() | st.floats(1, 1.7e9),
+    by=st.sampled_from([(), ("hour",), ("day",)]),
+)
+def test_a_period_is_of_whole_spans_and_leaves_out_nothing_that_was_asked_for(
+    ago: float, length: float | None, by: tuple[str, ...]
+) -> None:
+    before = datetime.now(UTC).timestamp()
+    until = None if length is None or length >= ago else f"{ago - length:f}s"
+    period = Period.of(f"{ago + 1:f}s", until, by)
+    assert period.span in SPANS
+    assert period.since % period.span == 0
+    assert 0 <= period.since <= max(before - ago, 0)
+    assert period.since < period.until
+    asked = before if until is None else before - (ago - (length or 0))
+    assert period.until >= min(asked, before) - 1
 
 
 def test_days_and_hours_come_in_their_order(capsys: pytest.CaptureFixture[str]) -> None:
