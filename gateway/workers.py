@@ -117,7 +117,16 @@ async def serve(
         gc.freeze()
         numbers = _STOP_SIGNALS if multiprocessing.parent_process() is None else (signal.SIGTERM,)
         await wait_for_signal(numbers, ready=tell)
+        told_at = time.monotonic()
         _log.info("draining", seconds=settings.timeouts.drain_seconds)
+    drained = gateway.data_plane.drained
+    _log.info(
+        "gateway has ended",
+        finished=drained.finished if drained is not None else 0,
+        cut=drained.cut if drained is not None else 0,
+        seconds=round(time.monotonic() - told_at, 1),
+        pid=os.getpid(),
+    )
     return 0
 
 
@@ -168,13 +177,17 @@ def _serve_workers(settings: Settings, metrics: Path) -> int:
                     workers[place] = _start(settings, metrics, place)
         for process in workers:
             process.terminate()
-        deadline = time.monotonic() + settings.timeouts.drain_seconds + _GRACE_SECONDS
+        told_at, killed = time.monotonic(), 0
+        deadline = told_at + settings.timeouts.drain_seconds + _GRACE_SECONDS
         while running := [process for process in workers if process.is_alive()]:
             if signals.count > 1 or time.monotonic() >= deadline:
                 for process in running:
                     process.kill()
                     process.join()
+                    killed += 1
             signals.wait(running, deadline - time.monotonic())
+        seconds = round(time.monotonic() - told_at, 1)
+        _log.info("all workers have ended", killed=killed, seconds=seconds, pid=os.getpid())
         return 0 if signals.count == 1 else 1
 
 

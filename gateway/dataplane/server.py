@@ -21,11 +21,12 @@ from gateway.wire.errors import SERVER_NAME, ApiError, encode_json, new_request_
 from gateway.wire.loopback import check_local
 from gateway.wire.openai_errors import openai_body
 
-__all__ = ["DataPlane"]
+__all__ = ["DataPlane", "Drained"]
 
 _log = get_logger(__name__)
 
 _PREFIX: Final = "/claude"
+_APIS: Final = ("/claude/v1/", "/claude-sdk/v1/", "/v1/")
 _OPENAI: Final = re.compile(r"/v1(?=/|\Z)")
 _SDK_MESSAGES: Final = "/claude-sdk/v1/messages"
 # One segment that stays one however often it is decoded on its way; which ids there are is the upstream's to say.
@@ -51,6 +52,15 @@ _READ_BUFFER: Final = 64 * 1024
 Handler = Callable[[web.BaseRequest, str], Awaitable[web.StreamResponse]]
 
 
+@define(frozen=True)
+class Drained:
+    """What became of requests, and of connections that are forwarded, when there were to be no more."""
+
+    finished: int
+    cut: int
+    """Those that were ended before they had come to their own end."""
+
+
 @define(eq=False)
 class DataPlane:
     """Routes requests to the Messages API and answers everything else itself."""
@@ -63,7 +73,11 @@ class DataPlane:
     openai_pool: OpenAIPool | None = None
     """Answers `/v1/*` in mode `pool`."""
     draining: bool = field(default=False, init=False)
+    drained: Drained | None = field(default=None, init=False)
+    """Set when `drain` is over."""
     _active: int = field(default=0, init=False)
+    _answered: int = field(default=0, init=False)
+    """Requests to the APIs so far; those of probes do not count."""
     _idle: asyncio.Event = field(factory=asyncio.Event, init=False)
     _routes: dict[str, dict[str, Handler]] = field(init=False)
 
@@ -115,6 +129,7 @@ class DataPlane:
             await self.messages.note_rejection(request, error, request_id)
         finally:
             self._active -= 1
+            self._answered += request.path.startswith(_APIS)
             if not self._active:
                 self._idle.set()
         if self.draining and not response.prepared and request.path.startswith((_PREFIX, "/v1")):
@@ -134,14 +149,19 @@ class DataPlane:
     async def drain(self) -> None:
         """Let running requests finish; end the streams that are left after `drain_seconds` in a legal way."""
         self.draining = True
+        answered_before, forwarded_before = self._answered, self.count_forwarded()
         try:
             async with asyncio.timeout(self.settings.timeouts.drain_seconds):
                 await self._wait_idle()
         except TimeoutError:
+            finished = self._answered - answered_before
             forwarded = self.openai.abort() if self.openai is not None else 0
             requests = self.messages.shut_down()
             requests += self.openai_pool.api.shut_down() if self.openai_pool is not None else 0
             _log.warning("ending requests that did not finish in time", requests=requests, forwarded=forwarded)
+            self.drained = Drained(finished + max(forwarded_before - forwarded, 0), requests + forwarded)
+        else:
+            self.drained = Drained(self._answered - answered_before + forwarded_before, 0)
 
     async def _wait_idle(self) -> None:
         while True:

@@ -49,6 +49,14 @@ async def until_refusing(running: GatewayProcess) -> None:
             await asyncio.sleep(0.01)
 
 
+def ended_with(running: GatewayProcess) -> tuple[int, int]:
+    """Return how many requests a gateway says it let finish and cut, in the last line of its log."""
+    last = running.events[-1]
+    assert (last["event"], last["level"]) == ("gateway has ended", "info")
+    assert last["seconds"] >= 0
+    return last["finished"], last["cut"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_stops_listening_and_lets_running_streams_finish(number: signal.Signals) -> None:
     async with ReplayUpstream() as upstream, serving_process(upstream.url) as running:
@@ -66,6 +74,8 @@ async def test_a_signal_stops_listening_and_lets_running_streams_finish(number: 
         assert await running.ended() == 0
         assert [record["outcome"] for record in running.named("request")] == ["complete"]
         assert running.errors == []
+        # The probe is none of them.
+        assert ended_with(running) == (1, 0)
 
 
 async def test_a_request_on_an_open_connection_is_served_during_the_drain_and_then_the_connection_closes() -> None:
@@ -95,6 +105,7 @@ async def test_streams_that_outlast_the_drain_end_in_one_legal_error_event() -> 
         assert await running.ended() == 0
         (record,) = running.named("request")
         assert (record["outcome"], record["reason"]) == ("truncated", "shutdown")
+        assert ended_with(running) == (0, 1)
 
 
 @pytest.mark.parametrize("fault", ["hang:head", "hang:event=1"])
