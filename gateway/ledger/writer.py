@@ -34,8 +34,8 @@ _SPOOL_SECONDS: Final = 5.0
 """For the disk to take records into the spool, before they are given up."""
 _HOLD_SECONDS: Final = 8.0
 """For all of it, before a client gets the end of its answer whatever becomes of the record."""
-_GAP_SECONDS: Final = 0.005
-"""Between two transactions: each costs the event loop about a millisecond, however many records are in it."""
+_GAP_SECONDS: Final = 0.002
+"""Between two transactions: each costs a wait for the disk, however many records are in it."""
 _AGAIN_AT_MOST_SECONDS: Final = 5.0
 _LOOK_SECONDS: Final = 30.0
 """Between two looks for files of processes that died."""
