@@ -284,6 +284,8 @@ OF_COMMANDS: Final = frozenset(
     }
 )
 """Variables with the settings' prefix that are no settings: keys that some commands ask with."""
+_OF_IMAGES: Final = frozenset({"GATEWAY_REVISION"})
+"""What images say of themselves."""
 
 
 def unknown_variables(environ: Mapping[str, str], prefix: str, known: Collection[str]) -> list[str]:
@@ -293,6 +295,6 @@ def unknown_variables(environ: Mapping[str, str], prefix: str, known: Collection
         for name, value in environ.items()
         if name.upper().startswith(prefix)
         and name not in known
-        and name not in OF_COMMANDS
+        and name not in OF_COMMANDS | _OF_IMAGES
         and not _OF_OTHERS.match(f"{name}={value}", len(prefix))
     )

@@ -31,6 +31,7 @@ from gateway.store.secret import SecretKeyError, load_secret_keys
 from gateway.telemetry.logs import close_logs, configure_logs, get_logger
 from gateway.telemetry.metrics import files_of_metrics, forget_gauges, share_metrics
 from gateway.telemetry.shared_files import shared_directory
+from gateway.telemetry.version import program_version
 
 __all__ = ["run_event_loop", "serve", "serve_workers", "wait_for_signal"]
 
@@ -95,6 +96,7 @@ async def serve(
     settings: Settings, *, reuse_port: bool = False, ready: Callable[[Gateway], None] | None = None
 ) -> int:
     """Serve in this process until a signal; return the exit status."""
+    version = await asyncio.to_thread(program_version)
     async with run_gateway(settings, reuse_port=reuse_port, control=True) as gateway:
 
         def tell() -> None:
@@ -102,6 +104,7 @@ async def serve(
                 ready(gateway)
             _log.info(
                 "gateway is ready",
+                version=version,
                 url=gateway.url,
                 control_url=gateway.control_url,
                 client_auth=settings.client_auth.value,

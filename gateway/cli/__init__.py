@@ -8,12 +8,12 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
-from importlib.metadata import version
 from io import TextIOWrapper
 from typing import Final
 
 from gateway.cli.careful_parser import RedactingParser
 from gateway.cli.errors import CommandError
+from gateway.telemetry.version import program_version
 
 __all__ = ["main", "make_parser"]
 
@@ -47,7 +47,7 @@ def make_parser(argv: Sequence[str] = ()) -> RedactingParser:
         description="A self-hosted streaming gateway for Claude.",
         epilog="Start with `gateway demo`: it needs no account and prints lines to paste.",
     )
-    parser.add_argument("--version", action="version", version=f"gateway {version('claude-stream-gateway')}")
+    parser.add_argument("--version", action="version", version=f"gateway {program_version()}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name in argv[:1] if argv and argv[0] in _COMMANDS else _COMMANDS:
         import_module(f"gateway.cli.{name}").add_parser(subparsers)

@@ -155,6 +155,7 @@ def test_what_kubernetes_sets_for_a_service_of_that_name_is_nobodys_mistake() ->
         "GATEWAY_PORT_8787_TCP_PROTO": "tcp",
         "GATEWAY_PORT_8787_TCP_PORT": "8787",
         "GATEWAY_PORT_8787_TCP_ADDR": "10.0.0.1",
+        "GATEWAY_REVISION": "of an image",
     }
     warnings: list[str] = []
     assert load_settings(None, environ, warnings.append) == Settings()

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from gateway.replay.server import ReplayUpstream
+from gateway.telemetry.version import program_version
 from tests.contract.harness import MESSAGES
 from tests.faults.gateway_process import GatewayProcess, serving_process, started
 from tests.faults.waiting import until
@@ -74,6 +75,7 @@ async def test_a_signal_stops_listening_and_lets_running_streams_finish(number: 
         assert await running.ended() == 0
         assert [record["outcome"] for record in running.named("request")] == ["complete"]
         assert running.errors == []
+        assert running.named("gateway is ready")[0]["version"] == program_version()
         # The probe is none of them.
         assert ended_with(running) == (1, 0)
 
