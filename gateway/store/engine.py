@@ -7,6 +7,7 @@ hosts. Whatever goes wrong comes out as a `StoreError`, which says what to do an
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import sqlite3
 import time
@@ -416,9 +417,30 @@ class Database:
         path = database_path(self.url, self.data_dir).absolute()
         if self.opening is Opening.EXISTING and not path.exists():
             return self._stand_in()
-        _make_file(path)
+        self._prepare(path)
         self._direct = SqliteThread(path, _BUSY_SECONDS)
         return _sqlite_engine(path)
+
+    def _prepare(self, path: Path) -> None:
+        """Make the file, and see that it can be written.
+
+        Raises:
+            StoreUnavailableError: it cannot.
+        """
+        elsewhere = f"set {'GATEWAY_DATABASE_URL' if self.url else 'GATEWAY_DATA_DIR'} to another place"
+        try:
+            _make_file(path)
+            is_read_only = bool(os.statvfs(path.parent).f_flag & os.ST_RDONLY)
+        except OSError as error:
+            is_read_only = error.errno == errno.EROFS
+            if not is_read_only:
+                why = error.strerror or type(error).__name__
+                raise StoreUnavailableError(f"cannot make the database {self.name}: {why}; {elsewhere}") from None
+        if is_read_only:
+            raise StoreUnavailableError(
+                f"cannot use the database {self.name}: its file system is read-only, and reading takes writing "
+                f"too; mount it for writing, or {elsewhere}"
+            )
 
     def _stand_in(self) -> AsyncEngine:
         self._is_stand_in = True

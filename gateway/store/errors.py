@@ -30,8 +30,9 @@ _BUSY: Final = {
     "SQLITE_PROTOCOL": "too many processes open it at once; try again",
 }
 _OF_SQLITE: Final = {
-    "SQLITE_CANTOPEN": "it cannot be opened; see that its directory exists and belongs to this user",
-    "SQLITE_READONLY": "it cannot be written to; see that it and its directory belong to this user",
+    "SQLITE_CANTOPEN": "it cannot be opened; see that its directory exists, belongs to this user and is writable",
+    "SQLITE_READONLY": "it cannot be written to; see that it and its directory belong to this user, and that the "
+    "file system is not mounted read-only",
     "SQLITE_PERM": "this user may not use it; see that it belongs to this user",
     "SQLITE_FULL": "the disk is full; make room",
     "SQLITE_IOERR": "the disk does not read or write it; see the system's log",

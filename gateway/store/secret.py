@@ -74,7 +74,8 @@ def load_secret_keys(configured: str, data_dir: Path) -> tuple[bytes, ...]:
         text = _read(path)
     except OSError as error:
         raise SecretKeyError(
-            f"cannot use the key file {path}: {error.strerror or error}; or set GATEWAY_SECRET_KEY"
+            f"cannot use the key file {path}: {error.strerror or error}; let this user write there, or set "
+            "GATEWAY_DATA_DIR to another place, or GATEWAY_SECRET_KEY"
         ) from None
     except UnicodeDecodeError:
         raise SecretKeyError(f"the key file {path} is not UTF-8 text; {_IF_LOST}") from None

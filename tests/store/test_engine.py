@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -296,6 +298,30 @@ async def test_a_file_in_the_directorys_place_is_named(tmp_path: Path) -> None:
     (tmp_path / "data").touch()
     with pytest.raises(StoreError, match=r"gateway\.db"):
         await Database("", tmp_path / "data").open()
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+async def test_a_read_only_file_system_is_said_to_be_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_there: bool
+) -> None:
+    if is_there:
+        async with Database("", tmp_path):
+            pass
+        flags = os.statvfs(tmp_path)
+        monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result([*flags[:8], flags.f_flag | 1, *flags[9:]]))
+    else:
+
+        def refuse(*_: object, **__: object) -> int:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+        monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(StoreError, match=r"system is read-only.*mount it for writing, or set GATEWAY_DATA_DIR"):
+        await Database("", tmp_path).open()
+
+
+async def test_a_directory_that_cannot_be_made_is_said_to_be_so_and_what_to_do() -> None:
+    with pytest.raises(StoreError, match=r"cannot make the database /proc/x/gateway.db: .*; set GATEWAY_DATA_DIR"):
+        await Database("", Path("/proc/x")).open()
 
 
 def test_a_database_that_others_keep_busy_is_said_to_be_so(tmp_path: Path) -> None:
