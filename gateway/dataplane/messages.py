@@ -27,7 +27,15 @@ from gateway.dataplane.attempts import Attempts
 from gateway.dataplane.connections import ClientConnection
 from gateway.dataplane.contract import ANTHROPIC, Contract
 from gateway.dataplane.exchange import Outgoing
-from gateway.dataplane.recording import begin_record, note_commit, note_message, note_timeline, note_verdict
+from gateway.dataplane.recording import (
+    CLIENT_CLOSED,
+    begin_record,
+    note_commit,
+    note_end,
+    note_message,
+    note_timeline,
+    note_verdict,
+)
 from gateway.dataplane.refusals import LastRefusals
 from gateway.dataplane.relay import BodyRelay, ClientGone, Relay, StreamRelay
 from gateway.dataplane.upstream import NETWORK_ERRORS, Upstream
@@ -68,7 +76,6 @@ _COUNTING: Final = "count_tokens"
 """Quota family of requests that count tokens, whatever their model."""
 _MOST_TOKENS: Final = 2**30 - 1  # of a kind that an answer is believed to have cached
 _SESSION_HEADER: Final = "x-claude-code-session-id"
-_CLIENT_CLOSED: Final = 499  # nginx's status for it; never sent, only recorded
 
 
 @define(eq=False)
@@ -174,7 +181,7 @@ class _Life:
             return await self._answer(result)
         except (ClientGone, ConnectionError):
             await self._settle_cancelled()
-            return web.Response(status=_CLIENT_CLOSED)  # goes nowhere: the connection is closed
+            return web.Response(status=CLIENT_CLOSED)  # goes nowhere: the connection is closed
         except asyncio.CancelledError:
             await self._settle_cancelled()
             raise
@@ -471,7 +478,7 @@ class _Life:
     async def _settle_cancelled(self) -> None:
         if self._settled:
             return
-        self._record.status = self._record.status or _CLIENT_CLOSED
+        self._record.status = self._record.status or CLIENT_CLOSED
         guard = self._attempts.current if self._attempts is not None else self._guard
         if guard is None:
             outcome = Outcome.CANCELLED
@@ -488,15 +495,9 @@ class _Life:
         if self._settled:
             return
         self._settled = True
-        record = self._record
-        record.outcome = str(outcome)
-        record.milliseconds = self._elapsed()
-        if record.milliseconds_to_first_byte is None and record.status != _CLIENT_CLOSED:
-            record.milliseconds_to_first_byte = record.milliseconds
-        if self._stream is not None:
-            record.longest_gap_milliseconds = round(self._stream.longest_gap * 1000)
-        note_timeline(record, self._attempts.current if self._attempts is not None else self._guard)
-        await self._api.settle(record)
+        note_end(self._record, outcome, self._elapsed(), self._stream)
+        note_timeline(self._record, self._attempts.current if self._attempts is not None else self._guard)
+        await self._api.settle(self._record)
 
     def _write_attempts(self) -> None:
         if self._api.diagnostics.wants("attempts"):

@@ -9,13 +9,25 @@ from typing import Any, Final
 from aiohttp import web
 
 from gateway.dataplane.held import refusal_category
+from gateway.dataplane.relay import StreamRelay
 from gateway.ledger.record import RequestRecord
 from gateway.ledger.timeline import TimelineRecorder
 from gateway.wire.errors import new_request_id
 from sse_fsm import EndReason, Outcome, StreamGuard, Verdict
 
-__all__ = ["begin_record", "note_commit", "note_message", "note_timeline", "note_verdict", "route_of"]
+__all__ = [
+    "CLIENT_CLOSED",
+    "begin_record",
+    "note_commit",
+    "note_end",
+    "note_message",
+    "note_timeline",
+    "note_verdict",
+    "route_of",
+]
 
+CLIENT_CLOSED: Final = 499
+"""nginx's status for a client that went away; never sent, only recorded."""
 _LONGEST: Final = 200  # characters of a header's value that are kept
 _HEADERS: Final = {
     "session": "x-claude-code-session-id",
@@ -132,6 +144,16 @@ def note_commit(guard: StreamGuard) -> None:
     """Say on the stream's timeline that the client's answer begins now."""
     if isinstance(guard.recorder, TimelineRecorder):
         guard.recorder.committed()
+
+
+def note_end(record: RequestRecord, outcome: str, milliseconds: int, relay: StreamRelay | None) -> None:
+    """Put into the record how and when the request ended; `relay` is that of its stream, if it came to one."""
+    record.outcome = str(outcome)
+    record.milliseconds = milliseconds
+    if record.milliseconds_to_first_byte is None and record.status != CLIENT_CLOSED:
+        record.milliseconds_to_first_byte = milliseconds
+    if relay is not None:
+        record.longest_gap_milliseconds = round(relay.longest_gap * 1000)
 
 
 def note_timeline(record: RequestRecord, guard: StreamGuard | None) -> None:

@@ -17,7 +17,14 @@ from gateway.actors.limits import Wanted
 from gateway.dataplane.answers import UpstreamAnswer
 from gateway.dataplane.connections import error_response
 from gateway.dataplane.messages import PooledApi
-from gateway.dataplane.recording import begin_record, note_commit, note_timeline, note_verdict
+from gateway.dataplane.recording import (
+    CLIENT_CLOSED,
+    begin_record,
+    note_commit,
+    note_end,
+    note_timeline,
+    note_verdict,
+)
 from gateway.dataplane.relay import ClientGone, StreamRelay
 from gateway.dataplane.sdk_gate import Turn
 from gateway.dataplane.sdk_pool import RuntimePool
@@ -40,7 +47,6 @@ __all__ = ["SdkMessagesApi"]
 
 _ROUTE: Final = "POST /claude-sdk/v1/messages"
 _RETRY_SOON: Final = 1  # second
-_CLIENT_CLOSED: Final = 499  # never sent, only recorded
 _LEAST_WAIT: Final = 0.05  # seconds, for an event that is here already when the deadline has passed
 
 
@@ -116,7 +122,7 @@ class _Life:
                 lease.close()
         except (ClientGone, ConnectionError):
             await self._settle_cancelled()
-            return web.Response(status=_CLIENT_CLOSED)  # goes nowhere: the connection is closed
+            return web.Response(status=CLIENT_CLOSED)  # goes nowhere: the connection is closed
         except asyncio.CancelledError:
             await self._settle_cancelled()
             raise
@@ -298,7 +304,7 @@ class _Life:
     async def _settle_cancelled(self) -> None:
         if self._settled:
             return
-        self._record.status = self._record.status or _CLIENT_CLOSED
+        self._record.status = self._record.status or CLIENT_CLOSED
         outcome = Outcome.CANCELLED
         if self._guard is not None:
             _, verdict = self._guard.finish(EndReason.CANCELLED)
@@ -310,15 +316,9 @@ class _Life:
         if self._settled:
             return
         self._settled = True
-        record = self._record
-        record.outcome = str(outcome)
-        record.milliseconds = self._elapsed()
-        if record.milliseconds_to_first_byte is None and record.status != _CLIENT_CLOSED:
-            record.milliseconds_to_first_byte = record.milliseconds
-        if self._stream is not None:
-            record.longest_gap_milliseconds = round(self._stream.longest_gap * 1000)
-        note_timeline(record, self._guard)
-        await self._api.settle(record)
+        note_end(self._record, outcome, self._elapsed(), self._stream)
+        note_timeline(self._record, self._guard)
+        await self._api.settle(self._record)
 
     def _elapsed(self) -> int:
         return round((self._clock() - self._started) * 1000)
