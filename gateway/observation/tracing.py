@@ -46,6 +46,7 @@ _log = get_logger(__name__)
 _SERVICE: Final = "claude-stream-gateway"
 _NANO: Final = 10**9
 _MILLION: Final = 10**6
+_GIVING_UP_SECONDS: Final = 1.0
 _SHUTDOWN_SECONDS: Final = 3.0
 """For what is left to be sent; a collector that is away must not hold up the end of the process."""
 _SERVER_ERROR: Final = 500
@@ -229,11 +230,13 @@ async def open_spans(exporter: Any = None) -> AsyncGenerator[Spans]:
     """
     ids = _ChosenIds()
     # A thread, because resources are looked up in files and packages.
+    exporter = exporter or await asyncio.to_thread(OTLPSpanExporter)
     provider = await asyncio.to_thread(_make_provider, ids, exporter)
     try:
         yield Spans(provider.get_tracer("gateway"), provider.sampler, ids)
     finally:
-        await _within(_SHUTDOWN_SECONDS, provider.shutdown)
+        # Who is asked to end between two tries to send does so.
+        await _within(_SHUTDOWN_SECONDS, provider.shutdown, give_up=exporter.shutdown)
 
 
 def _make_provider(ids: IdGenerator, exporter: Any) -> TracerProvider:
@@ -241,12 +244,12 @@ def _make_provider(ids: IdGenerator, exporter: Any) -> TracerProvider:
     if str(resource.attributes.get(SERVICE_NAME, "unknown_service")).startswith("unknown_service"):
         resource = resource.merge(Resource({SERVICE_NAME: _SERVICE}))
     provider = TracerProvider(id_generator=ids, resource=resource, shutdown_on_exit=False)
-    provider.add_span_processor(BatchSpanProcessor(exporter or OTLPSpanExporter()))
+    provider.add_span_processor(BatchSpanProcessor(exporter))
     return provider
 
 
-async def _within(seconds: float, work: Any) -> None:
-    """Do blocking work in a thread that nobody waits for any longer than this."""
+async def _within(seconds: float, work: Any, *, give_up: Any) -> None:
+    """Do blocking work in a thread that nobody waits for much longer than this."""
     loop = asyncio.get_running_loop()
     done = asyncio.Event()
 
@@ -263,3 +266,7 @@ async def _within(seconds: float, work: Any) -> None:
             await done.wait()
     except TimeoutError:
         _log.warning("traces that are left could not be sent in time", seconds=seconds)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_GIVING_UP_SECONDS):
+                await asyncio.to_thread(give_up)
+                await done.wait()
