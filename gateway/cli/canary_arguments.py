@@ -20,6 +20,7 @@ __all__ = [
     "PASSED",
     "Progress",
     "add_format_option",
+    "add_header_option",
     "could_not_run",
     "headers_from",
     "in_range",
@@ -37,6 +38,13 @@ def add_format_option(parser: argparse.ArgumentParser) -> None:
     """Add `--format`."""
     parser.add_argument(
         "--format", choices=("markdown", "json"), default="markdown", help="of the result (default: markdown)"
+    )
+
+
+def add_header_option(parser: argparse.ArgumentParser) -> None:
+    """Add `--header`, of which `headers_from` reads the values."""
+    parser.add_argument(
+        "--header", action="append", default=[], metavar="NAME: VALUE", help="for every request; may be repeated"
     )
 
 

@@ -23,6 +23,7 @@ from gateway.cli.canary_arguments import (
     PASSED,
     Progress,
     add_format_option,
+    add_header_option,
     could_not_run,
     headers_from,
     in_range,
@@ -67,9 +68,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--old-key", default="", metavar="KEY", help="seen in the list of processes")
     parser.add_argument("--new-key", default="", metavar="KEY", help="seen in the list of processes")
     parser.add_argument("--key-stdin", action="store_true", help="read both keys from standard input, a line each")
-    parser.add_argument(
-        "--header", action="append", default=[], metavar="NAME: VALUE", help="for every request; may be repeated"
-    )
+    add_header_option(parser)
     parser.add_argument(
         "--requests", type=Path, metavar="FILE", help="JSON lines, in the place of the usual requests"
     )

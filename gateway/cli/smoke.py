@@ -20,6 +20,7 @@ from gateway.cli.canary_arguments import (
     PASSED,
     Progress,
     add_format_option,
+    add_header_option,
     could_not_run,
     headers_from,
     in_range,
@@ -60,9 +61,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--key", default="", help="the client's key; seen in the list of processes")
     parser.add_argument("--key-stdin", action="store_true", help="read the key from standard input")
     parser.add_argument("--bearer", action="store_true", help="send it as Authorization: Bearer, not x-api-key")
-    parser.add_argument(
-        "--header", action="append", default=[], metavar="NAME: VALUE", help="for every request; may be repeated"
-    )
+    add_header_option(parser)
     parser.add_argument("--model", default="", help="default: a cheap one of the list of models")
     parser.add_argument(
         "--max-tokens",

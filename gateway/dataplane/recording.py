@@ -89,18 +89,17 @@ _WORDS: Final = frozenset(
 _MOST_SEGMENTS: Final = 8
 
 
-def begin_record(request: web.BaseRequest, path: str, *, provider: str, actor: str = "unknown") -> RequestRecord:
+def begin_record(request: web.BaseRequest, path: str, *, provider: str) -> RequestRecord:
     """Return the record of a request that has just come in.
 
     Args:
         request: of the client.
         path: where it goes, without a query.
         provider: whose API is asked.
-        actor: on whose behalf, as long as that is not known better.
     """
     headers = request.headers
     record = RequestRecord(
-        id=new_request_id(), route=f"{request.method} {route_of(path)}", actor=actor, provider=provider
+        id=new_request_id(), route=f"{request.method} {route_of(path)}", actor="unknown", provider=provider
     )
     for name, header in _HEADERS.items():
         if (value := headers.get(header)) is not None:

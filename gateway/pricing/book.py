@@ -14,7 +14,7 @@ from gateway.pricing.price_file import PriceEntry, PricesError, parse_prices, re
 from gateway.pricing.terms import with_terms
 
 if TYPE_CHECKING:
-    from gateway.pricing.library import Library
+    from gateway.pricing.price_library import Library
 
 __all__ = ["CORRECTIONS", "OVERRIDE", "ModelPrice", "PriceBook", "PricesError"]
 
@@ -97,7 +97,7 @@ def _by_model(entries: Sequence[PriceEntry]) -> Mapping[tuple[str, str], Sequenc
 @cache
 def _library() -> Library:
     # It takes a third of a second, which commands that price nothing need not wait for.
-    from gateway.pricing.library import Library  # noqa: PLC0415 - see above
+    from gateway.pricing.price_library import Library  # noqa: PLC0415 - see above
 
     return Library()
 

@@ -1,8 +1,7 @@
 """A connection to a SQLite file with a thread of its own, where a whole transaction is one trip.
 
 Through SQLAlchemy and aiosqlite each statement, each cursor and the commit are trips of their own to a thread;
-while streams run, each costs the event loop a tenth of a millisecond and more. For the one write that every
-request waits for, that was half of what its record cost.
+while streams run, each costs the event loop time. This is for the one write that every request waits for.
 """
 
 from __future__ import annotations

@@ -15,9 +15,9 @@ import pytest
 
 from gateway.pricing.book import CORRECTIONS, OVERRIDE, PriceBook
 from gateway.pricing.cache_loss import price_of_cache_lost
-from gateway.pricing.library import LIBRARY, Library
 from gateway.pricing.model_price import ModelPrice, Rates, plain_name
 from gateway.pricing.price_file import PricesError, parse_prices, read_prices
+from gateway.pricing.price_library import LIBRARY, Library
 
 PRICES = PriceBook.load()
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
