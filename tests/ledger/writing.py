@@ -74,8 +74,9 @@ async def settle_all(writer: LedgerWriter, records: Iterable[RequestRecord]) -> 
 
 
 def spooled(directory: Path) -> list[str]:
-    """Return the ids of the records in a spool."""
-    lines = [line for path in sorted(directory.glob("requests-*")) for line in path.read_bytes().splitlines()]
+    """Return the ids of the records in a spool; one that is being written, whose line has no end yet, is none."""
+    files = sorted(directory.glob("requests-*"))
+    lines = [line for path in files for line in path.read_bytes().split(b"\n")[:-1]]
     return [json.loads(line)["id"] for line in lines]
 
 
