@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import inspect
 import itertools
+import json
 import sys
 from pathlib import Path
 from typing import Final
@@ -16,6 +17,8 @@ import attrs
 
 from gateway import config
 from gateway.accounts import health
+from gateway.controlplane.api import ENDPOINTS
+from gateway.controlplane.openapi import make_document
 from gateway.providers.base import FaultClass
 from gateway.telemetry.metrics import GatewayMetrics
 from sse_fsm.diagram import render
@@ -170,7 +173,13 @@ def metrics() -> str:
     return "".join(parts)
 
 
+def openapi() -> str:
+    """Return the document of the admin API; the dashboard's types are made from it."""
+    return json.dumps(make_document(ENDPOINTS, "0"), indent=1, ensure_ascii=False) + "\n"
+
+
 PAGES: Final = {
+    "openapi.json": openapi,
     "metrics.md": metrics,
     "fault-table.md": faults,
     "configuration.md": configuration,

@@ -23,6 +23,7 @@ from gateway.accounts.vault import Vault
 from gateway.actors.key_limiter import KeyLimiter
 from gateway.actors.keys import KeyRing, hash_key
 from gateway.actors.limits import Limiter, NoLimits
+from gateway.administration import Known, open_dashboard
 from gateway.config import ClientAuth, OpenAIMode, Settings
 from gateway.dataplane.admission import Admission
 from gateway.dataplane.contract import OPENAI
@@ -66,6 +67,7 @@ _log = get_logger(__name__)
 
 _FINGERPRINT: Final = 32  # hexadecimal digits that tell one key of the environment from another
 _BACKLOG: Final = 1024
+_LOCAL: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - all interfaces have a loopback one
 # For clients to take their last bytes after the drain; aiohttp waits for as long again. Who takes none has less.
 _SHUTDOWN_SECONDS: Final = 2.0
 
@@ -85,6 +87,11 @@ class Gateway:
         """Base URL of the data plane."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}"
+
+    @property
+    def local_url(self) -> str:
+        """Base URL of the data plane for programs of this machine."""
+        return evolve(self, host=_LOCAL.get(self.host, self.host)).url
 
 
 @asynccontextmanager
@@ -121,8 +128,7 @@ async def run_gateway(
         stopping, stopped = asyncio.Event(), asyncio.Event()
         stack.callback(stopped.set)
         state = await _shared_state(settings, database, peppers)
-        for writes in (state.writes, state.use.session_writes, state.use.limit_writes):
-            tasks.create_task(writes.run(stopped), name="write-behind")
+        _write_behind(state, tasks, stopped)
         records = ledger or await stack.enter_async_context(open_ledger(database, settings, tasks))
         observability = await stack.enter_async_context(open_observability(settings))
         prices = await asyncio.to_thread(PriceBook.load, settings.prices_path)
@@ -147,25 +153,21 @@ async def run_gateway(
         if settings.openai_mode is OpenAIMode.POOL:
             openai = await stack.enter_async_context(backends.openai())
             openai_pool = OpenAIPool(evolve(messages, backend=openai, contract=OPENAI))
-        for load in (state.load_accounts, state.use.load_sessions, state.use.load_limits):
-            await load()
-        for backend in state.backends:
-            if not backend.pool.accounts:
-                _log.warning(
-                    f"there is no account of {backend.provider.name} yet; add one with "
-                    f"`gateway accounts add --provider {backend.provider.name}`"
-                )
+        await _load(state)
         sdk = await stack.enter_async_context(open_sdk_transport(settings, messages, tasks))
         data_plane = DataPlane(settings, messages, forward, sdk.create if sdk is not None else None, openai_pool)
-        live = LiveState(
+        sampled = LiveState(
             state.backends,
             data_plane.count_streams,
             data_plane.count_forwarded,
             lambda: data_plane.draining,
             records,
         )
+        own_url = ""
+        known = Known(vault, peppers[0], state, prices, records, tasks, stopped, data_url=lambda: own_url)
+        dashboard = await open_dashboard(settings, database, known) if control else None
         control_url = await stack.enter_async_context(
-            observability.control_plane(live, tasks, wanted=control, reuse_port=reuse_port)
+            observability.control_plane(sampled, tasks, dashboard, wanted=control, reuse_port=reuse_port)
         )
         runner = web.ServerRunner(data_plane.make_server(), shutdown_timeout=_SHUTDOWN_SECONDS)
         await runner.setup()
@@ -173,17 +175,8 @@ async def run_gateway(
             address = settings.address
             site = web.TCPSite(runner, address.host, address.port, backlog=_BACKLOG, reuse_port=reuse_port or None)
             await site.start()
-            watcher = Watcher(
-                database,
-                {
-                    # Accounts first: what is said of one that is not known passes unheard.
-                    ACCOUNTS: state.load_accounts,
-                    KEYS: state.load_keys,
-                    SESSIONS: state.use.load_sessions,
-                    LIMITS: state.use.load_limits,
-                },
-            )
-            tasks.create_task(watcher.run(stopping), name="watch-database")
+            own_url = Gateway(data_plane, address.host, site.port).local_url
+            tasks.create_task(_watcher(database, state).run(stopping), name="watch-database")
             try:
                 yield Gateway(data_plane, address.host, site.port, control_url)
             finally:
@@ -206,6 +199,35 @@ async def _task_group() -> AsyncGenerator[asyncio.TaskGroup, None]:
         if len(group.exceptions) == 1:
             raise group.exceptions[0] from None
         raise
+
+
+def _write_behind(state: SharedState, tasks: asyncio.TaskGroup, stopped: asyncio.Event) -> None:
+    for writes in (state.writes, state.use.session_writes, state.use.limit_writes):
+        tasks.create_task(writes.run(stopped), name="write-behind")
+
+
+async def _load(state: SharedState) -> None:
+    for load in (state.load_accounts, state.use.load_sessions, state.use.load_limits):
+        await load()
+    for backend in state.backends:
+        if not backend.pool.accounts:
+            _log.warning(
+                f"there is no account of {backend.provider.name} yet; add one with "
+                f"`gateway accounts add --provider {backend.provider.name}`"
+            )
+
+
+def _watcher(database: Database, state: SharedState) -> Watcher:
+    return Watcher(
+        database,
+        {
+            # Accounts first: what is said of one that is not known passes unheard.
+            ACCOUNTS: state.load_accounts,
+            KEYS: state.load_keys,
+            SESSIONS: state.use.load_sessions,
+            LIMITS: state.use.load_limits,
+        },
+    )
 
 
 def _limiter(

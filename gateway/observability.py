@@ -13,7 +13,7 @@ from aiohttp import web
 from attrs import define, field
 
 from gateway.config import Address, Settings
-from gateway.controlplane.server import ControlPlane
+from gateway.controlplane.server import ControlPlane, Dashboard
 from gateway.dataplane.connections import ConnectionServer, Patience
 from gateway.ledger.log_line import RequestLog
 from gateway.ledger.record import AttemptRecord, RecordObserver, RequestRecord
@@ -71,13 +71,20 @@ class Observability:
 
     @asynccontextmanager
     async def control_plane(
-        self, live: LiveState, tasks: asyncio.TaskGroup, *, wanted: bool, reuse_port: bool
+        self,
+        live: LiveState,
+        tasks: asyncio.TaskGroup,
+        dashboard: Dashboard | None,
+        *,
+        wanted: bool,
+        reuse_port: bool,
     ) -> AsyncGenerator[str | None]:
         """Look after the metrics and serve the control plane for as long as the context lasts; give its URL.
 
         Args:
             live: what to look at.
             tasks: owns the task that looks.
+            dashboard: to be shown; None for none.
             wanted: whether to; nothing happens otherwise.
             reuse_port: let several processes listen on the same port.
 
@@ -95,7 +102,9 @@ class Observability:
             async with AsyncExitStack() as stack:
                 address, url = self.settings.control_address, None
                 if address is not None:
-                    url = await stack.enter_async_context(self._listening(address, sampler, reuse_port=reuse_port))
+                    url = await stack.enter_async_context(
+                        self._listening(address, sampler, dashboard, reuse_port=reuse_port)
+                    )
                 yield url
         finally:
             stopped.set()
@@ -103,7 +112,9 @@ class Observability:
             sampler.end()
 
     @asynccontextmanager
-    async def _listening(self, address: Address, sampler: Sampler, *, reuse_port: bool) -> AsyncGenerator[str]:
+    async def _listening(
+        self, address: Address, sampler: Sampler, dashboard: Dashboard | None, *, reuse_port: bool
+    ) -> AsyncGenerator[str]:
         scraping = asyncio.Lock()
 
         async def page(accept: str) -> tuple[bytes, str]:
@@ -112,7 +123,7 @@ class Observability:
                 await sampler.refresh()
                 return await asyncio.to_thread(self.metrics.page, accept)
 
-        control = ControlPlane(page, self.settings.control_token)
+        control = ControlPlane(page, self.settings.control_token, dashboard)
         server = _BoundedServer(
             control.handle,
             patience=_PATIENCE,

@@ -1,24 +1,31 @@
-"""The control plane: metrics and health, apart from the data plane so that neither is in the other's way.
+"""The control plane: dashboard, admin API, metrics and health, apart from the data plane.
 
-Who may ask: off loopback whoever has the token (`control_token`); on loopback without a token every program of
-this machine, but no web page that its browser shows. `/healthz` says nothing that is worth a token.
+Who may ask for metrics: off loopback whoever has the token (`control_token`); on loopback without a token every
+program of this machine, but no web page that its browser shows. `/healthz` says nothing that is worth a token, and
+nor do the dashboard's files. Who may ask the admin API its gate says, and its endpoints.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hmac
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
 from typing import Final
 
 from aiohttp import web
 from attrs import define, field
 
+from gateway.controlplane.access import Visitor
+from gateway.controlplane.endpoints import Routes, answer_bytes
+from gateway.controlplane.pages import Pages
+from gateway.controlplane.parts import Parts
+from gateway.store.errors import StoreError
 from gateway.telemetry.logs import exception_facts, get_logger
-from gateway.wire.errors import SERVER_NAME, ApiError, new_request_id
+from gateway.wire.errors import ApiError, new_request_id
 from gateway.wire.loopback import check_local
 
-__all__ = ["ControlHandler", "ControlPlane"]
+__all__ = ["ControlPlane", "Dashboard"]
 
 _log = get_logger(__name__)
 
@@ -32,9 +39,45 @@ _SECONDS: Final = 30.0
 _RETRY: Final = 5
 _REMEDY: Final = "set GATEWAY_CONTROL_TOKEN and send it as `Authorization: Bearer …`"
 
-ControlHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+_API: Final = "/api/"
+_READING: Final = frozenset({"GET", "HEAD"})
+_CSP: Final = "; ".join(  # noqa: FLY002 - one directive a line
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' data:",
+        "connect-src 'self'",
+        "font-src 'self'",
+        "manifest-src 'self'",
+        "base-uri 'none'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+        "require-trusted-types-for 'script'",
+        "trusted-types 'none'",
+    )
+)
+_SECURITY_HEADERS: Final = {
+    "content-security-policy": _CSP,
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+}
+
 Page = Callable[[str], Awaitable[tuple[bytes, str]]]
 """Returns the metrics and their content type, for an Accept header."""
+
+
+@define(frozen=True)
+class Dashboard:
+    """What people see: pages, and the API that they show."""
+
+    parts: Parts
+    routes: Routes
+    pages: Pages
 
 
 @define(eq=False)
@@ -43,45 +86,78 @@ class ControlPlane:
 
     metrics: Page
     token: str = field(repr=False)
-    routes: Mapping[str, Mapping[str, ControlHandler]] = field(factory=dict)
-    """More of them: handlers by path and method. HEAD is answered by GET's."""
+    dashboard: Dashboard | None = None
+    """None: there are but metrics and health."""
     _busy: int = field(default=0, init=False)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; what goes wrong is logged and answered, and touches nothing else."""
         request_id = new_request_id()
-        self._busy += 1
         try:
-            async with asyncio.timeout(_SECONDS):
-                return await self._dispatch(request)
+            response = await self._dispatch(request)
         except ApiError as error:
-            return _refuse(error, request_id)
+            response = _refuse(error, request_id)
         except TimeoutError:
-            return _refuse(ApiError(503, "This took too long; try again.", retry_after=_RETRY), request_id)
+            response = _refuse(ApiError(503, "This took too long; try again.", retry_after=_RETRY), request_id)
+        except StoreError as error:
+            _log.warning("the control plane cannot use the database", request_id=request_id, problem=str(error))
+            away = "The database cannot be used at the moment; the gateway's log says why. Try again."
+            response = _refuse(ApiError(503, away, retry_after=_RETRY), request_id)
+        except ConnectionError:
+            raise
         except Exception as error:  # noqa: BLE001 - whatever it is, requests to the data plane go on
             _log.error("a defect in the control plane", request_id=request_id, **exception_facts(error))
-            return _refuse(ApiError(500, "The gateway failed to answer; its log says why."), request_id)
-        finally:
-            self._busy -= 1
+            response = _refuse(ApiError(500, "The gateway failed to answer; its log says why."), request_id)
+        if not response.prepared:
+            for name, value in _SECURITY_HEADERS.items():
+                response.headers.setdefault(name, value)
+        return response
 
     async def _dispatch(self, request: web.BaseRequest) -> web.StreamResponse:
         path = request.raw_path.partition("?")[0]
-        if path == _HEALTH:
-            methods: Mapping[str, ControlHandler] = {"GET": _healthz}
-        else:
+        if self.dashboard is not None and path.startswith(_API):
+            return await self._call(self.dashboard, request, path)
+        if path not in {_HEALTH, _METRICS}:
+            if self.dashboard is None:
+                raise ApiError(
+                    404, f"There is nothing at this path of the control plane. Metrics are at {_METRICS}."
+                )
+            return self.dashboard.pages.respond(request, path)
+        if path == _METRICS:
             self._admit(request)
-            methods = {"GET": self._metrics} if path == _METRICS else self.routes.get(path, {})
-        if not methods:
-            raise ApiError(404, f"There is nothing at this path of the control plane. Metrics are at {_METRICS}.")
-        handler = methods.get("GET" if request.method == "HEAD" else request.method)
-        if handler is None:
-            allowed = ", ".join([*methods, *(["HEAD"] if "GET" in methods else [])])
-            raise ApiError(405, f"Use {allowed} here.", headers={"allow": allowed})
-        return await handler(request)
+        if request.method not in _READING:
+            raise ApiError(405, "Use GET or HEAD here.", headers={"allow": "GET, HEAD"})
+        with self._counted():
+            async with asyncio.timeout(_SECONDS):
+                return await (self._metrics(request) if path == _METRICS else _healthz(request))
+
+    async def _call(self, dashboard: Dashboard, request: web.BaseRequest, path: str) -> web.StreamResponse:
+        parts = dashboard.parts
+        found, params = dashboard.routes.find(path, request.method)
+        with self._counted(found.seconds is not None):
+            # For what comes before an answer that may take any time, too.
+            async with asyncio.timeout(_SECONDS):
+                visitor = await parts.gate.identify(request)
+                if not visitor.may(found.access):
+                    raise _not_allowed(visitor)
+                if request.method not in _READING:
+                    parts.gate.check_sender(request, visitor, with_token=found.check_csrf)
+                call = await found.read(request, visitor, params)
+            async with asyncio.timeout(found.seconds):
+                return found.respond(await found.handler(parts, call))
+
+    @contextmanager
+    def _counted(self, counts: bool = True) -> Generator[None]:  # noqa: FBT001, FBT002 - what it is called with
+        """Bound how many requests are served at a time."""
+        if self._busy >= _MOST_REQUESTS:
+            raise ApiError(503, "Too many requests at a time; try again.", retry_after=_RETRY)
+        self._busy += counts
+        try:
+            yield
+        finally:
+            self._busy -= counts
 
     def _admit(self, request: web.BaseRequest) -> None:
-        if self._busy > _MOST_REQUESTS:
-            raise ApiError(503, "Too many requests at a time; try again.", retry_after=_RETRY)
         if not self.token:
             check_local(request, remedy=_REMEDY)
             return
@@ -97,16 +173,21 @@ class ControlPlane:
 
     async def _metrics(self, request: web.BaseRequest) -> web.StreamResponse:
         body, content_type = await self.metrics(request.headers.get("accept", ""))
-        return _answer(200, body, content_type)
+        return answer_bytes(body, content_type)
 
 
 async def _healthz(_request: web.BaseRequest) -> web.StreamResponse:
-    return _answer(200, b'{"status":"ok"}', "application/json")
+    return answer_bytes(b'{"status":"ok"}', "application/json")
 
 
-def _answer(status: int, body: bytes, content_type: str) -> web.Response:
-    headers = {"content-type": content_type, "cache-control": "no-store", "server": SERVER_NAME}
-    return web.Response(status=status, body=body, headers=headers)
+def _not_allowed(visitor: Visitor) -> ApiError:
+    if visitor.role is not None:
+        return ApiError(403, "You may look but not change anything; ask an admin of this gateway to.")
+    return ApiError(
+        401,
+        "Sign in first; programs send the gateway's GATEWAY_CONTROL_TOKEN as `Authorization: Bearer …`.",
+        headers={"www-authenticate": "Bearer"},
+    )
 
 
 def _refuse(error: ApiError, request_id: str) -> web.Response:

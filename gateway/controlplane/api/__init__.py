@@ -1,0 +1,12 @@
+"""The admin API: one module per resource."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gateway.controlplane.api import description
+from gateway.controlplane.endpoints import Endpoint
+
+__all__ = ["ENDPOINTS"]
+
+ENDPOINTS: Final[tuple[Endpoint, ...]] = (*description.ENDPOINTS,)

@@ -1,0 +1,50 @@
+"""What the endpoints of the admin API work with."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from attrs import define, field
+
+from gateway.accounts.backend import Backend
+from gateway.accounts.vault import Vault
+from gateway.config import Settings
+from gateway.controlplane.access import AuditTrail, Gate
+from gateway.controlplane.live import LiveHub
+from gateway.ledger.record import Ledger
+from gateway.pricing.book import PriceBook
+from gateway.store.accounts import AccountStore
+from gateway.store.client_keys import ClientKeyStore
+from gateway.store.engine import Database
+from gateway.store.request_queries import RequestQueries
+
+__all__ = ["Parts"]
+
+
+@define(eq=False, kw_only=True)
+class Parts:
+    """One gateway, as its operators see it."""
+
+    settings: Settings
+    version: str
+    database: Database
+    vault: Vault = field(repr=False)
+    pepper: bytes = field(repr=False)
+    """With which client keys are hashed."""
+    accounts: AccountStore
+    client_keys: ClientKeyStore
+    requests: RequestQueries
+    prices: PriceBook
+    backends: Sequence[Backend]
+    """Pools of this process, with what it knows of their accounts."""
+    ledger: Ledger
+    gate: Gate
+    audit: AuditTrail
+    live: LiveHub
+    tasks: asyncio.TaskGroup
+    """Owns what goes on behind an answer."""
+    stopped: asyncio.Event
+    """Set when the gateway ends: what `tasks` owns must end then."""
+    data_url: Callable[[], str]
+    """Base URL of the data plane, for programs of this machine."""
