@@ -65,7 +65,7 @@ def configuration() -> str:
         docs = _field_docs(cls)
         parts.append(f"\n## {title}\n\n| setting | variable | default | meaning |\n|---|---|---|---|\n")
         for field in attrs.fields(cls):
-            if field.name in {"timeouts", "limits", "routing", "retention"}:
+            if not field.init or field.name in {"timeouts", "limits", "routing", "retention"}:
                 continue
             variable = "" if field.name in _FILE_ONLY else f"`{prefix}{field.name.upper()}`"
             parts.append(f"| `{field.name}` | {variable} | {_default(field)} | {docs[field.name]} |\n")

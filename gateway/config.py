@@ -53,6 +53,7 @@ __all__ = [
 
 _PREFIX: Final = "GATEWAY_"
 CONTROL_OFF: Final = "off"
+FROM_FILE: Final = "file"
 _SEE: Final = "; docs/configuration.md lists all"
 _SHORTEST_TOKEN: Final = 16
 _FEWEST_BYTES: Final = 64 * 1024 * 1024
@@ -339,6 +340,9 @@ class Settings:
     limits: Limits = field(factory=Limits)
     routing: Routing = field(factory=Routing)
     retention: Retention = field(factory=Retention)
+    origins: Mapping[str, str] = field(factory=dict, init=False, repr=False, eq=False)
+    """No setting: where those come from that somebody has set, by names such as `timeouts.drain_seconds`: the
+    name of a variable, or `file`."""
 
     @property
     def data_path(self) -> Path:
@@ -399,18 +403,31 @@ def load_settings(
         except RecursionError:
             raise SettingsError(f"the settings file {path} is nested too deeply") from None
     environ = os.environ if environ is None else environ
+    origins = dict.fromkeys(_names(values), FROM_FILE)
     _overlay(values, environ, warn)
     try:
         settings = _converter.structure(values, Settings)
     except (ClassValidationError, ForbiddenExtraKeysError) as error:
         raise SettingsError("; ".join(_problems(error, environ))) from None
     _check(settings, environ)
+    set_by = {".".join(path): variable for variable, path in _variables().items() if variable in environ}
+    settings.origins = origins | set_by
     return settings
+
+
+def _names(values: Mapping[str, Any]) -> Iterator[str]:
+    """Return the full names of settings that a file sets."""
+    for name, value in values.items():
+        if name in _SECTIONS and isinstance(value, dict):
+            yield from (f"{name}.{part}" for part in value)
+        else:
+            yield name
 
 
 def _variables() -> dict[str, tuple[str, ...]]:
     """Return the path of each setting by the name of its variable."""
-    paths = [(name,) for name in attrs.fields_dict(Settings) if name not in (*_SECTIONS, "credential_commands")]
+    plain = [part.name for part in attrs.fields(Settings) if part.init]
+    paths = [(name,) for name in plain if name not in (*_SECTIONS, "credential_commands")]
     tables = [(section, name) for section, cls in _SECTIONS.items() for name in attrs.fields_dict(cls)]
     return {_variable(path): path for path in (*paths, *tables)}
 
