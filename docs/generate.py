@@ -5,9 +5,6 @@ With `--check` nothing is written; the exit status says whether the pages are cu
 
 from __future__ import annotations
 
-import ast
-import inspect
-import itertools
 import json
 import sys
 from pathlib import Path
@@ -19,6 +16,7 @@ from gateway import config
 from gateway.accounts import health
 from gateway.controlplane.api import ENDPOINTS
 from gateway.controlplane.openapi import make_document
+from gateway.controlplane.setting_views import field_docs
 from gateway.providers.base import FaultClass
 from gateway.telemetry.metrics import GatewayMetrics
 from sse_fsm.diagram import render
@@ -62,7 +60,7 @@ def configuration() -> str:
         ("`[routing]`", config.Routing, "GATEWAY_ROUTING__"),
         ("`[retention]`", config.Retention, "GATEWAY_RETENTION__"),
     ):
-        docs = _field_docs(cls)
+        docs = field_docs(cls)
         parts.append(f"\n## {title}\n\n| setting | variable | default | meaning |\n|---|---|---|---|\n")
         for field in attrs.fields(cls):
             if not field.init or field.name in {"timeouts", "limits", "routing", "retention"}:
@@ -77,21 +75,6 @@ def _default(field: attrs.Attribute) -> str:
     if not isinstance(value, (str, int, float)) or value == "":
         return ""
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
-
-
-def _field_docs(cls: type) -> dict[str, str]:
-    """Return the string literal under each field, on one line."""
-    tree = ast.parse(inspect.getsource(cls)).body[0]
-    docs: dict[str, str] = {}
-    for statement, following in itertools.pairwise(tree.body if isinstance(tree, ast.ClassDef) else ()):
-        literal = getattr(getattr(following, "value", None), "value", None)
-        if (
-            isinstance(statement, ast.AnnAssign)
-            and isinstance(statement.target, ast.Name)
-            and isinstance(literal, str)
-        ):
-            docs[statement.target.id] = " ".join(literal.split())
-    return docs
 
 
 _FAULTS: Final = """\

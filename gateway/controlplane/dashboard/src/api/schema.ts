@@ -21,6 +21,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/settings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show all settings with where each comes from
+         * @description Of secrets it is told whether they are set. They are changed in the settings file or the environment, and by starting the gateway again. For everybody who has signed in.
+         */
+        get: operations["get_settings"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -42,6 +62,49 @@ export interface components {
             type: string;
             message: string;
         };
+        /**
+         * RolloutView
+         * @description How far the gateway has come beside what it is to replace.
+         */
+        RolloutView: {
+            state: string;
+            approval: string;
+        };
+        /**
+         * SettingGroup
+         * @description The settings of one table of the file; those outside any table are in the group without a name.
+         */
+        SettingGroup: {
+            name: string;
+            settings: components["schemas"]["SettingView"][];
+        };
+        /**
+         * SettingView
+         * @description One setting.
+         */
+        SettingView: {
+            name: string;
+            variable: string | null;
+            value: string | null;
+            default: string | null;
+            is_secret: boolean;
+            is_set: boolean;
+            origin: string;
+            meaning: string;
+        };
+        /**
+         * SettingsView
+         * @description What the gateway is set to, and what it runs on.
+         */
+        SettingsView: {
+            groups: components["schemas"]["SettingGroup"][];
+            rollout: components["schemas"]["RolloutView"];
+            version: string;
+            python: string;
+            database: string;
+            data_directory: string;
+            data_url: string;
+        };
     };
     responses: never;
     parameters: never;
@@ -51,6 +114,10 @@ export interface components {
 }
 export type ErrorAnswer = components['schemas']['ErrorAnswer'];
 export type ErrorDetail = components['schemas']['ErrorDetail'];
+export type RolloutView = components['schemas']['RolloutView'];
+export type SettingGroup = components['schemas']['SettingGroup'];
+export type SettingView = components['schemas']['SettingView'];
+export type SettingsView = components['schemas']['SettingsView'];
 export type $defs = Record<string, never>;
 export interface operations {
     get_openapi: {
@@ -69,6 +136,35 @@ export interface operations {
                 };
                 content: {
                     "application/json": Record<string, never>;
+                };
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    get_settings: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SettingsView"];
                 };
             };
             /** @description It could not be served; the message says why. */
