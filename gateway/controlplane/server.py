@@ -11,7 +11,7 @@ import asyncio
 import hmac
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 from attrs import define, field
@@ -143,8 +143,11 @@ class ControlPlane:
                 if request.method not in _READING:
                     parts.gate.check_sender(request, visitor, with_token=found.check_csrf)
                 call = await found.read(request, visitor, params)
-            async with asyncio.timeout(found.seconds):
-                return found.respond(await found.handler(parts, call))
+            work = found.handler(parts, call)
+            if request.method in _READING or found.seconds is None:
+                async with asyncio.timeout(found.seconds):
+                    return found.respond(await work)
+            return found.respond(await _to_the_end(parts.tasks, work, found.seconds))
 
     @contextmanager
     def _counted(self, counts: bool = True) -> Generator[None]:  # noqa: FBT001, FBT002 - what it is called with
@@ -178,6 +181,25 @@ class ControlPlane:
 
 async def _healthz(_request: web.BaseRequest) -> web.StreamResponse:
     return answer_bytes(b'{"status":"ok"}', "application/json")
+
+
+async def _to_the_end(tasks: asyncio.TaskGroup, work: Awaitable[Any], seconds: float) -> Any:
+    """Make a change and write it down even if whoever asked for it goes away meanwhile."""
+
+    async def run() -> tuple[Any, Exception | None]:
+        try:
+            async with asyncio.timeout(seconds):
+                return await work, None
+        except Exception as error:  # noqa: BLE001 - raised below; here it would end the gateway
+            return None, error
+
+    task = tasks.create_task(run(), name="change")
+    # Which leaves the task alone when it is itself cancelled.
+    await asyncio.wait({task})
+    value, error = task.result()
+    if error is not None:
+        raise error
+    return value
 
 
 def _not_allowed(visitor: Visitor) -> ApiError:
