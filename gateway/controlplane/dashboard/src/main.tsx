@@ -1,8 +1,7 @@
+import './styles/tokens.css';
+import './styles/base.css';
 import { render } from 'preact';
-
-function App() {
-  return <main>Claude Stream Gateway</main>;
-}
+import { App } from './app';
 
 const root = document.getElementById('app');
 if (root) render(<App />, root);

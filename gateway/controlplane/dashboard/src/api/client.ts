@@ -1,0 +1,68 @@
+import createClient, { type Middleware } from 'openapi-fetch';
+import { failureFrom, failureOf, isEnvelope } from './failure';
+import { reachable } from './reach';
+import type { paths } from './schema';
+import { session } from './state';
+
+export { ApiFailure } from './failure';
+
+/** Milliseconds after which a call is given up. */
+export const TIMEOUT = 20_000;
+
+const SAFE = new Set(['GET', 'HEAD', 'OPTIONS']);
+const SESSION_PATH = '/api/v1/session';
+
+/** Where a 401 speaks about the password just given, not about the session. */
+function signsIn(request: Request): boolean {
+  const { pathname } = new URL(request.url);
+  return pathname.startsWith(SESSION_PATH) || pathname.startsWith('/api/v1/setup');
+}
+
+async function fetchInTime(request: Request): Promise<Response> {
+  const limit = AbortSignal.timeout(TIMEOUT);
+  try {
+    const response = await fetch(request, { signal: AbortSignal.any([request.signal, limit]) });
+    reachable.value = true;
+    return response;
+  } catch (error) {
+    if (!request.signal.aborted) reachable.value = false;
+    throw limit.aborted ? limit.reason : error;
+  }
+}
+
+const credentials: Middleware = {
+  onRequest({ request }) {
+    const token = session.peek().csrf;
+    if (token && !SAFE.has(request.method)) request.headers.set('x-csrf-token', token);
+    return request;
+  },
+  onResponse({ request, response }) {
+    if (response.status === 401 && !signsIn(request)) session.value = { state: 'signed-out' };
+  },
+};
+
+/**
+ * The admin API. Each call is given up after 20 seconds, carries the session's CSRF token where it changes
+ * something, and sends the reader to the sign-in page when the session is over.
+ */
+export const api = createClient<paths>({
+  baseUrl: globalThis.location?.origin ?? '',
+  credentials: 'same-origin',
+  fetch: fetchInTime,
+});
+api.use(credentials);
+
+/** Unwraps a call of `api`. Throws an ApiFailure that carries the gateway's own sentence. */
+export async function take<T>(call: Promise<{ data?: T; error?: unknown; response: Response }>): Promise<T> {
+  let answer: { data?: T; error?: unknown; response: Response };
+  try {
+    answer = await call;
+  } catch (error) {
+    throw failureFrom(error);
+  }
+  const { data, error, response } = answer;
+  if (response.ok) return data as T;
+  // A proxy that stands in for a gateway that is gone: wait for the gateway as if there were no answer.
+  if ([502, 503, 504].includes(response.status) && !isEnvelope(error)) reachable.value = false;
+  throw failureOf(response.status, error);
+}

@@ -1,0 +1,48 @@
+import { api, take } from './client';
+import { type Session, session, type User } from './state';
+
+export { type Session, session, type User };
+
+interface SessionAnswer {
+  signed_in: boolean;
+  setup_needed: boolean;
+  user: User | null;
+  csrf_token: string | null;
+  rollout: string | null;
+  version: string | null;
+}
+
+type Call<T> = (path: string, init: object) => Promise<{ data?: T; error?: unknown; response: Response }>;
+
+const calls = api as unknown as { GET: Call<SessionAnswer>; DELETE: Call<unknown> };
+
+function understood(answer: SessionAnswer): Session {
+  const about = { rollout: answer.rollout ?? undefined, version: answer.version ?? undefined };
+  if (answer.signed_in && answer.user) {
+    return { state: 'signed-in', user: answer.user, csrf: answer.csrf_token ?? undefined, ...about };
+  }
+  return {
+    state: answer.setup_needed ? 'setup' : 'signed-out',
+    csrf: answer.csrf_token ?? undefined,
+    ...about,
+  };
+}
+
+/** Asks the gateway who is signed in, and tells `session`. Throws an ApiFailure when there is no answer. */
+export async function loadSession(): Promise<Session> {
+  const answer = await take(calls.GET('/api/v1/session', {}));
+  const next = understood(answer);
+  if (JSON.stringify(next) !== JSON.stringify(session.peek())) session.value = next;
+  return next;
+}
+
+/** Ends the session. Throws an ApiFailure when the gateway did not end it. */
+export async function signOut(): Promise<void> {
+  await take(calls.DELETE('/api/v1/session', {}));
+  session.value = { state: 'signed-out' };
+}
+
+/** Whether the reader may change things; the gateway checks it again. */
+export function isAdmin(): boolean {
+  return session.value.user?.role === 'admin';
+}

@@ -1,0 +1,34 @@
+import { failureFrom } from '../api/failure';
+import { session, signOut } from '../api/session';
+import { shell } from '../strings/shell';
+import { Menu, SignOutIcon, toast, UserIcon } from '../ui';
+import css from './shell.module.css';
+
+async function leave(): Promise<void> {
+  try {
+    await signOut();
+  } catch (error) {
+    toast(`${shell.user.signOutFailed} ${failureFrom(error).message}`, 'danger');
+  }
+}
+
+/** Who is signed in, and the way out. */
+export function UserMenu() {
+  const { user, version } = session.value;
+  if (!user) return null;
+  return (
+    <Menu
+      label={shell.user.menu(user.name)}
+      icon={UserIcon}
+      iconOnly
+      header={
+        <>
+          <p class={css.userName}>{user.name}</p>
+          <p>{shell.user.role[user.role] ?? user.role}</p>
+          {version && <p class="quiet">{`${shell.product} ${version}`}</p>}
+        </>
+      }
+      items={[{ label: shell.user.signOut, icon: SignOutIcon, onSelect: () => void leave() }]}
+    />
+  );
+}
