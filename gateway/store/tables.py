@@ -27,6 +27,7 @@ __all__ = [
     "account_cooldowns",
     "account_limits",
     "accounts",
+    "audit_log",
     "client_keys",
     "former_keys",
     "key_reservations",
@@ -42,6 +43,9 @@ __all__ = [
     "requests",
     "revisions",
     "session_pins",
+    "user_links",
+    "user_sessions",
+    "users",
 ]
 
 metadata: Final = MetaData(
@@ -359,3 +363,70 @@ limiting_processes: Final = Table(
     Column("batch", BigInteger, nullable=False),  # the last one that was added to `key_use`
 )
 """Processes that let requests of keys with limits in, and when they were last heard of."""
+
+users: Final = Table(
+    "users",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("name_key", Text, nullable=False),  # the name as it is compared
+    Column("role", Text, nullable=False),
+    Column("password", Text),  # hash; without one nobody can sign in by this name
+    Column("totp", LargeBinary),  # secret, encrypted
+    Column("totp_offered", LargeBinary),  # likewise, of one that is not confirmed yet
+    Column("totp_step", BigInteger, nullable=False),  # the last one whose code was taken
+    Column("recovery", Text, nullable=False),  # JSON: digests of the codes that are left
+    Column("created_at", Double, nullable=False),
+    UniqueConstraint("name_key"),
+)
+"""Who may sign in to the dashboard."""
+
+user_sessions: Final = Table(
+    "user_sessions",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("user_id", Text, nullable=False, index=True),
+    Column("digest", Text, nullable=False),  # of the token
+    Column("offered_digest", Text),  # of the token that is to take its place
+    Column("offered_at", Double),
+    Column("former_digest", Text),  # of the token whose place it took
+    Column("former_until", Double),
+    Column("created_at", Double, nullable=False),
+    Column("used_at", Double, nullable=False),  # to the minute
+    Column("rotated_at", Double, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("client", Text, nullable=False),
+    UniqueConstraint("digest"),
+    UniqueConstraint("offered_digest"),
+    UniqueConstraint("former_digest"),
+)
+"""Browsers that are signed in; gateway/controlplane/sign_in/sessions.py says how tokens follow one another."""
+
+user_links: Final = Table(
+    "user_links",
+    metadata,
+    Column("digest", Text, primary_key=True),  # of the token in the link
+    Column("purpose", Text, nullable=False),
+    Column("user_id", Text),  # none for a link that makes a user
+    Column("name", Text, nullable=False),  # of the user it makes; empty where they choose
+    Column("role", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False),
+)
+"""Links that let somebody set a password or sign in, once."""
+
+audit_log: Final = Table(
+    "audit_log",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("at", Double, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("how", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("before", Text),  # JSON
+    Column("after", Text),  # JSON
+    Index("ix_audit_log_at_id", "at", "id"),
+)
+"""What people changed."""

@@ -1,0 +1,146 @@
+"""The log of what people changed, in the database."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Sequence
+from typing import Any, Final
+
+from attrs import define
+from sqlalchemy import and_, delete, insert, or_, select
+
+from gateway.store.engine import Database, database_time
+from gateway.store.errors import StoreError
+from gateway.store.rows import storable, structure
+from gateway.store.tables import audit_log
+from gateway.wire.errors import encode_json
+
+__all__ = ["AuditEntry", "AuditFilter", "AuditStore"]
+
+_COLUMNS: Final = audit_log.c
+_LONGEST: Final = 20_000
+"""Characters of what something was like, as JSON."""
+
+
+@define(frozen=True, kw_only=True)
+class AuditEntry:
+    """A row of `audit_log`."""
+
+    id: str
+    at: float
+    who: str
+    """Name of the user; empty for nobody who is known."""
+    how: str
+    """`password`, `link`, `token`, `header` or `command`."""
+    address: str
+    action: str
+    target: str
+    before: str | None
+    """JSON; and so is the next one."""
+    after: str | None
+
+    def states(self) -> tuple[Any, Any]:
+        """Return what something was like before and after.
+
+        Raises:
+            StoreError: the database holds something else than JSON.
+        """
+        try:
+            before, after = (None if text is None else json.loads(text) for text in (self.before, self.after))
+        except (RecursionError, ValueError):
+            raise StoreError(
+                f"the table {audit_log.name} of the database holds a row that the gateway cannot have written; "
+                "restore the database from a copy, or delete that row"
+            ) from None
+        return before, after
+
+
+@define(frozen=True, kw_only=True)
+class AuditFilter:
+    """Which entries are meant; None for any."""
+
+    who: str | None = None
+    action: str | None = None
+    """Of which, or of which group: `account` stands for `account.pause` and all others that begin so."""
+    target: str | None = None
+    since: float | None = None
+    """Unix seconds; and so is the next one, which is not included."""
+    until: float | None = None
+
+
+@define(frozen=True)
+class AuditStore:
+    """The table `audit_log`. Every method raises `StoreError` if the database cannot be used."""
+
+    database: Database
+
+    async def add(
+        self,
+        *,
+        who: str,
+        how: str,
+        address: str,
+        action: str,
+        target: str = "",
+        before: Any = None,
+        after: Any = None,
+    ) -> None:
+        """Write an entry, with the time of the database."""
+        values = {
+            "id": f"aud_{secrets.token_hex(8)}",
+            "at": database_time(),
+            "who": storable(who),
+            "how": how,
+            "address": storable(address),
+            "action": action,
+            "target": storable(target),
+            "before": _json(before),
+            "after": _json(after),
+        }
+        async with self.database.write() as connection:
+            await connection.execute(insert(audit_log).values(values))
+
+    async def page(
+        self, wanted: AuditFilter, most: int, before: tuple[float, str] | None = None
+    ) -> Sequence[AuditEntry]:
+        """Return entries, the newest first.
+
+        Args:
+            wanted: which.
+            most: how many at the most.
+            before: time and id of the entry behind which the page begins.
+        """
+        meant = [
+            column == value
+            for column, value in ((_COLUMNS.who, wanted.who), (_COLUMNS.target, wanted.target))
+            if value is not None
+        ]
+        if wanted.action is not None:
+            begins = _COLUMNS.action.startswith(f"{wanted.action}.", autoescape=True)
+            meant.append(or_(_COLUMNS.action == wanted.action, begins))
+        if wanted.since is not None:
+            meant.append(_COLUMNS.at >= wanted.since)
+        if wanted.until is not None:
+            meant.append(_COLUMNS.at < wanted.until)
+        if before is not None:
+            at, entry_id = before
+            meant.append(or_(_COLUMNS.at < at, and_(_COLUMNS.at == at, _COLUMNS.id < entry_id)))
+        query = select(audit_log).where(*meant).order_by(_COLUMNS.at.desc(), _COLUMNS.id.desc()).limit(most)
+        async with self.database.read() as connection:
+            rows = (await connection.execute(query)).mappings().all()
+        return structure(AuditEntry, rows, audit_log.name)
+
+    async def delete_before(self, at: float, most: int) -> int:
+        """Delete entries that are older than a time, but no more than so many; return how many."""
+        old = select(_COLUMNS.id).where(_COLUMNS.at < at).order_by(_COLUMNS.at).limit(most)
+        async with self.database.write() as connection:
+            return (await connection.execute(delete(audit_log).where(_COLUMNS.id.in_(old)))).rowcount
+
+
+def _json(value: Any) -> str | None:
+    """Return JSON that any database takes; what is too long is left out and says so."""
+    if value is None:
+        return None
+    text = encode_json(value).decode().replace("\\u0000", "?")
+    return text if len(text) <= _LONGEST else '"(too long to keep)"'

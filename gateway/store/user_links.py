@@ -1,0 +1,135 @@
+"""Links that let somebody set a password or sign in, once."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+from attrs import define, field
+from sqlalchemy import delete, insert, or_, select, update
+
+from gateway.store.engine import Database, database_time
+from gateway.store.rows import structure
+from gateway.store.statements import locking
+from gateway.store.tables import user_links, user_sessions, users
+from gateway.store.users import User, insert_user, name_key
+
+__all__ = ["Link", "LinkStore", "Purpose"]
+
+_COLUMNS: Final = user_links.c
+
+
+class Purpose(StrEnum):
+    """What a link is for."""
+
+    #: Choose a password, and a name too where the link is nobody's yet.
+    SET_PASSWORD = "set_password"  # noqa: S105 - what it is for
+    #: Sign in without a password.
+    SIGN_IN = "sign_in"
+
+
+@define(frozen=True, kw_only=True)
+class Link:
+    """A row of `user_links`."""
+
+    digest: str = field(repr=False)
+    purpose: Purpose
+    user_id: str | None = None
+    """None for a link that makes a user."""
+    name: str = ""
+    """Of the user whom it makes; empty where they choose."""
+    role: str = ""
+    created_at: float = 0.0
+    expires_at: float = 0.0
+
+
+@define(frozen=True)
+class LinkStore:
+    """The table `user_links`. Every method raises `StoreError` if the database cannot be used."""
+
+    database: Database
+
+    async def put(self, link: Link, seconds: float) -> float:
+        """Store a link in the place of others for the same.
+
+        Args:
+            link: without times.
+            seconds: for which it is good.
+
+        Returns:
+            When it ends.
+        """
+        same = (
+            _COLUMNS.user_id == link.user_id
+            if link.user_id is not None
+            else (_COLUMNS.user_id.is_(None)) & (_COLUMNS.purpose == link.purpose.value)
+        )
+        async with self.database.write() as connection:
+            now = (await connection.execute(select(database_time()))).scalar_one()
+            await connection.execute(delete(user_links).where(same))
+            values = {
+                "digest": link.digest,
+                "purpose": link.purpose.value,
+                "user_id": link.user_id,
+                "name": link.name,
+                "role": link.role,
+                "created_at": now,
+                "expires_at": now + seconds,
+            }
+            await connection.execute(insert(user_links).values(values))
+        return now + seconds
+
+    async def find(self, digest: str) -> tuple[Link, User | None] | None:
+        """Return a link that is still good, and whose it is."""
+        meant = (_COLUMNS.digest == digest, _COLUMNS.expires_at > database_time())
+        async with self.database.read() as connection:
+            rows = (await connection.execute(select(user_links).where(*meant))).mappings().all()
+            links = structure(Link, rows, user_links.name)
+            if not links:
+                return None
+            link = links[0]
+            if link.user_id is None and not link.name:
+                return link, None
+            whose = users.c.id == link.user_id if link.user_id else users.c.name_key == name_key(link.name)
+            found = (await connection.execute(select(users).where(whose))).mappings().all()
+        return link, next(iter(structure(User, found, users.name)), None)
+
+    async def redeem(self, digest: str, name: str, password: str | None) -> User | None:
+        """Use a link up; return whom it lets in, or None if it is not good any more.
+
+        Args:
+            digest: of its token.
+            name: of the user, where the link makes one and has no name of its own.
+            password: hash of the one to be set, by a link that is for that. All sessions of the user end.
+
+        Raises:
+            NameTakenError: there is a user of this name.
+        """
+        async with self.database.write() as connection:
+            meant = (_COLUMNS.digest == digest, _COLUMNS.expires_at > database_time())
+            rows = (await connection.execute(locking(select(user_links).where(*meant)))).mappings().all()
+            links = structure(Link, rows, user_links.name)
+            if not links:
+                return None
+            link = links[0]
+            await connection.execute(delete(user_links).where(_COLUMNS.digest == digest))
+            known = (
+                users.c.id == link.user_id if link.user_id is not None else users.c.name_key == name_key(link.name)
+            )
+            found = (await connection.execute(locking(select(users).where(known)))).mappings().all()
+            user = next(iter(structure(User, found, users.name)), None)
+            if link.user_id is not None:
+                if user is not None and password is not None:
+                    await connection.execute(update(users).where(users.c.id == user.id).values(password=password))
+                    await connection.execute(delete(user_sessions).where(user_sessions.c.user_id == user.id))
+                return user
+            if link.purpose is Purpose.SIGN_IN and user is not None:
+                return user
+            return await insert_user(connection, link.name or name, link.role, password)
+
+    async def tidy(self) -> int:
+        """Delete those that are too old, and those of users who are gone; return how many."""
+        gone = _COLUMNS.user_id.is_not(None) & _COLUMNS.user_id.not_in(select(users.c.id))
+        meant = or_(_COLUMNS.expires_at <= database_time(), gone)
+        async with self.database.write() as connection:
+            return (await connection.execute(delete(user_links).where(meant))).rowcount
