@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from attrs import asdict, define, evolve, field, fields
-from sqlalchemy import delete, insert, or_, select, update
+from sqlalchemy import RowMapping, delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.actors.keys import FormerKey, StoredKey, hash_key, new_key, secret_id, visible_prefix
@@ -21,7 +22,7 @@ from gateway.store.rows import structure
 from gateway.store.statements import KEYS, bump, locking
 from gateway.store.tables import client_keys, former_keys, key_terms
 
-__all__ = ["ClientKeyStore", "KeyMeantError", "changed_terms"]
+__all__ = ["ClientKeyStore", "KeyMeantError", "changed_terms", "stored_keys"]
 
 _LIMITS = tuple(one.name for one in fields(KeyLimits))
 
@@ -85,18 +86,8 @@ class ClientKeyStore:
             rows = (await connection.execute(query)).mappings().all()
             terms = (await connection.execute(select(key_terms))).mappings().all()
             former = (await connection.execute(select(former_keys).where(valid))).mappings().all()
-        terms_of = {row["key_id"]: _terms(row) for row in terms}
-        formers: dict[str, list[FormerKey]] = {}
-        for row, one in zip(former, structure(FormerKey, former, former_keys.name), strict=True):
-            formers.setdefault(row["key_id"], []).append(one)
-        return [
-            StoredKey(
-                **asdict(row),
-                terms=terms_of.get(row.id, KeyTerms()),
-                former=tuple(formers.get(row.id, ())),
-            )
-            for row in structure(_Row, rows, client_keys.name)
-        ]
+        # Of ten thousand keys this takes long enough for streams to notice.
+        return await asyncio.to_thread(stored_keys, rows, terms, former)
 
     async def ids_of(self, name: str) -> list[str]:
         """Return the ids of the keys of this name that are valid now."""
@@ -107,12 +98,13 @@ class ClientKeyStore:
         async with self.database.read() as connection:
             return sorted((await connection.execute(query)).scalars())
 
-    async def revoke(self, id_or_name: str, *, every: bool = False) -> int:
+    async def revoke(self, id_or_name: str, *, every: bool = False, is_id: bool = False) -> int:
         """Revoke a key.
 
         Args:
             id_or_name: which.
             every: revoke all keys of this name, expired ones too.
+            is_id: whether it is certainly no name; one may look like another key's id.
 
         Returns:
             How many were revoked: none, if no key has this name that was not revoked before.
@@ -121,7 +113,7 @@ class ClientKeyStore:
             KeyMeantError: several keys have this name, and `every` is not set.
         """
         async with self.database.write() as connection:
-            rows = await _those(connection, id_or_name)
+            rows = await _those(connection, id_or_name, is_id=is_id)
             if rows and not every:
                 rows = [await _only_one(connection, rows, id_or_name, "; or revoke them all with --all")]
             if rows:
@@ -130,20 +122,23 @@ class ClientKeyStore:
                 await bump(connection, KEYS)
         return len(rows)
 
-    async def rotate(self, id_or_name: str, pepper: bytes, grace_seconds: float) -> tuple[StoredKey, str]:
+    async def rotate(
+        self, id_or_name: str, pepper: bytes, grace_seconds: float, *, is_id: bool = False
+    ) -> tuple[StoredKey, str]:
         """Make a key that takes the place of another one, with its id, terms and use.
 
         Args:
             id_or_name: which.
             pepper: to hash it with.
             grace_seconds: for how long the old one is still valid; older ones are for no longer.
+            is_id: as in `revoke`.
 
         Raises:
             KeyMeantError: no valid key has this name, or several have.
         """
         key = new_key()
         async with self.database.write() as connection:
-            row = await _the_one(connection, id_or_name)
+            row = await _the_one(connection, id_or_name, is_id=is_id)
             old = former_keys.c
             until = database_time() + grace_seconds
             shorter = update(former_keys).where(old.key_id == row.id, old.valid_until > until)
@@ -169,12 +164,16 @@ class ClientKeyStore:
         async with self.database.read() as connection:
             return StoredKey(**asdict(await _the_one(connection, id_or_name)))
 
-    async def change_terms(self, id_or_name: str, changes: Mapping[str, Any]) -> StoredKey:
-        """Change what a key may do.
+    async def change_terms(
+        self, id_or_name: str, changes: Mapping[str, Any], *, name: str | None = None, is_id: bool = False
+    ) -> StoredKey:
+        """Change what a key may do, and what it is called.
 
         Args:
             id_or_name: which.
             changes: `expires_at`, `models`, and fields of `KeyLimits`, as far as they change; None for no limit.
+            name: a new one; None to leave it.
+            is_id: as in `revoke`.
 
         Returns:
             The key as it is now.
@@ -183,14 +182,44 @@ class ClientKeyStore:
             KeyMeantError: no valid key has this name, or several have.
         """
         async with self.database.write() as connection:
-            row = await _the_one(connection, id_or_name)
+            row = await _the_one(connection, id_or_name, is_id=is_id)
             query = select(key_terms).where(key_terms.c.key_id == row.id)
             found = (await connection.execute(query)).mappings().first()
             terms = _terms(found) if found is not None else KeyTerms()
             terms = changed_terms(terms, changes)
             await _write_terms(connection, row.id, terms)
+            if name is not None:
+                row = evolve(row, name=name)
+                await connection.execute(update(client_keys).where(client_keys.c.id == row.id).values(name=name))
             await bump(connection, KEYS)
         return StoredKey(**asdict(row), terms=terms)
+
+
+def stored_keys(
+    rows: Iterable[RowMapping], terms: Iterable[RowMapping], former: Sequence[RowMapping]
+) -> list[StoredKey]:
+    """Return rows of `client_keys` as objects, with what other tables have of them.
+
+    Args:
+        rows: of `client_keys`; other columns are ignored.
+        terms: rows of `key_terms`, of these keys or any.
+        former: rows of `former_keys`, likewise.
+
+    Raises:
+        StoreError: one is none that the gateway can have written.
+    """
+    terms_of = {row["key_id"]: _terms(row) for row in terms}
+    formers: dict[str, list[FormerKey]] = {}
+    for row, one in zip(former, structure(FormerKey, former, former_keys.name), strict=True):
+        formers.setdefault(row["key_id"], []).append(one)
+    return [
+        StoredKey(
+            **asdict(row),
+            terms=terms_of.get(row.id, KeyTerms()),
+            former=tuple(formers.get(row.id, ())),
+        )
+        for row in structure(_Row, rows, client_keys.name)
+    ]
 
 
 def changed_terms(terms: KeyTerms, changes: Mapping[str, Any]) -> KeyTerms:
@@ -207,9 +236,11 @@ _REMEMBERED_SECONDS = 30 * 86_400.0
 _EXPIRED = select(key_terms.c.key_id).where(key_terms.c.expires_at <= database_time())
 
 
-async def _those(connection: AsyncConnection, id_or_name: str) -> list[_Row]:
+async def _those(connection: AsyncConnection, id_or_name: str, *, is_id: bool = False) -> list[_Row]:
     """Return the keys with this id or name that are not revoked."""
-    meant = or_(client_keys.c.id == id_or_name, client_keys.c.name == id_or_name)
+    meant = client_keys.c.id == id_or_name
+    if not is_id:
+        meant = or_(meant, client_keys.c.name == id_or_name)
     query = select(client_keys).where(meant, client_keys.c.revoked_at.is_(None))
     rows = (await connection.execute(locking(query))).mappings().all()
     return structure(_Row, rows, client_keys.name)
@@ -230,8 +261,8 @@ async def _only_one(connection: AsyncConnection, rows: list[_Row], id_or_name: s
     return rows[0]
 
 
-async def _the_one(connection: AsyncConnection, id_or_name: str) -> _Row:
-    rows = await _those(connection, id_or_name)
+async def _the_one(connection: AsyncConnection, id_or_name: str, *, is_id: bool = False) -> _Row:
+    rows = await _those(connection, id_or_name, is_id=is_id)
     if not rows:
         raise KeyMeantError(f"no valid key has the id or name {id_or_name!r}; see `gateway keys list`")
     return await _only_one(connection, rows, id_or_name)

@@ -20,7 +20,7 @@ from gateway.store.engine import Database
 from gateway.store.statements import insert, locking
 from gateway.store.tables import key_reservations, key_use, limiting_processes, requests
 
-__all__ = ["KeyUseStore"]
+__all__ = ["KeyUseStore", "use_of_row"]
 
 _SILENT_SECONDS: Final = 30.0
 """After which a process is asked after that gave no sign of life."""
@@ -156,13 +156,13 @@ class KeyUseStore:
         """Return the use of one key; see `UseStore`."""
         async with self.database.read() as connection:
             rows = (await connection.execute(select(key_use).where(key_use.c.key_id == key_id))).mappings().all()
-        return _use(rows[0]) if rows else KeyUse(key_id)
+        return use_of_row(rows[0]) if rows else KeyUse(key_id)
 
     async def all(self) -> Mapping[str, KeyUse]:
         """Return the use of all keys that were ever used, by their ids."""
         async with self.database.read() as connection:
             rows = (await connection.execute(select(key_use))).mappings().all()
-        return {row["key_id"]: _use(row) for row in rows}
+        return {row["key_id"]: use_of_row(row) for row in rows}
 
 
 async def _show_life(connection: AsyncConnection, owner: str, now: float) -> int:
@@ -183,7 +183,7 @@ async def _lock(connection: AsyncConnection, key_ids: Collection[str]) -> dict[s
         row = insert(connection, key_use).on_conflict_do_nothing()
         await connection.execute(row, [_columns(KeyUse(key_id)) for key_id in missing])
         rows = (await connection.execute(query)).mappings().all()
-    return {row["key_id"]: _use(row) for row in rows}
+    return {row["key_id"]: use_of_row(row) for row in rows}
 
 
 async def _find(connection: AsyncConnection, ids: Collection[str]) -> dict[str, tuple[Reservation, bool]]:
@@ -260,7 +260,9 @@ def _reservation(row: Mapping[str, Any]) -> Reservation:
     )
 
 
-def _use(row: Mapping[str, Any]) -> KeyUse:
+def use_of_row(row: Mapping[str, Any]) -> KeyUse:
+    """Return a row of the table `key_use` as an object; what cannot be read in it counts as none."""
+
     def spent(name: str) -> Spent:
         return Spent(*(_count(row[f"{name}_{unit}"]) for unit in _UNITS))
 

@@ -6,7 +6,8 @@ and says where to go on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from sqlalchemy import (
     RowMapping,
     Select,
     and_,
+    case,
     func,
     literal,
     not_,
@@ -42,6 +44,7 @@ from gateway.store.tables import (
 from gateway.wire.errors import encode_json
 
 __all__ = [
+    "ERRORS",
     "MOST_GROUPS",
     "Count",
     "Cursor",
@@ -59,10 +62,14 @@ _MOST_ACTORS: Final = 50
 """Keys of one name, the revoked ones too."""
 MOST_GROUPS: Final = 10_000
 """Most groups of sums in one answer."""
+_MANY: Final = 500
+"""Rows that are looked at apart from the event loop."""
 _NAMES: Final = 1000
 """Most names of actors or accounts that are looked up at a time."""
 _BROKEN: Final = ("failed", "truncated", "upstream_error", "violation")
 """Outcomes of what went wrong, whatever the client was told."""
+ERRORS: Final = (*_BROKEN, "refused")
+"""Outcomes that count as errors in sums, which know of no status: what broke, and what the upstream refused."""
 _REFUSALS: Final = {"refused": (429,), "rejected": ()}
 """Outcomes of what may have gone wrong, with the statuses below 500 by which it has."""
 _COLUMNS: Final = tuple(column for column in requests.columns if column.name != "summed")
@@ -237,6 +244,8 @@ class RequestQueries:
         *,
         by: Sequence[str] = (),
         wanted: TotalsFilter | None = None,
+        most: int = MOST_GROUPS,
+        dearest_first: bool = False,
     ) -> list[dict[str, Any]]:
         """Return sums of requests by whole spans of time.
 
@@ -246,18 +255,25 @@ class RequestQueries:
             until: Unix seconds; the span that this lies in is the last, unless it begins there.
             by: what to group by: `start`, or fields of `TotalsFilter`.
             wanted: which are summed.
+            most: groups in the answer.
+            dearest_first: those that cost most come first, rather than the first ones.
 
         Returns:
-            A mapping for each group, of what it is grouped by and of all sums; the first groups come first.
+            A mapping for each group, of what it is grouped by, of all sums and of `errors`, which are the requests
+            that ended with one of `ERRORS`.
         """
         table = request_totals
         groups = [table.c[name] for name in by]
-        query = select(*groups, *(func.coalesce(func.sum(table.c[name]), 0).label(name) for name in SUMS))
+        wrong = case((table.c.outcome.in_(ERRORS), table.c.requests), else_=0)
+        sums = {name: func.coalesce(func.sum(table.c[name]), 0) for name in SUMS}
+        sums["errors"] = func.coalesce(func.sum(wrong), 0)
+        query = select(*groups, *(column.label(name) for name, column in sums.items()))
         query = query.where(table.c.span == span, *_during(table.c.start, span, since, until))
-        query = query.where(*_equal(table.c, wanted)).group_by(*groups).order_by(*groups).limit(MOST_GROUPS)
+        order = [sums["cost_nanousd"].desc(), sums["requests"].desc()] if dearest_first else []
+        query = query.where(*_equal(table.c, wanted)).group_by(*groups).order_by(*order, *groups).limit(most)
         async with self.database.read() as connection:
             rows = (await connection.execute(query)).mappings().all()
-        return [{**row, **{name: int(row[name]) for name in SUMS}} for row in rows]
+        return await asyncio.to_thread(_as_sums, rows) if len(rows) > _MANY else _as_sums(rows)
 
     async def latencies(
         self,
@@ -312,12 +328,28 @@ class RequestQueries:
         async with self.database.read() as connection:
             return (await connection.execute(select(accounts.c.name).limit(_NAMES))).scalars().all()
 
-    async def actor_names(self) -> dict[str, str]:
-        """Return the names of keys by their ids, the revoked ones too; up to 1000, the newest first."""
+    async def actor_names(self, ids: Collection[str] | None = None) -> dict[str, str]:
+        """Return the names of keys by their ids, the revoked ones too.
+
+        Args:
+            ids: of which; None for any, up to 1000, the newest first.
+        """
         query = select(client_keys.c.id, client_keys.c.name).order_by(client_keys.c.created_at.desc())
+        queries = [query.limit(_NAMES)]
+        if ids is not None:
+            ordered = sorted(ids)
+            parts = (ordered[at : at + _NAMES] for at in range(0, len(ordered), _NAMES))
+            queries = [query.where(client_keys.c.id.in_(part)) for part in parts]
+        found: dict[str, str] = {}
         async with self.database.read() as connection:
-            rows = (await connection.execute(query.limit(_NAMES))).all()
-        return {row.id: row.name for row in rows}
+            for each in queries:
+                found |= {row.id: row.name for row in (await connection.execute(each)).all()}
+        return found
+
+
+def _as_sums(rows: Iterable[RowMapping]) -> list[dict[str, Any]]:
+    # PostgreSQL adds whole numbers up to decimals.
+    return [{**row, **{name: int(row[name]) for name in (*SUMS, "errors")}} for row in rows]
 
 
 def is_pattern(model: str) -> bool:
