@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from gateway.cli.common import CommandError
+from gateway.ledger.outcomes import OUTCOMES
 from gateway.store.request_queries import RequestFilter
 from sse_fsm import VIOLATIONS
 
@@ -15,17 +16,6 @@ __all__ = ["OUTCOMES", "WHEN", "add_filter_options", "filter_from", "parse_perio
 
 WHEN: Final = "such as 30m, 2h, 7d (ago), 2026-11-23, or 2026-11-23T10:00 in this machine's time zone"
 
-OUTCOMES: Final = (
-    "complete",
-    "repaired",
-    "truncated",
-    "upstream_error",
-    "violation",
-    "cancelled",
-    "refused",
-    "rejected",
-    "failed",
-)
 _AGO: Final = re.compile(r"(\d+(?:\.\d+)?)([smhdw])\Z")
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 

@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
-from typing import Any, Final, TextIO
+from typing import Final
 
-from gateway.cli.account_output import iso, moment
+from gateway.cli.account_output import moment
 from gateway.cli.columns import Columns
-from gateway.cli.timeline_output import in_words
+from gateway.ledger.readable import attempts_of, decoded, ended_by, notes_of, total_input, why
 from gateway.ledger.row import RequestRow
 from gateway.pricing.cost import Cost
 from gateway.telemetry.logs import printable
-from sse_fsm import EndReason, Outcome
 
-__all__ = [
-    "FIELDS",
-    "RequestTable",
-    "as_json",
-    "attempts_of",
-    "csv_cell",
-    "dollars",
-    "print_details",
-    "seconds",
-    "why",
-    "write_csv",
-    "write_lines",
-]
+__all__ = ["RequestTable", "dollars", "print_details", "seconds"]
 
 _NOTHING: Final = "-"
 _COLUMNS: Final = (
@@ -47,79 +32,7 @@ _COLUMNS: Final = (
     "WHY",
 )
 _NUMBERS: Final = frozenset({"HTTP", "IN", "OUT", "COST $", "FIRST", "TOTAL"})
-_JSON: Final = ("attempts", "switch", "notes", "iterations")
 _PLACES: Final = Decimal("0.000001")
-_WHY_LENGTH: Final = 40
-
-FIELDS: Final = (
-    "id",
-    "at",
-    "route",
-    "provider",
-    "account",
-    "actor_id",
-    "actor",
-    "session",
-    "agent",
-    "request_class",
-    "client",
-    "api_version",
-    "trace_id",
-    "model",
-    "model_served",
-    "stream",
-    "outcome",
-    "status",
-    "stop_reason",
-    "code",
-    "reason",
-    "upstream_request_id",
-    "input_tokens",
-    "cache_write_tokens",
-    "cache_write_5m_tokens",
-    "cache_write_1h_tokens",
-    "cache_read_tokens",
-    "output_tokens",
-    "thinking_tokens",
-    "web_searches",
-    "web_fetches",
-    "code_executions",
-    "iterations",
-    "service_tier",
-    "inference_geo",
-    "speed",
-    "cost_usd",
-    "cost_note",
-    "ms_to_first_byte",
-    "ms_to_content",
-    "longest_gap_ms",
-    "ms",
-    "events",
-    "bytes_in",
-    "bytes_out",
-    "attempts",
-    "switch",
-    "notes",
-)
-"""What scripts get of a request, in this order."""
-
-
-def as_json(row: RequestRow) -> dict[str, Any]:
-    """Return a request as `--json` and exports show it; docs/operating.md says what the fields mean."""
-    values = row.columns()
-    cost = values.pop("cost_nanousd")
-    values["cost_usd"] = None if cost is None else cost / 1e9
-    values["at"] = iso(row.at)
-    for name in _JSON:
-        values[name] = _decoded(values[name])
-    return {name: values[name] for name in FIELDS}
-
-
-def _decoded(text: str | None) -> Any:
-    try:
-        return None if text is None else json.loads(text, parse_constant=lambda _: None)
-    except ValueError:
-        return text
 
 
 def dollars(nanousd: int | None) -> str:
@@ -162,40 +75,6 @@ def _cells(row: RequestRow) -> tuple[str, ...]:
         row.id,
         why(row),
     )
-
-
-def _reason(row: RequestRow) -> str | None:
-    # That the upstream ended a stream in order, if too early, is recorded as nothing else than the outcome.
-    reason = row.reason or (EndReason.EOF if row.outcome == Outcome.TRUNCATED else None)
-    return in_words(reason) if reason else None
-
-
-def attempts_of(row: RequestRow) -> list[dict[str, Any]]:
-    """Return the attempts of a request: objects with account, fault, status, ms."""
-    attempts = _decoded(row.attempts)
-    return [one for one in attempts if isinstance(one, dict)] if isinstance(attempts, list) else []
-
-
-def why(row: RequestRow) -> str:
-    """Return in some words why a request did not go well; nothing for one that did."""
-    if row.outcome == "complete":
-        return ""
-    if row.code:
-        return printable(row.code, _WHY_LENGTH)
-    attempts = attempts_of(row)
-    if attempts and attempts[-1].get("fault"):
-        return printable(str(attempts[-1]["fault"]), _WHY_LENGTH)
-    notes = _decoded(row.notes)
-    note = str(notes[0]) if row.outcome == "repaired" and isinstance(notes, list) and notes else ""
-    words = _reason(row) or printable(note)
-    return words if len(words) <= _WHY_LENGTH else words[: _WHY_LENGTH - 1] + "…"
-
-
-def total_input(row: RequestRow) -> int | None:
-    """Return all tokens of the prompt; None where none were counted."""
-    counts = (row.input_tokens, row.cache_write_tokens, row.cache_read_tokens)
-    known = [count for count in counts if count is not None]
-    return sum(known) if known else None
 
 
 def _text(value: str | None) -> str:
@@ -246,7 +125,7 @@ def _details(row: RequestRow) -> Iterator[tuple[str, str]]:
     yield "HTTP status", _number(row.status)
     told = (
         ("violation", row.code),
-        ("reason", _reason(row)),
+        ("reason", ended_by(row)),
         ("provider", row.provider),
         ("account", row.account),
         ("actor", f"{row.actor} ({row.actor_id})" if row.actor_id else row.actor),
@@ -283,7 +162,7 @@ def _details(row: RequestRow) -> Iterator[tuple[str, str]]:
         ),
     )
     yield "size", _size(row)
-    switch = _decoded(row.switch)
+    switch = decoded(row.switch)
     if isinstance(switch, dict):
         cost = switch.get("usd")
         price = "of unknown price" if cost is None else f"about ${cost:.4f}"
@@ -294,9 +173,7 @@ def _details(row: RequestRow) -> Iterator[tuple[str, str]]:
                 f"{switch.get('cached_tokens')} cached tokens to be written again, {price}"
             ),
         )
-    notes = _decoded(row.notes)
-    if isinstance(notes, list):
-        yield from (("note", printable(str(note))) for note in notes)
+    yield from (("note", printable(note)) for note in notes_of(row))
 
 
 def _size(row: RequestRow) -> str:
@@ -322,28 +199,3 @@ def _tokens(row: RequestRow) -> str:
     )
     known = [f"{count:,} {name}" for name, count in parts if count is not None]
     return ", ".join(known) or "none counted"
-
-
-def write_lines(rows: Iterable[RequestRow], out: TextIO) -> None:
-    """Write requests as JSON lines."""
-    out.writelines(json.dumps(as_json(row), ensure_ascii=False) + "\n" for row in rows)
-
-
-def write_csv(rows: Sequence[RequestRow], out: TextIO, *, heading: bool) -> None:
-    """Write requests as CSV; lists and objects are JSON in their cell."""
-    writer = csv.writer(out)
-    if heading:
-        writer.writerow(FIELDS)
-    for row in rows:
-        values = as_json(row)
-        writer.writerow([csv_cell(values[name]) for name in FIELDS])
-
-
-def csv_cell(value: Any) -> Any:
-    """Return a value for a spreadsheet, which must not take it for a formula; lists and objects become JSON."""
-    if isinstance(value, (list, dict)):
-        return json.dumps(value, ensure_ascii=False)
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
-        # A spreadsheet would take it for a formula, and clients choose some of these texts.
-        return "'" + value
-    return value

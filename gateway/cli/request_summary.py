@@ -11,15 +11,16 @@ from typing import Any, Final
 
 from attrs import define
 
-from gateway.cli.account_output import iso
 from gateway.cli.columns import Columns
 from gateway.cli.common import Subparsers, add_command, add_config_option, settings_from, warn
-from gateway.cli.request_output import attempts_of, seconds, why
+from gateway.cli.request_output import seconds
 from gateway.cli.request_reading import pages, what_there_is, with_queries
 from gateway.cli.sums import Percentiles, Period, add_sum_options, percentiles, totals_filter, usage
+from gateway.ledger.readable import attempts_of, why
 from gateway.ledger.row import RequestRow
 from gateway.store.request_queries import RequestFilter, RequestQueries, TotalsFilter
 from gateway.telemetry.logs import printable
+from gateway.telemetry.times import iso
 
 __all__ = ["add_summary"]
 

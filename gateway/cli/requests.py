@@ -13,14 +13,15 @@ from typing import Final, TextIO
 from gateway.cli.common import CommandError, Subparsers, add_command, add_config_option, settings_from
 from gateway.cli.request_arguments import add_filter_options, filter_from
 from gateway.cli.request_following import Follower
-from gateway.cli.request_output import RequestTable, as_json, print_details, write_csv, write_lines
+from gateway.cli.request_output import RequestTable, print_details
 from gateway.cli.request_reading import pages, what_there_is, with_queries
 from gateway.cli.request_summary import add_summary
 from gateway.cli.timeline_output import print_timeline, timeline_as_json
 from gateway.config import Settings
+from gateway.ledger.export import as_json, write_csv, write_lines
 from gateway.ledger.recosting import cost_of_row
 from gateway.ledger.row import RequestRow
-from gateway.ledger.skeleton import SkeletonError, make_skeleton
+from gateway.ledger.skeleton import SkeletonError, skeleton_of
 from gateway.ledger.timeline import Timeline, TimelineError
 from gateway.pricing.book import PriceBook
 from gateway.pricing.cost import Cost
@@ -212,19 +213,8 @@ def _print(text: str) -> int:
 
 def _save(row: RequestRow, timeline: Timeline | None, path: Path) -> str | None:
     """Write a stream; return what there is to say of the file, if it is one."""
-    if timeline is None:
-        raise CommandError(
-            f"no timeline of {row.id} was kept: one is kept of streams that did not end well (this one: "
-            f"{row.outcome}, {'a' if row.stream else 'no'} stream), for as long as [retention] timeline_days says"
-        )
-    usage = {
-        "input_tokens": row.input_tokens or 0,
-        "cache_creation_input_tokens": row.cache_write_tokens or 0,
-        "cache_read_input_tokens": row.cache_read_tokens or 0,
-        "output_tokens": row.output_tokens or 0,
-    }
     try:
-        skeleton = make_skeleton(timeline, model=row.model_served or row.model, usage=usage)
+        skeleton = skeleton_of(row, timeline)
     except SkeletonError as error:
         raise CommandError(str(error)) from None
     if str(path) == "-":

@@ -6,21 +6,15 @@ from typing import Any, Final
 
 from attrs import asdict
 
+from gateway.ledger.readable import in_words
 from gateway.ledger.timeline import Entry, Timeline
 from gateway.telemetry.logs import printable
 
-__all__ = ["in_words", "print_timeline", "timeline_as_json"]
+__all__ = ["print_timeline", "timeline_as_json"]
 
 _SILENCE: Final = 1.0
 """Seconds without an event that are worth a mark."""
 _COMMITTED: Final = "-- the client's answer begins --"
-_HINTS: Final = {
-    "eof": "the upstream closed the stream",
-    "cut": "the connection to the upstream broke",
-    "timeout": "the upstream was silent, or took, too long",
-    "shutdown": "the gateway was stopped",
-    "cancelled": "the client went away",
-}
 
 
 def timeline_as_json(timeline: Timeline) -> dict[str, Any]:
@@ -35,11 +29,6 @@ def timeline_as_json(timeline: Timeline) -> dict[str, Any]:
         "violation": timeline.violation,
         "broken": broken,
     }
-
-
-def in_words(reason: str) -> str:
-    """Return why a stream ended early as people are told it; the reason itself where there are no words for it."""
-    return _HINTS.get(reason) or printable(reason)
 
 
 def print_timeline(timeline: Timeline) -> None:

@@ -51,7 +51,7 @@ class RequestRow:
     cache_read_tokens: int | None = None
     cache_write_tokens: int | None = None
     attempts: str = "[]"
-    """JSON: a list of objects with account, fault, status, ms."""
+    """JSON: a list of objects with account, fault, status, ms, and began_ms after the request did."""
     switch: str | None = None
     """JSON: an object with account, reason, cached_tokens, usd."""
     events: int = 0
@@ -94,6 +94,7 @@ class RequestRow:
         cost = record.cost
         attempts = [
             {"account": a.account, "fault": a.fault, "status": a.status, "ms": a.milliseconds}
+            | ({} if a.began_milliseconds is None else {"began_ms": a.began_milliseconds})
             for a in record.attempts[:_LIST_LENGTH]
         ]
         return cls(

@@ -7,11 +7,12 @@ from typing import Any, Final
 
 import msgspec
 
+from gateway.ledger.row import RequestRow
 from gateway.ledger.timeline import Entry, Timeline
 from sse_fsm import StreamGuard
 from sse_fsm.blocks import BLOCK_TYPES, DELTA_TYPES
 
-__all__ = ["SkeletonError", "make_skeleton"]
+__all__ = ["SkeletonError", "make_skeleton", "skeleton_of", "why_no_timeline"]
 
 _USUAL_BYTES: Final = 110
 """Of a delta without its text."""
@@ -36,6 +37,35 @@ _BROKEN: Final[dict[str, bytes]] = {
 
 class SkeletonError(Exception):
     """A stream cannot be made again; the message says why."""
+
+
+def why_no_timeline(row: RequestRow) -> str:
+    """Return a sentence for people: why there is no timeline of a request."""
+    return (
+        f"no timeline of {row.id} was kept: one is kept of streams that did not end well (this one: "
+        f"{row.outcome}, {'a' if row.stream else 'no'} stream), for as long as [retention] timeline_days says"
+    )
+
+
+def skeleton_of(row: RequestRow, timeline: Timeline | None) -> bytes:
+    """Return the stream of a request, without its content.
+
+    Args:
+        row: the request.
+        timeline: its timeline, if one was kept.
+
+    Raises:
+        SkeletonError: none was, or it was too long to be kept whole.
+    """
+    if timeline is None:
+        raise SkeletonError(why_no_timeline(row))
+    usage = {
+        "input_tokens": row.input_tokens or 0,
+        "cache_creation_input_tokens": row.cache_write_tokens or 0,
+        "cache_read_input_tokens": row.cache_read_tokens or 0,
+        "output_tokens": row.output_tokens or 0,
+    }
+    return make_skeleton(timeline, model=row.model_served or row.model, usage=usage)
 
 
 def make_skeleton(timeline: Timeline, *, model: str | None, usage: dict[str, int]) -> bytes:
