@@ -2,7 +2,7 @@
 
 Hypothesis profiles: `fast` while working, `ci` that always tries the same, `property` for a long search,
 `mutants` that only wants to know whether there is a failure. No
-blocking call on the event loop of a gateway, and no secret in any log line.
+blocking call on the event loop of a gateway, and no secret in any log line or answer of a control plane.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from blockbuster import blockbuster_ctx
 from hypothesis import HealthCheck, Phase, settings
 
 from gateway.store.engine import Database
-from tests import log_watch
+from tests import answer_watch, log_watch
 from tests.postgres import Postgres
 
 # The strategies build whole streams, which takes longer than Hypothesis expects of an example.
@@ -41,6 +41,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(log_watch, "log-watch")
+    config.pluginmanager.register(answer_watch, "answer-watch")
 
 
 @pytest.fixture(autouse=True)
