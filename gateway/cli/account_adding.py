@@ -10,25 +10,20 @@ from typing import Any
 
 from attrs import define
 
-from gateway.accounts.account import Account, AccountKind
+from gateway.accounts.account import AccountKind
 from gateway.accounts.checking import Verdict
 from gateway.accounts.drafts import Draft, DraftError, check_name, vet
+from gateway.accounts.duplicates import refuse_known_names
 from gateway.accounts.importing import ImportRefusedError, ImportWishes, read_credentials, read_file
-from gateway.accounts.secrets import encode_secret
 from gateway.cli.account_arguments import read_secret_from, refuse_contradictions
-from gateway.cli.account_checking import check_accounts
-from gateway.cli.account_duplicates import refuse_known_names, refuse_known_tokens, warn_of_known_keys
-from gateway.cli.account_office import Office, open_vault, run_with_office, warn_of_idle_accounts
+from gateway.cli.account_office import Office, open_vault, run_with_office
 from gateway.cli.account_output import as_json, print_json, verdict_as_json, verdict_as_text
 from gateway.cli.account_replacing import run_replace
 from gateway.cli.common import CommandError, settings_from, warn
 from gateway.config import Settings
-from gateway.store.accounts import new_account_id
 from gateway.store.engine import Opening
 
 __all__ = ["run_add", "run_import", "run_rekey"]
-
-_TICK = 1e-5  # seconds
 
 
 @define
@@ -129,27 +124,12 @@ def _add(settings: Settings, drafts: Sequence[Draft], *, check: bool) -> _Added:
         await office.check_vault(vault)
         known = await office.accounts()
         refuse_known_names(drafts, known)
-        refuse_known_tokens(drafts, known, vault)
-        warnings = [*warn_of_idle_accounts(drafts, settings)]
-        warnings += warn_of_known_keys(drafts, known, vault, settings.anthropic_api_key)
-        stored = await _store_all(
-            office, [(draft, vault.encrypt(encode_secret(draft.secret))) for draft in drafts]
-        )
-        checked = await check_accounts(office, vault, stored) if check else []
+        warnings = await office.warn_before_adding(drafts, known, vault)
+        stored = await office.add(drafts, vault)
+        checked = await office.check(vault, stored) if check else []
         shown = await office.show([await office.find(account.id) for account in stored])
         return _Added(
             [as_json(one) for one in shown], warnings, [(account.name, verdict) for account, verdict in checked]
         )
 
     return run_with_office(settings, work, Opening.MAKE)
-
-
-async def _store_all(office: Office, drafts: Sequence[tuple[Draft, bytes]]) -> list[Account]:
-    created_at = await office.database.now()
-    # All of a file or nothing of it. Lists are in the order in which accounts were made.
-    return await office.store.add_all(
-        [
-            draft.as_account(new_account_id(), encrypted, created_at + index * _TICK)
-            for index, (draft, encrypted) in enumerate(drafts)
-        ]
-    )

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from attrs import define, field
-
-from gateway.accounts.account import ACCOUNT_WIDE, Account, AccountState, Cooldown
+from gateway.accounts.account import ACCOUNT_WIDE, AccountState, Cooldown
 from gateway.accounts.checking import Verdict
+from gateway.accounts.office import Shown, family_name
 from gateway.telemetry.logs import printable
+from gateway.telemetry.times import iso
 
 __all__ = [
-    "Shown",
     "as_json",
-    "family_name",
     "iso",
     "moment",
     "print_json",
@@ -41,29 +39,6 @@ _COLUMNS: Final = (
 _NOTHING: Final = "-"
 _GAP: Final = "  "
 _NOT_CONFIGURED: Final = "GATEWAY_ANTHROPIC_API_KEY is not set"
-
-
-@define(frozen=True)
-class Shown:
-    """An account with what is known of it."""
-
-    account: Account
-    state: AccountState
-    cooling: Sequence[Cooldown]
-    reason: str
-    base_url: str
-    """Where its requests go."""
-    now: float
-    """Unix seconds."""
-    command: str | None = field(default=None, kw_only=True)
-    """Name of the command that prints its credential, if it has one and that can be read."""
-    is_configured: bool = field(default=True, kw_only=True)
-    """Whether the settings at hand are all that it takes to serve with it."""
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether it would serve, if it were configured."""
-        return self.state is AccountState.ACTIVE and not self.is_configured
 
 
 def as_json(shown: Shown) -> dict[str, Any]:
@@ -182,11 +157,6 @@ def _cause(rest: Cooldown) -> str:
     return printable(rest.fault if rest.family == ACCOUNT_WIDE else f"{rest.fault}, {family_name(rest.family)}")
 
 
-def family_name(family: str) -> str:
-    """Return how people are told of a quota family: that of requests without a model has no name of its own."""
-    return family or "requests without a model"
-
-
 def _expiry(at: float | None, now: float) -> str:
     if at is None:
         return _NOTHING
@@ -203,13 +173,3 @@ def moment(at: float) -> str:
         return datetime.fromtimestamp(at, UTC).astimezone().isoformat(sep=" ", timespec="seconds")
     except (ValueError, OverflowError, OSError):
         return "?"
-
-
-def iso(at: float | None) -> str | None:
-    """Return a time as scripts are given it: ISO 8601, in UTC."""
-    if at is None:
-        return None
-    try:
-        return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
-    except (ValueError, OverflowError, OSError):
-        return None

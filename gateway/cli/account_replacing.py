@@ -11,19 +11,17 @@ from attrs import define
 from gateway.accounts.account import Account
 from gateway.accounts.checking import Verdict
 from gateway.accounts.drafts import Draft, DraftError, check_name, vet
-from gateway.accounts.secrets import OAuthSecret, Secret, SecretFormatError, decode_secret, encode_secret
+from gateway.accounts.office import Shown
+from gateway.accounts.secrets import OAuthSecret, Secret, SecretFormatError, decode_secret
 from gateway.accounts.vault import Vault, VaultError
 from gateway.cli.account_arguments import read_secret_from, refuse_contradictions
-from gateway.cli.account_checking import check_accounts
-from gateway.cli.account_duplicates import refuse_known_tokens, warn_of_known_keys
-from gateway.cli.account_office import Office, open_vault, run_with_office, warn_of_idle_accounts
-from gateway.cli.account_output import Shown, as_json, print_json, still, verdict_as_json, verdict_as_text
+from gateway.cli.account_office import Office, open_vault, run_with_office
+from gateway.cli.account_output import as_json, print_json, still, verdict_as_json, verdict_as_text
 from gateway.cli.common import CommandError, settings_from, warn
 from gateway.config import Settings
 
 __all__ = ["run_replace"]
 
-_ATTEMPTS: Final = 5
 _CHANGEABLE: Final = ("base_url", "owner", "weight", "priority", "max_concurrency")
 
 
@@ -103,31 +101,14 @@ def _refuse_same_token(account: Account, secret: Secret, known: Secret | None) -
 def _replace(
     settings: Settings, vault: Vault, account_id: str, draft: Draft, changes: dict[str, Any], *, check: bool
 ) -> _Replaced:
-    encrypted = vault.encrypt(encode_secret(draft.secret))
-
     async def work(office: Office) -> _Replaced:
         others = [account for account in await office.accounts() if account.id != account_id]
-        refuse_known_tokens([draft], others, vault)
-        warnings = [*warn_of_idle_accounts([draft], settings)]
-        warnings += warn_of_known_keys([draft], others, vault, settings.anthropic_api_key)
-        for _ in range(_ATTEMPTS):
-            # A gateway may be renewing the old one; what comes of that is void.
-            present = await office.find(account_id)
-            version = await office.store.replace_secret(
-                account_id,
-                encrypted,
-                draft.expires_at,
-                expected_version=present.secret_version,
-                changes=changes,
-            )
-            if version is not None:
-                break
-        else:
-            raise CommandError(f"the secret of {draft.name!r} keeps changing; try again")
+        warnings = await office.warn_before_adding([draft], others, vault)
+        await office.replace_secret(account_id, draft, vault, changes)
         account = await office.find(account_id)
         verdict = None
         if check:
-            ((_, verdict),) = await check_accounts(office, vault, [account])
+            ((_, verdict),) = await office.check(vault, [account])
             account = await office.find(account_id)
         (shown,) = await office.show([account])
         return _Replaced(shown, warnings, verdict)

@@ -6,16 +6,16 @@ import argparse
 import sys
 from typing import Any
 
-from gateway.accounts.account import AccountKind, Condition
+from gateway.accounts.account import AccountKind
 from gateway.accounts.drafts import PROVIDERS
+from gateway.accounts.office import KEPT, Resumed, Shown
 from gateway.cli import account_adding, account_checking
 from gateway.cli.account_input import ask_yes
 from gateway.cli.account_office import Office, run_with_office
-from gateway.cli.account_output import Shown, as_json, family_name, iso, moment, print_json, print_table
+from gateway.cli.account_output import as_json, iso, moment, print_json, print_table
 from gateway.cli.careful_parser import CarefulParser
 from gateway.cli.common import CommandError, Subparsers, add_command, add_config_option, settings_from, warn
 from gateway.config import ClientAuth
-from gateway.store.accounts import ENVIRONMENT
 from gateway.telemetry.logs import printable
 
 __all__ = ["add_parser"]
@@ -231,25 +231,17 @@ def _pause(args: argparse.Namespace) -> int:
 
 
 def _resume(args: argparse.Namespace) -> int:
-    async def work(office: Office) -> tuple[Shown, list[str], float | None]:
+    async def work(office: Office) -> tuple[Shown, Resumed]:
         account = await office.find_stored(args.name)
         (before,) = await office.show([account])
-        cleared = ["a pause"] if account.paused_at is not None else []
-        if account.condition is not Condition.OK:
-            cleared.append(f"{account.condition.value} ({account.condition_reason or 'no reason given'})")
-        cleared += [f"a cool-down of {family_name(rest.family)} ({rest.fault})" for rest in before.cooling]
-        was_sent = await office.refresh_sent_until(account) is not None
-        await office.store.resume(account.id)
-        # What is left of a token that was sent is under a lease that has not ended.
-        until = await office.refresh_sent_until(account)
-        if was_sent and until is None:
-            cleared.append("the mark of a refresh token that was sent before: it may be sent once more")
+        ended = await office.resume(account, before.cooling)
         (shown,) = await office.show([await office.find(account.id)])
-        return shown, cleared, until
+        return shown, ended
 
-    resumed, cleared, until = run_with_office(settings_from(args), work)
+    resumed, ended = run_with_office(settings_from(args), work)
+    cleared, until = ended.cleared, ended.refresh_sent_until
     if args.json:
-        print_json({**as_json(resumed), "cleared": cleared, "refresh_under_way_until": iso(until)})
+        print_json({**as_json(resumed), "cleared": list(cleared), "refresh_under_way_until": iso(until)})
         return 0
     name = printable(resumed.account.name)
     print(
@@ -269,11 +261,8 @@ def _remove(args: argparse.Namespace) -> int:
 
     async def find(office: Office) -> tuple[str, str]:
         account = await office.find(args.name)
-        if account.id == ENVIRONMENT and settings.anthropic_api_key:
-            raise CommandError(
-                "this account is GATEWAY_ANTHROPIC_API_KEY; unset that and restart the gateway, or run "
-                f"`gateway accounts pause {ENVIRONMENT}`"
-            )
+        if office.is_kept(account):
+            raise CommandError(KEPT)
         return account.id, account.name
 
     account_id, name = run_with_office(settings, find)
