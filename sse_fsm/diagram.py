@@ -11,7 +11,7 @@ from typing import Final
 
 from sse_fsm.events import EventKind
 from sse_fsm.machine import TRANSITIONS, State
-from sse_fsm.violations import VIOLATIONS, FramingViolation, PayloadViolation, ProtocolViolation
+from sse_fsm.violations import VIOLATIONS, ProtocolViolation
 
 __all__ = ["FORMATS", "render"]
 
@@ -136,7 +136,7 @@ def _markdown() -> str:
         "Codes are stable: never renamed, never given a second meaning.",
         _table(
             ("code", "found in", "meaning"),
-            ((f"`{code}`", _stage(violation), _meaning(violation)) for code, violation in VIOLATIONS.items()),
+            ((f"`{code}`", violation.found_in, violation.meaning()) for code, violation in VIOLATIONS.items()),
         ),
     ]
     return "\n\n".join(parts) + "\n"
@@ -145,16 +145,6 @@ def _markdown() -> str:
 def _cell(state: State, kind: EventKind) -> str:
     cell = TRANSITIONS[state][kind]
     return f"**{cell.name}**" if isinstance(cell, State) else f"`{cell.code}`"
-
-
-def _stage(violation: type[ProtocolViolation]) -> str:
-    if issubclass(violation, FramingViolation):
-        return "framing"
-    return "payload" if issubclass(violation, PayloadViolation) else "order"
-
-
-def _meaning(violation: type[ProtocolViolation]) -> str:
-    return " ".join((violation.__doc__ or "").split())
 
 
 def _table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> str:

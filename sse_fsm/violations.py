@@ -50,6 +50,8 @@ class ProtocolViolation(Exception):  # noqa: N818 - "violation" is the term of t
 
     code: ClassVar[str]
     """Stable, lower-case identifier of the rule."""
+    found_in: ClassVar[str]
+    """Which of the three questions an event failed: `framing`, `payload` or `order`."""
 
     def __init__(self, reason: str, *, event_number: int, offset: int) -> None:
         """Describe one violation.
@@ -64,6 +66,11 @@ class ProtocolViolation(Exception):  # noqa: N818 - "violation" is the term of t
         self.event_number: Final = event_number
         self.offset: Final = offset
 
+    @classmethod
+    def meaning(cls) -> str:
+        """Return what breaks the rule, in a sentence."""
+        return " ".join((cls.__doc__ or "").split())
+
     def __str__(self) -> str:
         """Return the whole finding in one line."""
         return f"event {self.event_number} at byte {self.offset}: {self.reason} [{self.code}]"
@@ -71,6 +78,8 @@ class ProtocolViolation(Exception):  # noqa: N818 - "violation" is the term of t
 
 class FramingViolation(ProtocolViolation):
     """The bytes are not a usable event stream."""
+
+    found_in = "framing"
 
 
 class EventTooLarge(FramingViolation):
@@ -87,6 +96,8 @@ class InvalidUtf8(FramingViolation):
 
 class PayloadViolation(ProtocolViolation):
     """One event, looked at alone, is not what its name promises."""
+
+    found_in = "payload"
 
 
 class MissingEventName(PayloadViolation):
@@ -133,6 +144,8 @@ class MissingUsage(PayloadViolation):
 
 class OrderViolation(ProtocolViolation):
     """The event is sound in itself, but may not come here."""
+
+    found_in = "order"
 
 
 class EventBeforeMessageStart(OrderViolation):

@@ -16,7 +16,7 @@ from gateway.pricing.model_price import EXACT
 from gateway.pricing.samplings import Refusals, billed_samplings
 from gateway.pricing.usage import Iteration, Usage
 
-__all__ = ["KINDS", "Cost", "CostLine", "Note", "cost_of", "cost_of_many"]
+__all__ = ["KINDS", "Cost", "CostLine", "Factor", "Note", "cost_of", "cost_of_many"]
 
 KINDS: Final[Mapping[str, str]] = {
     "input": "input",
@@ -57,6 +57,15 @@ class Note:
     CODE_EXECUTION: Final = "without code execution"
 
 
+@define(frozen=True)
+class Factor:
+    """What a price is multiplied by."""
+
+    what: str
+    """Such as `speed fast`."""
+    value: Decimal
+
+
 @define(frozen=True, kw_only=True)
 class CostLine:
     """One line of the bill."""
@@ -70,6 +79,10 @@ class CostLine:
     """Exact."""
     model: str | None = None
     """Whose tokens they are, its date apart; None for searches."""
+    list_usd: Decimal | None = None
+    """What `unit_usd` is without the factors; None where there are none."""
+    factors: tuple[Factor, ...] = ()
+    """Those in `unit_usd`."""
 
     @property
     def what(self) -> str:
@@ -224,38 +237,51 @@ def _searches(usage: Usage, lookup: _Lookup, model: str | None) -> Iterator[Cost
 
 def _tokens(counts: Usage | Iteration, usage: Usage, price: ModelPrice, prompt_tokens: int) -> Iterator[CostLine]:
     schedule = price.standard
+    factors: list[Factor] = []
     if usage.service_tier is not None and usage.service_tier not in _STANDARD_TIERS:
-        tier = price.schedule(usage.service_tier)
+        tier = price.service_tiers.get(usage.service_tier)
         if tier is None:
             raise _UnknownError(Note.UNKNOWN_TIER)
-        schedule = tier
-    rates = schedule.rates(prompt_tokens).times(_factor(usage, price))
+        if isinstance(tier, Decimal):
+            factors.append(Factor(f"service tier {usage.service_tier}", tier))
+        else:
+            schedule = tier
+    factors += _factors(usage, price)
+    listed = rates = schedule.rates(prompt_tokens)
+    for factor in factors:
+        rates = rates.times(factor.value)
     long = counts.cache_write_1h_tokens or 0
     short = max((counts.cache_write_tokens or 0) - long, 0)
-    for kind, quantity, rate in (
-        ("input", counts.input_tokens, rates.input),
-        ("cache_write_5m", short, rates.cache_write_5m),
-        ("cache_write_1h", long, rates.cache_write_1h),
-        ("cache_read", counts.cache_read_tokens, rates.cache_read),
-        ("output", counts.output_tokens, rates.output),
+    for kind, quantity in (
+        ("input", counts.input_tokens),
+        ("cache_write_5m", short),
+        ("cache_write_1h", long),
+        ("cache_read", counts.cache_read_tokens),
+        ("output", counts.output_tokens),
     ):
         if quantity:
-            usd = EXACT.multiply(rate, Decimal(quantity)).scaleb(-6, EXACT)
-            yield CostLine(kind=kind, quantity=quantity, unit_usd=rate, usd=usd, model=price.model)
+            rate = getattr(rates, kind)
+            yield CostLine(
+                kind=kind,
+                quantity=quantity,
+                unit_usd=rate,
+                usd=EXACT.multiply(rate, Decimal(quantity)).scaleb(-6, EXACT),
+                model=price.model,
+                list_usd=getattr(listed, kind) if factors else None,
+                factors=tuple(factors),
+            )
 
 
-def _factor(usage: Usage, price: ModelPrice) -> Decimal:
+def _factors(usage: Usage, price: ModelPrice) -> Iterator[Factor]:
     """Return what all tokens are multiplied by for speed and place."""
-    factor = Decimal(1)
     if usage.speed is not None and usage.speed != "standard":
         if usage.speed not in price.speeds:
             raise _UnknownError(Note.UNKNOWN_SPEED)
-        factor = EXACT.multiply(factor, price.speeds[usage.speed])
+        yield Factor(f"speed {usage.speed}", price.speeds[usage.speed])
     if usage.inference_geo is not None and usage.inference_geo not in _HERE:
         if usage.inference_geo not in price.geos:
             raise _UnknownError(Note.UNKNOWN_GEO)
-        factor = EXACT.multiply(factor, price.geos[usage.inference_geo])
-    return factor
+        yield Factor(f"inference in {usage.inference_geo}", price.geos[usage.inference_geo])
 
 
 def _in_nanousd(lines: Sequence[CostLine]) -> int:

@@ -29,6 +29,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gateway.ledger.outcomes import BROKEN, REFUSALS
 from gateway.ledger.row import RequestRow
 from gateway.ledger.totals import SUMS
 from gateway.store.engine import Database
@@ -66,12 +67,8 @@ _MANY: Final = 500
 """Rows that are looked at apart from the event loop."""
 _NAMES: Final = 1000
 """Most names of actors or accounts that are looked up at a time."""
-_BROKEN: Final = ("failed", "truncated", "upstream_error", "violation")
-"""Outcomes of what went wrong, whatever the client was told."""
-ERRORS: Final = (*_BROKEN, "refused")
+ERRORS: Final = (*BROKEN, "refused")
 """Outcomes that count as errors in sums, which know of no status: what broke, and what the upstream refused."""
-_REFUSALS: Final = {"refused": (429,), "rejected": ()}
-"""Outcomes of what may have gone wrong, with the statuses below 500 by which it has."""
 _COLUMNS: Final = tuple(column for column in requests.columns if column.name != "summed")
 
 
@@ -412,12 +409,12 @@ async def _ways(connection: AsyncConnection, wanted: RequestFilter) -> list[_Way
 
 def _ways_by_outcome(wanted: RequestFilter, rest: Mapping[str, _Condition]) -> list[_Way]:
     others = [condition for name, condition in rest.items() if name not in {"outcomes", "went_wrong"}]
-    outcomes = wanted.outcomes or {*_BROKEN, *_REFUSALS}
+    outcomes = wanted.outcomes or {*BROKEN, *REFUSALS}
     if not wanted.went_wrong:
         also: dict[str, list[_Condition]] = {}
     else:
-        outcomes = outcomes & {*_BROKEN, *_REFUSALS}
-        also = {outcome: [partial(_is_serious, statuses)] for outcome, statuses in _REFUSALS.items()}
+        outcomes = outcomes & {*BROKEN, *REFUSALS}
+        also = {outcome: [partial(_is_serious, statuses)] for outcome, statuses in REFUSALS.items()}
     return [
         _Way("ix_requests_outcome_at_id", partial(_incomplete, outcome), [*also.get(outcome, ()), *others])
         for outcome in sorted(outcomes)
@@ -452,8 +449,8 @@ def _conditions(wanted: RequestFilter, actors: Sequence[str]) -> dict[str, _Cond
 
 
 def _went_wrong(column: Any) -> ColumnElement[bool]:
-    refused = (and_(column.outcome == outcome, _is_serious(also, column)) for outcome, also in _REFUSALS.items())
-    return or_(column.outcome.in_(_BROKEN), *refused)
+    refused = (and_(column.outcome == outcome, _is_serious(also, column)) for outcome, also in REFUSALS.items())
+    return or_(column.outcome.in_(BROKEN), *refused)
 
 
 def _is_serious(also: Sequence[int], column: Any) -> ColumnElement[bool]:
