@@ -59,11 +59,12 @@ def configuration() -> str:
         ("`[limits]`", config.Limits, "GATEWAY_LIMITS__"),
         ("`[routing]`", config.Routing, "GATEWAY_ROUTING__"),
         ("`[retention]`", config.Retention, "GATEWAY_RETENTION__"),
+        ("`[dashboard]`", config.DashboardSettings, "GATEWAY_DASHBOARD__"),
     ):
         docs = field_docs(cls)
         parts.append(f"\n## {title}\n\n| setting | variable | default | meaning |\n|---|---|---|---|\n")
         for field in attrs.fields(cls):
-            if not field.init or field.name in {"timeouts", "limits", "routing", "retention"}:
+            if not field.init or field.name in {"timeouts", "limits", "routing", "retention", "dashboard"}:
                 continue
             variable = "" if field.name in _FILE_ONLY else f"`{prefix}{field.name.upper()}`"
             parts.append(f"| `{field.name}` | {variable} | {_default(field)} | {docs[field.name]} |\n")

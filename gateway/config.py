@@ -24,8 +24,11 @@ from gateway.setting_values import (
     check_base_url,
     check_count,
     check_credential,
+    check_header,
+    check_networks,
     check_note,
     check_patience,
+    check_public_url,
     check_seconds,
     check_share,
     is_loopback,
@@ -38,6 +41,7 @@ from gateway.setting_values import (
 __all__ = [
     "Address",
     "ClientAuth",
+    "DashboardSettings",
     "Limits",
     "OpenAIMode",
     "Retention",
@@ -253,6 +257,28 @@ class Retention:
     """Timelines of streams that did not end well are deleted earlier."""
 
 
+@define
+class DashboardSettings:
+    """Who reaches the dashboard how. See docs/dashboard.md."""
+
+    public_url: str = ""
+    """Under which people reach the dashboard, such as `https://gateway.example.com`, where something stands in
+    front of the control plane. With https, browsers send the session nowhere else. Default `http://` and
+    `control_listen`."""
+    trusted_header: str = ""
+    """Header in which a proxy in front says who has signed in there, such as `x-forwarded-user`. It takes
+    `trusted_networks` and `public_url`; the proxy must remove the header from what clients send."""
+    trusted_networks: list[str] = field(factory=list)
+    """Networks of proxies in front, such as `10.0.0.0/24,fd00::7`: from anywhere else `trusted_header` is ignored.
+    From them, `x-forwarded-for` says whose attempts to sign in are counted."""
+    trusted_admins: list[str] = field(factory=list)
+    """Names in `trusted_header` that are admins; all others may look but change nothing."""
+    session_idle_seconds: float = 43_200.0
+    """After which a browser that does nothing is signed out."""
+    session_seconds: float = 604_800.0
+    """After which a browser is signed out whatever it does."""
+
+
 def _secret(converter: Callable[[str], str] | None = None) -> Any:
     return field(default="", repr=False, converter=converter)
 
@@ -340,6 +366,7 @@ class Settings:
     limits: Limits = field(factory=Limits)
     routing: Routing = field(factory=Routing)
     retention: Retention = field(factory=Retention)
+    dashboard: DashboardSettings = field(factory=DashboardSettings)
     origins: Mapping[str, str] = field(factory=dict, init=False, repr=False, eq=False)
     """No setting: where those come from that somebody has set, by names such as `timeouts.drain_seconds`: the
     name of a variable, or `file`."""
@@ -374,6 +401,7 @@ _SECTIONS: Final[Mapping[str, type[attrs.AttrsInstance]]] = {
     "limits": Limits,
     "routing": Routing,
     "retention": Retention,
+    "dashboard": DashboardSettings,
 }
 
 
@@ -511,11 +539,31 @@ def _check(settings: Settings, environ: Mapping[str, str]) -> None:
             "rollout = promoted takes a written approval; set GATEWAY_ROLLOUT_APPROVAL to who gave it, when and "
             "where it is written, or leave GATEWAY_ROLLOUT at canary; see docs/anthropic-rollout.md"
         )
+    _check_dashboard(settings.dashboard, environ)
     try:
         _ = settings.data_path
     except RuntimeError:
         name = _name(("data_dir",), environ) if settings.data_dir else "XDG_DATA_HOME"
         raise SettingsError(f"{name} is in a home directory that does not exist; set GATEWAY_DATA_DIR") from None
+
+
+def _check_dashboard(dashboard: DashboardSettings, environ: Mapping[str, str]) -> None:
+    header = _name(("dashboard", "trusted_header"), environ)
+    if dashboard.trusted_header and not dashboard.trusted_networks:
+        raise SettingsError(
+            f"{header} would let anyone who can reach the control plane be anybody; set "
+            "GATEWAY_DASHBOARD__TRUSTED_NETWORKS to the addresses of the proxy that sends it"
+        )
+    if dashboard.trusted_header and not dashboard.public_url:
+        raise SettingsError(
+            f"{header} takes GATEWAY_DASHBOARD__PUBLIC_URL, under which people reach the dashboard: by that "
+            "requests of its own pages are told from those of others"
+        )
+    if dashboard.trusted_admins and not dashboard.trusted_header:
+        raise SettingsError(
+            f"{_name(('dashboard', 'trusted_admins'), environ)} means nothing without "
+            "GATEWAY_DASHBOARD__TRUSTED_HEADER; set that one too, or unset this one"
+        )
 
 
 def _check_bytes_kept(value: int) -> None:
@@ -556,5 +604,10 @@ _CHECKS: Final[Mapping[str, Callable[[Any], object]]] = {
     "max_attempts": check_amount,
     "affinity_idle_seconds": check_seconds,
     "hold_for_capacity_seconds": check_patience,
+    "public_url": check_public_url,
+    "trusted_header": check_header,
+    "trusted_networks": check_networks,
+    "session_idle_seconds": check_seconds,
+    "session_seconds": check_seconds,
 }
 """What a setting, or each one of a table, is put to beside its type; raises ValueError with a predicate."""

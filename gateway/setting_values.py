@@ -20,8 +20,11 @@ __all__ = [
     "check_base_url",
     "check_count",
     "check_credential",
+    "check_header",
+    "check_networks",
     "check_note",
     "check_patience",
+    "check_public_url",
     "check_seconds",
     "check_share",
     "is_loopback",
@@ -43,6 +46,11 @@ _OF_OTHERS: Final = re.compile(
     re.ASCII | re.VERBOSE,
 )
 
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}", re.ASCII)
+_TAKEN_HEADERS: Final = frozenset(
+    {"accept", "authorization", "connection", "content-length", "content-type", "cookie", "host", "origin"}
+    | {"referer", "transfer-encoding", "upgrade", "user-agent", "x-csrf-token", "x-forwarded-for"}
+)
 # Names of services in containers have underscores. What is escaped would be another host once it is decoded.
 _HOST: Final = re.compile(r"[a-z0-9_.-]+", re.ASCII)
 
@@ -234,6 +242,46 @@ def _is_http(url: str) -> bool:
     except ValueError:
         return False
     return parts.scheme in {"http", "https"} and host != "" and port != 0
+
+
+def check_public_url(url: str) -> None:
+    """Check the address under which people reach something; empty for none.
+
+    Raises:
+        BadValueError: it is none.
+    """
+    if not url:
+        return
+    check_base_url(url)
+    if urlsplit(url).path not in {"", "/"}:
+        raise BadValueError(
+            f"must end behind the host or the port: the dashboard needs a host of its own, not {url!r}"
+        )
+
+
+def check_header(name: str) -> None:
+    """Check the name of a header that says who somebody is; empty for none.
+
+    Raises:
+        BadValueError: it is none, or one that says something else.
+    """
+    if name and (not _TOKEN.fullmatch(name) or name.lower() in _TAKEN_HEADERS):
+        raise BadValueError(f"must be the name of a header that says who somebody is, not {_shown(name)}")
+
+
+def check_networks(networks: list[str]) -> None:
+    """Check networks in CIDR notation; an address stands for itself.
+
+    Raises:
+        BadValueError: one is none, or is everywhere.
+    """
+    for text in networks:
+        try:
+            network = ipaddress.ip_network(text)
+        except ValueError:
+            raise BadValueError(f"must be networks such as 10.0.0.0/24, which {_shown(text)} is not") from None
+        if network.prefixlen == 0:
+            raise BadValueError(f"must not be everywhere, which {text} is; name the proxy's own addresses")
 
 
 def canonical_host(host: str) -> str:
