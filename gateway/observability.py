@@ -146,6 +146,9 @@ class Observability:
                 raise ControlAddressError(cannot_listen(address, error)) from None
             yield f"http://{Address(address.host, site.port)}"
         finally:
+            if dashboard is not None:
+                # Or the end would wait for whoever watches.
+                dashboard.parts.live.close()
             await runner.cleanup()
 
 

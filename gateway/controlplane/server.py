@@ -20,6 +20,7 @@ from gateway.controlplane.access import Visitor
 from gateway.controlplane.endpoints import Routes, answer_bytes
 from gateway.controlplane.pages import Pages
 from gateway.controlplane.parts import Parts
+from gateway.controlplane.security_headers import SECURITY_HEADERS
 from gateway.store.errors import StoreError
 from gateway.telemetry.logs import exception_facts, get_logger
 from gateway.wire.errors import ApiError, new_request_id
@@ -41,31 +42,6 @@ _REMEDY: Final = "set GATEWAY_CONTROL_TOKEN and send it as `Authorization: Beare
 
 _API: Final = "/api/"
 _READING: Final = frozenset({"GET", "HEAD"})
-_CSP: Final = "; ".join(  # noqa: FLY002 - one directive a line
-    (
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "img-src 'self' data:",
-        "connect-src 'self'",
-        "font-src 'self'",
-        "manifest-src 'self'",
-        "base-uri 'none'",
-        "form-action 'self'",
-        "frame-ancestors 'none'",
-        "require-trusted-types-for 'script'",
-        "trusted-types 'none'",
-    )
-)
-_SECURITY_HEADERS: Final = {
-    "content-security-policy": _CSP,
-    "cross-origin-opener-policy": "same-origin",
-    "cross-origin-resource-policy": "same-origin",
-    "permissions-policy": "camera=(), geolocation=(), microphone=()",
-    "referrer-policy": "no-referrer",
-    "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",
-}
 
 Page = Callable[[str], Awaitable[tuple[bytes, str]]]
 """Returns the metrics and their content type, for an Accept header."""
@@ -109,7 +85,7 @@ class ControlPlane:
             _log.error("a defect in the control plane", request_id=request_id, **exception_facts(error))
             response = _refuse(ApiError(500, "The gateway failed to answer; its log says why."), request_id)
         if not response.prepared:
-            for name, value in _SECURITY_HEADERS.items():
+            for name, value in SECURITY_HEADERS.items():
                 response.headers.setdefault(name, value)
         return response
 

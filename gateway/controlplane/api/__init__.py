@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from gateway.controlplane.api import description, settings
+from gateway.controlplane.api import description, live, settings
 from gateway.controlplane.endpoints import Endpoint
 
 __all__ = ["ENDPOINTS"]
 
-ENDPOINTS: Final[tuple[Endpoint, ...]] = (*description.ENDPOINTS, *settings.ENDPOINTS)
+ENDPOINTS: Final[tuple[Endpoint, ...]] = (*description.ENDPOINTS, *live.ENDPOINTS, *settings.ENDPOINTS)

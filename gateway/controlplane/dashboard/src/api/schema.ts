@@ -21,6 +21,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/live": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Watch what happens
+         * @description A stream of server-sent events, named by topic, with JSON. `request` (a request has ended), `changed` (a list has changed: `what` says which) and `job` (progress of a job) have ids: whoever comes back with the last one is told of what came since, or gets `reset` where that is not known any more: then all has to be read again. `streams`, `machine` and `health` are states: `whole` says that what was known before has no meaning any more. For everybody who has signed in.
+         */
+        get: operations["watch_live"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/settings": {
         parameters: {
             query?: never;
@@ -136,6 +156,40 @@ export interface operations {
                 };
                 content: {
                     "application/json": Record<string, never>;
+                };
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    watch_live: {
+        parameters: {
+            query?: {
+                /** @description With commas between them; default all. */
+                topics?: string;
+                /** @description Of the last event that is known; the header Last-Event-ID comes first. */
+                last_event_id?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": string;
                 };
             };
             /** @description It could not be served; the message says why. */
