@@ -36,6 +36,11 @@ ACCOUNTS: Final = (
     NewAccount("OpenAI work", api_key="sk-proj-of-the-work-account", provider="openai", more={"id": "acc_work"}),
 )
 _SESSION: Final = "5c1d7a52-6a0e-4f0e-9a51-3d6f3c1b7a10"
+_CONVERSATION: Final = (
+    ("claude-opus-5-5", "thinking"),
+    ("claude-opus-5-5", "tool-use"),
+    ("claude-haiku-5", "simple"),
+)
 _CHAT: Final = {"model": "gpt-5", "messages": [{"role": "user", "content": "Say hello"}]}
 
 
@@ -168,8 +173,8 @@ async def gateway_site(
 async def _make_traffic(site: GatewaySite) -> None:
     """Have requests of every outcome, one after the other, so that what is listed has an order."""
     session = [("x-claude-code-session-id", _SESSION), ("user-agent", "claude-cli/2.1")]
-    for model in ("claude-opus-5-5", "claude-sonnet-5", "replay-thinking", "replay-tool-use"):
-        await site.stream({"model": model}, headers=session)
+    for model, fixture in _CONVERSATION:
+        await site.stream({"model": model}, headers=[*session, ("x-replay-stream", fixture)])
     await site.ask(message())
     await site.stream(fault="duplicate-start:event=5")
     await site.stream(fault="eof:event=6")
