@@ -10,6 +10,7 @@ export { ApiFailure } from './failure';
 export const TIMEOUT = 20_000;
 
 const SAFE = new Set(['GET', 'HEAD', 'OPTIONS']);
+const GATEWAY_GONE = new Set([502, 503, 504]);
 const SESSION_PATH = '/api/v1/session';
 
 /** Where a 401 speaks about the password just given, not about the session. */
@@ -22,7 +23,8 @@ async function fetchInTime(request: Request): Promise<Response> {
   const limit = AbortSignal.timeout(TIMEOUT);
   try {
     const response = await fetch(request, { signal: AbortSignal.any([request.signal, limit]) });
-    reachable.value = true;
+    // What these say about the gateway is in the body: `take` reads it.
+    if (!GATEWAY_GONE.has(response.status)) reachable.value = true;
     return response;
   } catch (error) {
     if (!request.signal.aborted) reachable.value = false;
@@ -63,6 +65,6 @@ export async function take<T>(call: Promise<{ data?: T; error?: unknown; respons
   const { data, error, response } = answer;
   if (response.ok) return data as T;
   // A proxy that stands in for a gateway that is gone: wait for the gateway as if there were no answer.
-  if ([502, 503, 504].includes(response.status) && !isEnvelope(error)) reachable.value = false;
+  if (GATEWAY_GONE.has(response.status)) reachable.value = isEnvelope(error);
   throw failureOf(response.status, error);
 }

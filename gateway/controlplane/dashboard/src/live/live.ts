@@ -10,37 +10,75 @@ export type Connection = 'connecting' | 'open' | 'lost';
 type Handler = (data: any) => void;
 
 const ADDRESS = '/api/v1/live';
+/** Topics that are states: whoever begins to watch one has to be told all of it first. */
+const STATES: ReadonlySet<string> = new Set(['streams', 'health', 'machine']);
+/** Topics that are watched in any case: they cost nothing while nothing happens. */
+const ALWAYS = ['changed', 'job'];
+/** Said on every connection, whatever it watches. */
+const UNASKED = new Set(['reset', 'start']);
 const HIDDEN_GRACE = 30_000;
 const LOST_AFTER = 4_000;
 const FIRST_PAUSE = 1_000;
 const LONGEST_PAUSE = 15_000;
+/** Long enough for all parts of a page to say what they watch. */
+const SETTLE = 30;
+/** Until the gateway is asked to stop telling what nobody here watches any more. */
+const SURPLUS_GRACE = 10_000;
 
 /** State of the one feed of this tab. */
 export const connection = signal<Connection>('connecting');
 
 const handlers = new Map<string, Set<Handler>>();
 let source: EventSource | undefined;
+/** What the present connection watches. */
+let asked: string[] = [];
 let lastEventId = '';
+/** There was a connection since sign-in, so that events may have been missed. */
+let wasOpen = false;
 let attempts = 0;
 let retryTimer: ReturnType<typeof setTimeout> | undefined;
 let lostTimer: ReturnType<typeof setTimeout> | undefined;
 let hiddenTimer: ReturnType<typeof setTimeout> | undefined;
+let settleTimer: ReturnType<typeof setTimeout> | undefined;
+let surplusTimer: ReturnType<typeof setTimeout> | undefined;
 
 /**
- * Calls `handler` with the data of each live event of `topic`; the function that it gives back ends that. A
- * `reset` says that events were missed: handlers of it load again what they show.
+ * Calls `handler` with the data of each live event of `topic`; the function that it gives back ends that. What
+ * nobody on the page watches is not asked for. Of a state (`streams`, `health`, `machine`) all is told first. A
+ * `reset` says that events were missed: its handlers load again what they show.
  */
 export function onLive(topic: string, handler: Handler): () => void {
-  let known = handlers.get(topic);
-  if (!known) {
-    known = new Set();
-    handlers.set(topic, known);
-    if (source) listen(source, topic);
-  }
+  const known = handlers.get(topic) ?? new Set<Handler>();
+  handlers.set(topic, known);
   known.add(handler);
+  if (source && (STATES.has(topic) || !(asked.includes(topic) || UNASKED.has(topic)))) {
+    clearTimeout(settleTimer);
+    settleTimer = setTimeout(reopen, SETTLE);
+  }
   return () => {
     known.delete(handler);
+    if (known.size > 0 || !asked.includes(topic)) return;
+    clearTimeout(surplusTimer);
+    surplusTimer = setTimeout(() => {
+      if (asked.some((one) => !wanted().includes(one))) reopen();
+    }, SURPLUS_GRACE);
   };
+}
+
+function wanted(): string[] {
+  const watched = [...handlers].filter(([topic, known]) => known.size > 0 && !UNASKED.has(topic));
+  return [...new Set([...ALWAYS, ...watched.map(([topic]) => topic)])].sort();
+}
+
+function dispatch(topic: string, data: unknown): void {
+  for (const handler of [...(handlers.get(topic) ?? [])]) {
+    try {
+      handler(data);
+    } catch (error) {
+      // One panel that fails must not keep the others from hearing of it.
+      reportError(error);
+    }
+  }
 }
 
 function listen(from: EventSource, topic: string): void {
@@ -54,7 +92,7 @@ function listen(from: EventSource, topic: string): void {
     } catch {
       return;
     }
-    for (const handler of handlers.get(topic) ?? []) handler(data);
+    dispatch(topic, data);
   });
 }
 
@@ -65,13 +103,16 @@ function mayOpen(): boolean {
 function open(): void {
   clearTimeout(retryTimer);
   if (source || !mayOpen()) return;
-  connection.value = connection.peek() === 'lost' ? 'lost' : 'connecting';
-  const query = lastEventId ? `?last_event_id=${encodeURIComponent(lastEventId)}` : '';
-  const next = new EventSource(ADDRESS + query);
+  asked = wanted();
+  const query = new URLSearchParams({ topics: asked.join(',') });
+  if (lastEventId) query.set('last_event_id', lastEventId);
+  else if (wasOpen) queueMicrotask(() => dispatch('reset', { why: 'the last event is not known' }));
+  const next = new EventSource(`${ADDRESS}?${query}`);
   source = next;
   next.onopen = () => {
     if (next !== source) return;
     attempts = 0;
+    wasOpen = true;
     clearTimeout(lostTimer);
     lostTimer = undefined;
     connection.value = 'open';
@@ -79,15 +120,24 @@ function open(): void {
   next.onerror = () => {
     if (next === source) void onError(next);
   };
-  for (const topic of handlers.keys()) listen(next, topic);
+  for (const topic of [...asked, ...UNASKED]) listen(next, topic);
 }
 
 function close(): void {
   clearTimeout(retryTimer);
+  clearTimeout(settleTimer);
+  clearTimeout(surplusTimer);
   clearTimeout(lostTimer);
   lostTimer = undefined;
   source?.close();
   source = undefined;
+}
+
+/** Watches what is wanted now; the gateway tells what happened in between. */
+function reopen(): void {
+  if (!source) return;
+  close();
+  open();
 }
 
 async function onError(failed: EventSource): Promise<void> {
@@ -115,6 +165,7 @@ effect(() => {
   } else {
     close();
     lastEventId = '';
+    wasOpen = false;
     connection.value = 'connecting';
   }
 });

@@ -1,22 +1,30 @@
-import { useEffect } from 'preact/hooks';
+import { useCallback, useEffect, useState } from 'preact/hooks';
 import { useLocation } from 'preact-iso';
-import { reachable } from '../api/reach';
+import { ApiFailure } from '../api/failure';
 import { loadSession, session } from '../api/session';
 import { shell } from '../strings/shell';
-import { Loading, Toasts } from '../ui';
+import { Empty, ErrorNote, Loading, Toasts } from '../ui';
 import { Plain } from './plain';
-import { Setup, SignIn } from './routes';
+import { preload, Setup, SignIn } from './routes';
 import { Shell } from './shell';
 
 /** Shows the pages to who is signed in, and to others how to get in; the address stays as it is. */
 export function Gate() {
   const { path, route } = useLocation();
   const { state } = session.value;
+  const [failure, setFailure] = useState<ApiFailure>();
+
+  const ask = useCallback(() => {
+    setFailure(undefined);
+    loadSession().catch((error) => {
+      // Without an answer the banner says so, and asks again.
+      if (error instanceof ApiFailure && error.status > 0) setFailure(error);
+    });
+  }, []);
 
   useEffect(() => {
-    loadSession().catch(() => {
-      reachable.value = false;
-    });
+    preload(path);
+    ask();
   }, []);
 
   useEffect(() => {
@@ -35,8 +43,20 @@ export function Gate() {
   const title = settingUp ? shell.pages['/setup'] : shell.pages['/sign-in'];
   return (
     <>
-      <Plain title={state === 'loading' ? shell.product : title}>
-        {state === 'loading' ? <Loading what={shell.pageLoading} /> : settingUp ? <Setup /> : <SignIn />}
+      <Plain title={state === 'loading' ? undefined : title}>
+        {state !== 'loading' ? (
+          settingUp ? (
+            <Setup />
+          ) : (
+            <SignIn />
+          )
+        ) : failure ? (
+          <Empty title={shell.noSession}>
+            <ErrorNote error={failure} onRetry={ask} />
+          </Empty>
+        ) : (
+          <Loading what={shell.pageLoading} />
+        )}
       </Plain>
       <Toasts />
     </>

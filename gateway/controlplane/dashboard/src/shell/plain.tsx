@@ -9,10 +9,10 @@ import { ThemeMenu } from './theme_menu';
 import { Unreachable } from './unreachable';
 
 /** The frame of the pages that are there before one is signed in. */
-export function Plain({ title, children }: { title: string; children: ComponentChildren }) {
+export function Plain({ title, children }: { title: string | undefined; children: ComponentChildren }) {
   const { path } = useLocation();
   useEffect(() => {
-    document.title = shell.title(title);
+    document.title = title === undefined ? shell.product : shell.title(title);
   }, [title]);
   return (
     <div class={css.plain}>

@@ -4,7 +4,7 @@ import { ErrorBoundary, Route, Router, useLocation } from 'preact-iso';
 import { session } from '../api/session';
 import { connection } from '../live/live';
 import { shell } from '../strings/shell';
-import { Badge, ConnectedIcon, DisconnectedIcon } from '../ui';
+import { Badge, ConnectedIcon, DisconnectedIcon, LockIcon } from '../ui';
 import { PAGE_ACTIONS, pageTitle } from '../ui/page';
 import { Brand } from './brand';
 import { Navigation, pageOf } from './navigation';
@@ -31,17 +31,27 @@ export function Shell() {
   useEffect(() => {
     if (first.current) first.current = false;
     else main.current?.focus({ preventScroll: true });
-  }, [path]);
+  }, [page]);
+
+  function toMain(event: MouseEvent): void {
+    event.preventDefault();
+    main.current?.focus();
+  }
 
   return (
     <div class={css.shell}>
-      {/* biome-ignore lint/a11y/useValidAnchor: it leads within the page, and takes the focus along */}
-      <a href="#main" class={css.skip} onClick={() => main.current?.focus()}>
+      {/* biome-ignore lint/a11y/useValidAnchor: it leads within the page, and leaves the address as it is */}
+      <a href="#main" class={css.skip} onClick={toMain}>
         {shell.skip}
       </a>
       <header class={css.header}>
         <Brand />
         <div class={css.headerEnd}>
+          {session.value.user?.role === 'viewer' && (
+            <Badge tone="idle" icon={LockIcon} title={shell.user.role.viewer}>
+              {shell.user.readOnly}
+            </Badge>
+          )}
           <Rollout />
           <Live />
           <ThemeMenu />

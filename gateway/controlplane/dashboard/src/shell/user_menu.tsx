@@ -14,7 +14,7 @@ async function leave(): Promise<void> {
 
 /** Who is signed in, and the way out. */
 export function UserMenu() {
-  const { user, version } = session.value;
+  const { user, version, rollout } = session.value;
   if (!user) return null;
   return (
     <Menu
@@ -25,6 +25,7 @@ export function UserMenu() {
         <>
           <p class={css.userName}>{user.name}</p>
           <p>{shell.user.role[user.role] ?? user.role}</p>
+          {rollout && <p>{shell.rollout(rollout)}</p>}
           {version && <p class="quiet">{`${shell.product} ${version}`}</p>}
         </>
       }

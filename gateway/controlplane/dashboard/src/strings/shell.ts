@@ -27,6 +27,7 @@ export const shell = {
   },
   title: (page: string) => `${page} · Claude Stream Gateway`,
   pageLoading: 'the page',
+  noSession: 'The gateway answers, but not who is signed in.',
   rollout: (mode: string) => `Rollout: ${mode}`,
   live: {
     connecting: 'Connecting',
@@ -42,6 +43,7 @@ export const shell = {
   user: {
     menu: (name: string) => `Signed in as ${name}`,
     role: { admin: 'May change things', viewer: 'May look, not change' },
+    readOnly: 'Read only',
     signOut: 'Sign out',
     signOutFailed: 'Signing out did not work:',
   },

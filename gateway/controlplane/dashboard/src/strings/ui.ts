@@ -34,7 +34,7 @@ export const ui = {
   },
   forecast: (share: string) => `forecast ${share}`,
   loading: (what: string) => `Loading ${what}…`,
-  provider: { anthropic: 'Anthropic', openai: 'OpenAI', unknown: 'Unknown provider' },
+  provider: { anthropic: 'Anthropic', openai: 'OpenAI', unknown: 'Unknown' },
   required: 'required',
   sortedBy: (label: string) => `Sort by ${label}`,
   tableRows: (count: string) => `${count} rows`,

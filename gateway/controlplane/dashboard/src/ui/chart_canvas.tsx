@@ -16,6 +16,19 @@ export function stack(series: readonly (readonly (number | null)[])[]): number[]
   return sums;
 }
 
+const DAY = 86_400;
+const NAME_WIDTH = 96;
+const NAME_LENGTH = 18;
+
+/** Names for the axis: those there is room for, shortened; the tip and the table have all of them. */
+export function namesThatFit(names: readonly string[], width: number): string[] {
+  const each = Math.max(1, Math.ceil((names.length * NAME_WIDTH) / Math.max(width, 1)));
+  return names.map((name, i) => {
+    if (i % each) return '';
+    return name.length > NAME_LENGTH ? `${name.slice(0, NAME_LENGTH - 1)}…` : name;
+  });
+}
+
 interface Hover {
   index: number;
   left: number;
@@ -83,23 +96,28 @@ function tipPlace(left: number, width: number): { transform: string } {
   };
 }
 
+/** Bars of several series side by side would hide each other. */
+function isStacked(kind: ChartProps['kind'], count: number): boolean {
+  return kind === 'stacked' || (kind === 'bars' && count > 1);
+}
+
 function dataOf({ series, x, kind }: ChartProps): AlignedData {
   const xs = x.map((at, i) => (typeof at === 'number' ? at : i));
   const values = series.map((one) => one.values);
   // The tallest stack is drawn first, those below it over it.
-  const ys = kind === 'stacked' ? stack(values).reverse() : values;
+  const ys = isStacked(kind, series.length) ? stack(values).reverse() : values;
   return [xs, ...ys] as AlignedData;
 }
 
 function optionsOf(
-  props: ChartProps,
+  props: ChartProps & { height: number },
   element: HTMLElement,
   onHover: (hover: Hover | undefined) => void,
 ): Options {
   const { series, x, unit, kind } = props;
   const colour = resolver(element);
   const order = series.map((one, place) => ({ one, place }));
-  if (kind === 'stacked') order.reverse();
+  if (isStacked(kind, series.length)) order.reverse();
   const named = typeof x[0] === 'string';
   const bars = kind !== 'line' || named;
   const paths = bars ? uPlot.paths.bars?.({ size: [0.7, 48] }) : undefined;
@@ -108,7 +126,7 @@ function optionsOf(
   const font = `11px ${getComputedStyle(element).fontFamily}`;
   return {
     width: Math.max(1, element.clientWidth),
-    height: (props as { height?: number }).height ?? 220,
+    height: props.height,
     legend: { show: false },
     padding: [10, 10, 0, 0],
     cursor: { drag: { x: false, y: false }, points: { show: !bars }, y: false },
@@ -117,7 +135,7 @@ function optionsOf(
         time: !named,
         range: (_, least, most) => {
           if (!bars) return [least, most];
-          const step = x.length > 1 && !named ? (most - least) / (x.length - 1) || 1 : 1;
+          const step = named ? 1 : x.length > 1 ? (most - least) / (x.length - 1) || 1 : DAY;
           return [least - step / 2, most + step / 2];
         },
       },
@@ -132,7 +150,7 @@ function optionsOf(
         ...(named
           ? {
               splits: () => x.map((_, i) => i),
-              values: () => x.map(String),
+              values: (self) => namesThatFit(x as readonly string[], self.width),
             }
           : {
               values: [

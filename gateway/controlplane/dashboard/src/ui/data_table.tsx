@@ -164,6 +164,7 @@ export function DataTable<T>(props: DataTableProps<T>) {
       style={{ maxHeight: props.height === undefined ? undefined : `${props.height}px` }}
       onScroll={onScroll}
       onKeyDown={onKeyDown}
+      onPointerOver={tellCutOff}
     >
       <table
         class={css.table}
@@ -203,7 +204,7 @@ export function DataTable<T>(props: DataTableProps<T>) {
                 key={key}
                 class={cx(css.row, onRow && css.opens)}
                 aria-rowindex={index + 2}
-                aria-selected={onRow ? key === props.selected : undefined}
+                aria-selected={onRow && props.selected !== undefined ? key === props.selected : undefined}
                 data-selected={key === props.selected ? '' : undefined}
                 tabIndex={index === active ? 0 : -1}
                 onFocus={() => setActiveKey(key)}
@@ -223,6 +224,17 @@ export function DataTable<T>(props: DataTableProps<T>) {
       {props.footer && <div class={css.footer}>{props.footer}</div>}
     </div>
   );
+}
+
+/** Gives a cell whose text is cut off all of it as a tip. */
+function tellCutOff(event: MouseEvent): void {
+  const cell = (event.target as HTMLElement).closest?.('td');
+  if (!cell) return;
+  const cut = [cell, ...cell.children].some(
+    (part) => part.scrollWidth > part.clientWidth + 1 && part.clientWidth > 1,
+  );
+  if (cut) cell.title = cell.textContent ?? '';
+  else cell.removeAttribute('title');
 }
 
 /** A click on a link, button or field in a row is meant for that, and so is one that ends a text selection. */
@@ -285,6 +297,7 @@ function useWindow(box: { current: HTMLDivElement | null }, count: number) {
   function measure(): void {
     const element = box.current;
     if (!element) return;
+    keepFocus(element);
     const row = element.querySelector<HTMLElement>('tbody tr[aria-rowindex]');
     const next = {
       top: element.scrollTop,
@@ -304,6 +317,15 @@ function useWindow(box: { current: HTMLDivElement | null }, count: number) {
     observer.observe(element);
     return () => observer.disconnect();
   }, [count === 0]);
+
+  /** Before the row that has the focus goes out of the document, the box takes it; keys go on from that row. */
+  function keepFocus(element: HTMLElement): void {
+    const index = Number(document.activeElement?.getAttribute('aria-rowindex')) - 2;
+    if (!(index >= 0) || !element.contains(document.activeElement)) return;
+    const top = Math.floor(element.scrollTop / state.rowHeight);
+    const rows = Math.ceil(element.clientHeight / state.rowHeight);
+    if (index < top - OVERSCAN || index >= top + rows + OVERSCAN) element.focus({ preventScroll: true });
+  }
 
   const visible = Math.min(Math.floor(state.top / state.rowHeight), Math.max(0, count - 1));
   const rendered = Math.max(0, visible - OVERSCAN);

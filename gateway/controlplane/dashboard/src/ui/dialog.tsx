@@ -28,12 +28,20 @@ export function Dialog(props: DialogProps) {
 
 function OpenDialog({ title, onClose, children, footer, wide }: DialogProps) {
   const element = useRef<HTMLDialogElement>(null);
+  const body = useRef<HTMLDivElement>(null);
+  const gone = useRef(false);
   const heading = useId();
   useEffect(() => {
     const shown = element.current;
     const before = document.activeElement;
     if (shown && !shown.open) shown.showModal();
+    // What is asked for is the first thing to fill in; else what closes it without harm keeps the focus.
+    if (!shown?.querySelector('[autofocus]')) {
+      const first = body.current?.querySelector<HTMLElement>('input:not([type=file]), select, textarea');
+      (first ?? shown?.querySelector<HTMLElement>('footer button'))?.focus();
+    }
     return () => {
+      gone.current = true;
       shown?.close();
       if (before instanceof HTMLElement && before.isConnected) before.focus();
     };
@@ -48,12 +56,18 @@ function OpenDialog({ title, onClose, children, footer, wide }: DialogProps) {
         event.preventDefault();
         onClose();
       }}
+      onClose={() => {
+        // The browser may close it without asking, when Escape is pressed twice.
+        if (!gone.current) onClose();
+      }}
     >
       <header class={css.header}>
         <h2 id={heading}>{title}</h2>
         <IconButton label={ui.close} icon={CloseIcon} onClick={onClose} />
       </header>
-      <div class={css.body}>{children}</div>
+      <div class={css.body} ref={body}>
+        {children}
+      </div>
       {footer && <footer class={css.footer}>{footer}</footer>}
     </dialog>
   );

@@ -1,5 +1,5 @@
 import type { ComponentChildren } from 'preact';
-import { useId } from 'preact/hooks';
+import { useId, useState } from 'preact/hooks';
 import { cx } from '../lib/cx';
 import { ui } from '../strings/ui';
 import css from './field.module.css';
@@ -123,7 +123,7 @@ interface NumberProps extends ControlProps {
   placeholder?: string;
 }
 
-/** A number; an empty field is undefined. */
+/** A number; an empty field is undefined. What is being typed stays as it is: `1.0` may become `1.05`. */
 export function NumberField({
   label,
   hint,
@@ -136,6 +136,8 @@ export function NumberField({
   step = 'any',
   ...rest
 }: NumberProps) {
+  const [typed, setTyped] = useState('');
+  const written = value === undefined ? '' : String(value);
   return (
     <Field label={label} hint={hint} error={error} required={required} labelHidden={labelHidden}>
       {(ids) => (
@@ -147,9 +149,10 @@ export function NumberField({
             inputmode="decimal"
             step={step}
             class={css.control}
-            value={value === undefined ? '' : String(value)}
+            value={typed !== '' && Number(typed) === value ? typed : written}
             onInput={(event) => {
               const { value: given, valueAsNumber } = event.currentTarget;
+              setTyped(given);
               onValue(given === '' || Number.isNaN(valueAsNumber) ? undefined : valueAsNumber);
             }}
           />

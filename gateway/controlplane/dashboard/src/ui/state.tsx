@@ -44,7 +44,7 @@ export function Loading({ what, height }: { what: string; height?: number }) {
     return () => clearTimeout(timer);
   }, []);
   return (
-    <div class={css.loading} style={{ minHeight: height ?? 96 }} data-shown={shown ? '' : undefined}>
+    <div class={css.loading} style={{ minHeight: `${height ?? 96}px` }} data-shown={shown ? '' : undefined}>
       <span class={css.bars} aria-hidden="true">
         <span />
         <span />

@@ -59,7 +59,7 @@ function OneToast({ id, message, tone }: Toast) {
       onFocusOut={() => setHeld(false)}
     >
       <Shown />
-      <p>{message}</p>
+      <p role={tone === 'danger' ? 'alert' : undefined}>{message}</p>
       <IconButton label={ui.dismiss} icon={CloseIcon} onClick={() => dismiss(id)} />
     </div>
   );

@@ -15,6 +15,8 @@ import {
 } from '../lib/format';
 import { ui } from '../strings/ui';
 
+const EXACT = new Intl.NumberFormat('en', { minimumFractionDigits: 2, maximumFractionDigits: 9 });
+
 /** A dash for the eye, a word for the ear. */
 function Unknown() {
   return (
@@ -83,7 +85,7 @@ export function Duration({ ms }: { ms: Maybe }) {
 /** Dollars. The tip has all digits. */
 export function Usd({ value }: { value: Maybe }) {
   if (isUnknown(value)) return <Unknown />;
-  return <span title={`$${value}`}>{formatUsd(value)}</span>;
+  return <span title={`$${EXACT.format(value)}`}>{formatUsd(value)}</span>;
 }
 
 /** A whole number; `compact` writes large ones as 12.3K, with the exact one as its tip. */
