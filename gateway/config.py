@@ -27,6 +27,7 @@ from gateway.setting_values import (
     check_header,
     check_networks,
     check_note,
+    check_optional_base_url,
     check_patience,
     check_public_url,
     check_seconds,
@@ -277,6 +278,9 @@ class DashboardSettings:
     """After which a browser that does nothing is signed out."""
     session_seconds: float = 604_800.0
     """After which a browser is signed out whatever it does."""
+    baseline_url: str = ""
+    """What serves Claude now, such as `https://proxy.example.com`: the page Canary compares the gateway with it,
+    by a key that is given there for one run."""
 
 
 def _secret(converter: Callable[[str], str] | None = None) -> Any:
@@ -605,6 +609,7 @@ _CHECKS: Final[Mapping[str, Callable[[Any], object]]] = {
     "affinity_idle_seconds": check_seconds,
     "hold_for_capacity_seconds": check_patience,
     "public_url": check_public_url,
+    "baseline_url": check_optional_base_url,
     "trusted_header": check_header,
     "trusted_networks": check_networks,
     "session_idle_seconds": check_seconds,

@@ -23,6 +23,7 @@ __all__ = [
     "check_header",
     "check_networks",
     "check_note",
+    "check_optional_base_url",
     "check_patience",
     "check_public_url",
     "check_seconds",
@@ -242,6 +243,16 @@ def _is_http(url: str) -> bool:
     except ValueError:
         return False
     return parts.scheme in {"http", "https"} and host != "" and port != 0
+
+
+def check_optional_base_url(url: str) -> None:
+    """Check the base URL of a server that there may be; empty for none.
+
+    Raises:
+        BadValueError: it is none.
+    """
+    if url:
+        check_base_url(url)
 
 
 def check_public_url(url: str) -> None:

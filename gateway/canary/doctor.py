@@ -172,6 +172,7 @@ async def examine(
     silence_seconds: float | None = None,
     patience_seconds: float = LONGEST_SILENCE,
     say: Callable[[str], None] = lambda _: None,
+    done: Callable[[Sequence[Finding]], None] = lambda _: None,
 ) -> list[Finding]:
     """Examine a gateway: all checks at once, for some of them have to wait.
 
@@ -186,6 +187,7 @@ async def examine(
             stands in front of the gateway, and 0, not at all, otherwise.
         patience_seconds: for how long a client waits for a byte of a stream.
         say: told of what takes long.
+        done: told what each check has found, as soon as it has.
 
     Raises:
         UnexaminableError: nothing answers, or the key is refused.
@@ -208,6 +210,7 @@ async def examine(
 
         async def look(check: Check) -> None:
             found[check.name] = await _look(check, examination)
+            done(found[check.name])
 
         for last in (False, True):
             async with asyncio.TaskGroup() as tasks:

@@ -27,6 +27,8 @@ _BYTES_PER_TOKEN: Final = 4
 """By which the replay upstream counts."""
 _QUESTION_TOKENS: Final = 15
 _TOOL_TOKENS: Final = 600
+_OTHER_CHECKS: Final = 18
+"""Beside those of large bodies and of streams side by side."""
 _AUTHENTICATION: Final = ("authentication_error",)
 _INVALID: Final = ("invalid_request_error",)
 _NOT_FOUND: Final = ("not_found_error",)
@@ -43,6 +45,11 @@ class SmokeOptions:
     big_bodies: tuple[int, ...] = (1, 31)
     """In MiB; empty for none."""
     openai: smoke_openai.OpenAISide = field(factory=smoke_openai.OpenAISide)
+
+    @property
+    def checks(self) -> int:
+        """How many checks a run makes, those that it has to leave out included."""
+        return _OTHER_CHECKS + len(self.big_bodies) + len(self.parallel)
 
     @property
     def paid_requests(self) -> int:

@@ -18,8 +18,8 @@ from gateway.canary.masking import Masker
 from gateway.cli.account_input import read_secrets
 from gateway.cli.canary_arguments import could_not_run
 from gateway.cli.common import CommandError, Subparsers, add_command, add_config_option
-from gateway.cli.doctor_machine import look_at_machine
 from gateway.config import SettingsError, load_settings
+from gateway.evidence.machine import look_at_machine
 
 __all__ = ["add_parser"]
 

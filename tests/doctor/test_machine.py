@@ -18,9 +18,10 @@ import pytest
 from attrs import define, evolve
 
 from gateway.canary.findings import Finding, Level
-from gateway.cli import doctor_machine, main
-from gateway.cli.doctor_machine import look_at_machine
+from gateway.cli import main
 from gateway.config import ClientAuth, OpenAIMode, Settings
+from gateway.evidence import machine
+from gateway.evidence.machine import look_at_machine
 from tests import fresh_database
 from tests.postgres import Postgres
 
@@ -183,7 +184,7 @@ def test_a_data_plane_for_all_is_warned_of(settings: Settings, changes: dict[str
 
 
 def test_sqlite_on_a_network_file_system_is_a_problem(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor_machine, "_file_system", lambda _: "nfs4")
+    monkeypatch.setattr(machine, "_file_system", lambda _: "nfs4")
 
     assert look(settings)["data-directory"].level is Level.PROBLEM
 

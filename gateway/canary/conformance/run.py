@@ -130,14 +130,22 @@ async def _try_all(bench: Bench, url: str, prefixes: Sequence[str], deadline: fl
     return nearest
 
 
-async def check_all(bench: Bench, rules: Sequence[Rule], *, recovery: float, tell: Tell) -> list[Finding]:
+async def check_all(
+    bench: Bench,
+    rules: Sequence[Rule],
+    *,
+    recovery: float,
+    tell: Tell,
+    done: Callable[[Finding], None] = lambda _: None,
+) -> list[Finding]:
     """Check rules and return a finding for each.
 
     Args:
         bench: where to ask.
         rules: in this order.
         recovery: seconds that a gateway gets to serve again after a rule that may have put it off.
-        tell: hears of each finding.
+        tell: hears of each finding, and of what takes long.
+        done: gets each finding.
     """
     findings: list[Finding] = []
     away = ""
@@ -149,6 +157,7 @@ async def check_all(bench: Bench, rules: Sequence[Rule], *, recovery: float, tel
         if rule.harmful or finding.result is Result.FAIL:
             harmed = rule.id
         findings.append(finding)
+        done(finding)
         tell(f"[{number}/{len(rules)}] {finding.result.value:4}  {rule.id}  {finding.seconds:.1f} s")
     return findings
 

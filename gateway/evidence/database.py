@@ -1,4 +1,4 @@
-"""What `gateway doctor` looks at in the database. It only reads: no table is made and none is changed."""
+"""What the doctor looks at in the database. It only reads: no table is made and none is changed."""
 
 from __future__ import annotations
 

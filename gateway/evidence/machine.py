@@ -1,4 +1,4 @@
-"""What `gateway doctor` looks at on this machine: settings, files, ports, limits. It changes nothing."""
+"""What the doctor looks at on this machine: settings, files, ports, limits. It changes nothing."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Final
 
 from gateway.canary.findings import Finding, Level, Part
-from gateway.cli.doctor_database import look_at_database
-from gateway.cli.doctor_ports import Listener, listener_on
 from gateway.config import Address, ClientAuth, OpenAIMode, Settings
+from gateway.evidence.database import look_at_database
+from gateway.evidence.ports import Listener, listener_on
 from gateway.setting_values import is_loopback
 from gateway.store.secret import has_secret_key, key_file
 
@@ -45,18 +45,21 @@ _NETWORK_FILE_SYSTEMS: Final = frozenset(
 _PROXIES: Final = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 
 
-def look_at_machine(settings: Settings, unknown_variables: Sequence[str], *, streams: int) -> list[Finding]:
-    """Look at everything.
+def look_at_machine(
+    settings: Settings, unknown_variables: Sequence[str], *, streams: int, serves: bool = False
+) -> list[Finding]:
+    """Look at everything; blocks.
 
     Args:
         settings: as a gateway started here and now would have them.
         unknown_variables: what was said of variables that look like settings and are none.
         streams: at a time, to be ready for.
+        serves: whether it is the gateway itself that looks, which has its ports.
     """
     return [
         *_settings(settings, unknown_variables),
         *_listens(settings),
-        *_ports(settings),
+        *(() if serves else _ports(settings)),
         _open_files(settings, streams),
         _workers(settings),
         _event_loop(),
