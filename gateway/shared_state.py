@@ -6,12 +6,13 @@ traffic finds out here is written there behind the requests' backs.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 from attrs import define, field
 
-from gateway.accounts.account import Condition
+from gateway.accounts.account import Account, Condition
 from gateway.accounts.backend import Backend
 from gateway.accounts.changes import (
     Change,
@@ -47,26 +48,39 @@ class SharedState:
     """Whether this process has the key of the account `environment`, which others may have left in the store."""
     backends: list[Backend] = field(factory=list)
     """Those whose accounts are in the store."""
+    _loading_keys: asyncio.Lock = field(factory=asyncio.Lock, init=False)
+    known: Sequence[Account] = ()
+    """All accounts of the store, those that no backend serves with too."""
+    on_change: Callable[[str], None] = lambda _: None
+    """Told of what the database has something new: `accounts` or `keys`."""
+    _loading: asyncio.Lock = field(factory=asyncio.Lock, init=False)
 
     async def load_accounts(self) -> None:
         """Take over what the database says of accounts."""
-        known = await self.accounts.all()
-        cooldowns = await self.accounts.cooldowns()
-        for backend in self.backends:
-            own = [
-                account
-                for account in known
-                # An account of one provider never gets near what belongs to another.
-                if account.provider == backend.provider.name
-                and (account.id != ENVIRONMENT or self.has_environment_account)
-            ]
-            if backend.credentials is not None:
-                backend.credentials.replace(own)
-            backend.pool.replace(own, cooldowns)
+        # One after the other: what was read first must not be taken over last.
+        async with self._loading:
+            known = await self.accounts.all()
+            cooldowns = await self.accounts.cooldowns()
+            self.known = known
+            for backend in self.backends:
+                own = [
+                    account
+                    for account in known
+                    # An account of one provider never gets near what belongs to another.
+                    if account.provider == backend.provider.name
+                    and (account.id != ENVIRONMENT or self.has_environment_account)
+                ]
+                if backend.credentials is not None:
+                    backend.credentials.replace(own)
+                backend.pool.replace(own, cooldowns)
+        self.on_change("accounts")
 
     async def load_keys(self) -> None:
         """Take over what the database says of client keys."""
-        self.keys.replace(await self.client_keys.all())
+        # One after the other: what was read first must not come to stand in the place of what was read later.
+        async with self._loading_keys:
+            self.keys.replace(await self.client_keys.all())
+        self.on_change("keys")
 
     def tell(self, change: Change) -> None:
         """Write down what traffic found out, when the database takes it."""

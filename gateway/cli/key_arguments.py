@@ -10,17 +10,14 @@ from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
-from gateway.actors.terms import NANO, PERIODS
+from gateway.actors.term_rules import LONGEST_SECONDS, MOST_COUNT, checked_expiry, checked_models, nanousd_of
+from gateway.actors.terms import PERIODS
 
 __all__ = ["add_terms", "grace", "terms_from"]
 
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _DURATION: Final = re.compile(r"([0-9]{1,9})([smhdw])")
-_LONGEST: Final = 100 * 365 * 86_400
 _NONE: Final = "none"
-_MOST: Final = 10**15
-_MOST_MODELS: Final = 50
-_LONGEST_MODEL: Final = 100
 _NUMBERS: Final = {
     "requests_per_minute": "requests that may begin in a minute",
     "tokens_per_minute": "tokens, of prompts and answers, in a minute",
@@ -64,7 +61,7 @@ def grace(text: str) -> float:
 def _duration(text: str, advice: str) -> float:
     found = _DURATION.fullmatch(text.strip())
     seconds = int(found.group(1)) * _SECONDS[found.group(2)] if found else 0
-    if not 0 < seconds <= _LONGEST:
+    if not 0 < seconds <= LONGEST_SECONDS:
         raise argparse.ArgumentTypeError(f"{text!r} is no length of time; {advice}")
     return float(seconds)
 
@@ -85,33 +82,27 @@ def _expiry(text: str) -> float | None:
     with suppress(ValueError):
         date.fromisoformat(text.strip())  # However that is written, a date alone means the end of its day.
         end += _SECONDS["d"]
-    if end <= now:
-        raise argparse.ArgumentTypeError(f"{text!r} is over already")
-    if end > now + _LONGEST:
-        raise argparse.ArgumentTypeError(f"{text!r} is more than a hundred years ahead; `none` is for good")
-    return end
+    try:
+        return checked_expiry(end, now)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} {error}; `{_NONE}` is for good") from None
 
 
 def _models(text: str) -> tuple[str, ...] | None:
     if text == _NONE:
         return None
-    models = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
-    if not models or len(models) > _MOST_MODELS:
-        raise argparse.ArgumentTypeError(
-            f"give 1 to {_MOST_MODELS} patterns, with commas between them, or {_NONE}"
-        )
-    for model in models:
-        if len(model) > _LONGEST_MODEL or not model.isprintable():
-            raise argparse.ArgumentTypeError(f"a pattern has at most {_LONGEST_MODEL} visible characters")
-    return models
+    try:
+        return checked_models(text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error}, with commas between them, or {_NONE}") from None
 
 
 def _count(text: str) -> int | None:
     if text == _NONE:
         return None
     digits = text.replace("_", "")
-    if not digits.isascii() or not digits.isdigit() or not 0 < int(digits[:20]) <= _MOST:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 to {_MOST}, nor {_NONE}")
+    if not digits.isascii() or not digits.isdigit() or not 0 < int(digits[:20]) <= MOST_COUNT:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 to {MOST_COUNT}, nor {_NONE}")
     return int(digits)
 
 
@@ -119,9 +110,8 @@ def _usd(text: str) -> int | None:
     if text == _NONE:
         return None
     try:
-        amount = Decimal(text.removeprefix("$"))
+        return nanousd_of(Decimal(text.removeprefix("$")))
     except InvalidOperation:
-        amount = Decimal(0)
-    if not amount.is_finite() or not 1 <= amount * NANO <= 1_000_000 * NANO or (amount * NANO) % 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no amount in USD from 0.000000001 to 1000000, nor {_NONE}")
-    return int(amount * NANO)
+        raise argparse.ArgumentTypeError(f"{text!r} is no amount in USD, nor {_NONE}") from None
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} {error}, nor {_NONE}") from None

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from gateway.accounts.vault import Vault, VaultError
 from gateway.actors.keys import StoredKey, secret_id
+from gateway.actors.term_rules import checked_name
 from gateway.actors.terms import KeyTerms
 from gateway.actors.use import KeyUse
 from gateway.cli.common import (
@@ -35,7 +36,6 @@ from gateway.store.key_use import KeyUseStore
 __all__ = ["add_parser"]
 
 _T = TypeVar("_T")
-_LONGEST_NAME = 100
 _GRACE = 3_600.0  # seconds
 
 _EXAMPLES = """\
@@ -105,9 +105,10 @@ def _with_store(
 
 def _create(args: argparse.Namespace) -> int:
     settings = settings_from(args)
-    name = args.name.strip()
-    if not name or not name.isprintable() or len(name) > _LONGEST_NAME:
-        raise CommandError(f"--name needs 1 to {_LONGEST_NAME} visible characters and no control characters")
+    try:
+        name = checked_name(args.name)
+    except ValueError as error:
+        raise CommandError(f"--name {error}") from None
     secret_keys = secret_keys_from(settings)
     terms = changed_terms(KeyTerms(), terms_from(args))
 

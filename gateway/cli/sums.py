@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from gateway.cli.common import CommandError
-from gateway.cli.request_arguments import WHEN, parse_period
+from gateway.cli.request_arguments import OUTCOMES, WHEN, parse_period
 from gateway.ledger import sums
 from gateway.ledger.sums import labels, usage
 from gateway.ledger.totals import percentile
