@@ -37,11 +37,19 @@ function Asking() {
     if (due) void ask();
   }, [due]);
 
+  // Toasts make room.
+  useEffect(() => {
+    document.documentElement.dataset.unreachable = '';
+    return () => {
+      delete document.documentElement.dataset.unreachable;
+    };
+  }, []);
+
   return (
     <div class={css.banner} role="alert">
       <WarningIcon />
       <p>
-        <strong>{shell.unreachable.heading}</strong> {shell.unreachable.body} {shell.unreachable.start}
+        <strong>{shell.unreachable.heading}</strong> {shell.unreachable.body}
       </p>
       <span class={css.next} aria-hidden="true">
         {trying.value

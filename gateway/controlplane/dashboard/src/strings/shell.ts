@@ -49,11 +49,10 @@ export const shell = {
   },
   unreachable: {
     heading: 'The gateway cannot be reached.',
-    body: 'What you see may be out of date.',
+    body: 'What you see may be out of date; it goes on by itself once the gateway answers.',
     next: (seconds: string) => `Trying again in ${seconds}.`,
     trying: 'Trying now…',
     retry: 'Try now',
-    start: 'Once it answers, this page goes on by itself. Is the process running, and is the network up?',
   },
   broken: {
     heading: 'This page has stopped working',

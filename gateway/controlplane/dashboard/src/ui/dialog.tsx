@@ -1,5 +1,5 @@
 import type { ComponentChildren } from 'preact';
-import { useEffect, useId, useRef, useState } from 'preact/hooks';
+import { useId, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { type ApiFailure, failureFrom } from '../api/failure';
 import { ui } from '../strings/ui';
 import { Button, IconButton } from './button';
@@ -31,7 +31,8 @@ function OpenDialog({ title, onClose, children, footer, wide }: DialogProps) {
   const body = useRef<HTMLDivElement>(null);
   const gone = useRef(false);
   const heading = useId();
-  useEffect(() => {
+  // Not an effect after the paint: what opens next must not lose the focus to what had it before.
+  useLayoutEffect(() => {
     const shown = element.current;
     const before = document.activeElement;
     if (shown && !shown.open) shown.showModal();
@@ -43,7 +44,7 @@ function OpenDialog({ title, onClose, children, footer, wide }: DialogProps) {
     return () => {
       gone.current = true;
       shown?.close();
-      if (before instanceof HTMLElement && before.isConnected) before.focus();
+      if (before instanceof HTMLElement && before !== document.body && before.isConnected) before.focus();
     };
   }, []);
   return (
