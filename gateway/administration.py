@@ -7,20 +7,26 @@ from collections.abc import Callable
 
 from attrs import define, field
 
+from gateway.accounts.office import AccountOffice, providers_of
 from gateway.accounts.vault import Vault
+from gateway.actors.keys import secret_id
 from gateway.config import Settings
+from gateway.controlplane.account_directory import AccountDirectory
 from gateway.controlplane.api import ENDPOINTS
 from gateway.controlplane.endpoints import Routes
-from gateway.controlplane.gate import TokenGate
+from gateway.controlplane.health import ProcessVitals, Vitals
 from gateway.controlplane.live import LiveHub
 from gateway.controlplane.pages import Pages
 from gateway.controlplane.parts import Parts
 from gateway.controlplane.server import Dashboard
+from gateway.controlplane.sign_in.opening import make_desk, tidy_until
+from gateway.controlplane.watch import Watch
 from gateway.ledger.record import Ledger
 from gateway.pricing.book import PriceBook
 from gateway.shared_state import SharedState
 from gateway.store.engine import Database
 from gateway.store.request_queries import RequestQueries
+from gateway.store.secret import load_secret_keys
 from gateway.telemetry.version import program_version
 
 __all__ = ["Known", "open_dashboard"]
@@ -38,30 +44,57 @@ class Known:
     tasks: asyncio.TaskGroup
     stopped: asyncio.Event
     data_url: Callable[[], str]
+    watch: Watch
+    vitals: ProcessVitals
 
 
 async def open_dashboard(settings: Settings, database: Database, known: Known) -> Dashboard | None:
-    """Return the dashboard of a gateway; None if it has no control plane."""
+    """Return the dashboard of a gateway; None if it has no control plane, or another of its workers shows it."""
+    known.watch.report(known.vitals, known.tasks, known.stopped)
     if settings.control_address is None:
         return None
-    gate = TokenGate(settings.control_token)
+    desk = make_desk(settings, database, known.vault, known.pepper)
+    known.tasks.create_task(tidy_until(known.stopped, desk), name="tidy-sign-in")
+    version = await asyncio.to_thread(program_version)
     parts = Parts(
         settings=settings,
-        version=await asyncio.to_thread(program_version),
+        version=version,
         database=database,
         vault=known.vault,
         pepper=known.pepper,
+        secret_ids=[
+            secret_id(key)
+            for key in await asyncio.to_thread(load_secret_keys, settings.secret_key, settings.data_path)
+        ],
+        take_over_keys=known.state.load_keys,
         accounts=known.state.accounts,
         client_keys=known.state.client_keys,
+        directory=AccountDirectory(
+            AccountOffice(settings, database, known.state.accounts, providers_of(settings), known.vault),
+            lambda: known.state.known,
+            known.state.load_accounts,
+            known.state.backends,
+        ),
         requests=RequestQueries(database),
         prices=known.prices,
         backends=known.state.backends,
         ledger=known.ledger,
-        gate=gate,
-        audit=gate,
+        gate=desk.keeper,
+        audit=desk.audit,
+        desk=desk,
         live=LiveHub(),
+        vitals=Vitals(
+            settings=settings,
+            version=version,
+            database=database,
+            backends=known.state.backends,
+            process=known.vitals,
+        ),
+        workers=known.watch.files,
         tasks=known.tasks,
         stopped=known.stopped,
         data_url=known.data_url,
     )
+    known.watch.show(parts)
+    known.state.on_change = parts.live.changed
     return Dashboard(parts, Routes(ENDPOINTS), await asyncio.to_thread(Pages.load))

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any, Final, Protocol
 
 from aiohttp import web
-from attrs import define
+from attrs import define, field
 
 __all__ = ["Access", "AuditTrail", "Gate", "Role", "Visitor"]
 
@@ -47,12 +47,14 @@ class Visitor:
     role: Role | None = None
     """None: has not signed in."""
     how: str = ""
-    """`password`, `token` or `header`."""
+    """`password`, `link`, `token`, `header` or `command`."""
     address: str = ""
     """Of the peer, as far as the gateway believes it."""
     user_id: str | None = None
     """None for the holder of the control token, and for who is named by a header."""
     session_id: str | None = None
+    new_cookie: str = field(default="", repr=False)
+    """Header `set-cookie` to answer with; empty for none."""
 
     def may(self, access: Access) -> bool:
         """Whether an endpoint is open to this visitor."""
@@ -81,6 +83,10 @@ class Gate(Protocol):
         Raises:
             ApiError: 403.
         """
+        ...
+
+    async def is_still_welcome(self, visitor: Visitor) -> bool:
+        """Return whether somebody who was let in is still signed in; for answers that take long."""
         ...
 
 

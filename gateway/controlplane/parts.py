@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from attrs import define, field
 
@@ -11,7 +11,11 @@ from gateway.accounts.backend import Backend
 from gateway.accounts.vault import Vault
 from gateway.config import Settings
 from gateway.controlplane.access import AuditTrail, Gate
+from gateway.controlplane.account_directory import AccountDirectory
+from gateway.controlplane.health import Vitals
 from gateway.controlplane.live import LiveHub
+from gateway.controlplane.sign_in.desk import Desk
+from gateway.controlplane.worker_reports import WorkerFiles
 from gateway.ledger.record import Ledger
 from gateway.pricing.book import PriceBook
 from gateway.store.accounts import AccountStore
@@ -32,7 +36,13 @@ class Parts:
     vault: Vault = field(repr=False)
     pepper: bytes = field(repr=False)
     """With which client keys are hashed."""
+    secret_ids: Sequence[str]
+    """Of all secret keys that client keys may have been made with, the current one first."""
+    take_over_keys: Callable[[], Awaitable[None]]
+    """Lets this process know what the database says of client keys; it raises `StoreError` if it cannot."""
     accounts: AccountStore
+    directory: AccountDirectory
+    """Accounts, with what is known of them."""
     client_keys: ClientKeyStore
     requests: RequestQueries
     prices: PriceBook
@@ -41,7 +51,11 @@ class Parts:
     ledger: Ledger
     gate: Gate
     audit: AuditTrail
+    desk: Desk
     live: LiveHub
+    vitals: Vitals
+    workers: WorkerFiles | None
+    """By which the other workers tell of themselves; None where there are none."""
     tasks: asyncio.TaskGroup
     """Owns what goes on behind an answer."""
     stopped: asyncio.Event

@@ -122,8 +122,12 @@ class ControlPlane:
             work = found.handler(parts, call)
             if request.method in _READING or found.seconds is None:
                 async with asyncio.timeout(found.seconds):
-                    return found.respond(await work)
-            return found.respond(await _to_the_end(parts.tasks, work, found.seconds))
+                    response = found.respond(await work)
+            else:
+                response = found.respond(await _to_the_end(parts.tasks, work, found.seconds))
+            if visitor.new_cookie and not response.prepared:
+                response.headers.setdefault("set-cookie", visitor.new_cookie)
+            return response
 
     @contextmanager
     def _counted(self, counts: bool = True) -> Generator[None]:  # noqa: FBT001, FBT002 - what it is called with

@@ -71,11 +71,12 @@ class UserSessionStore:
         user = next(iter(structure(User, found, users.name)), None)
         return (sessions[0], user) if user is not None else None
 
-    async def still_there(self, session_id: str) -> bool:
-        """Return whether a session was not ended."""
-        query = select(_COLUMNS.id).where(_COLUMNS.id == session_id)
+    async def by_id(self, session_id: str) -> UserSession | None:
+        """Return the session with this id."""
         async with self.database.read() as connection:
-            return (await connection.execute(query)).first() is not None
+            query = select(user_sessions).where(_COLUMNS.id == session_id)
+            rows = (await connection.execute(query)).mappings().all()
+        return next(iter(structure(UserSession, rows, user_sessions.name)), None)
 
     async def of(self, user_id: str) -> list[UserSession]:
         """Return the sessions of a user, that first which was used last."""

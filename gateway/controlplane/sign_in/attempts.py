@@ -1,0 +1,115 @@
+"""How often somebody may try to prove who they are: by address, by name and in all, in bounded memory."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Final
+
+from attrs import define, field
+
+from gateway.wire.errors import ApiError
+
+__all__ = ["Attempts"]
+
+_MOST_KNOWN: Final = 4096
+_LONGEST_WAIT: Final = 60
+
+
+@define
+class _Buckets:
+    """Each holds so many attempts, and gets one back in so many seconds; those that are not there are full."""
+
+    size: int
+    seconds: float
+    clock: Callable[[], float]
+    _known: OrderedDict[Hashable, tuple[float, float]] = field(factory=OrderedDict, init=False)
+    """What each had, and when."""
+
+    def left(self, key: Hashable) -> float:
+        if key not in self._known:
+            return self.size
+        had, at = self._known[key]
+        return min(self.size, had + (self.clock() - at) / self.seconds)
+
+    def take(self, key: Hashable, count: float) -> None:
+        self._known[key] = (min(self.size, self.left(key) - count), self.clock())
+        self._known.move_to_end(key)
+        while len(self._known) > _MOST_KNOWN:
+            self._known.popitem(last=False)
+
+    def wait(self, key: Hashable) -> float:
+        """Return how long it takes until there is one."""
+        return max(0.0, (1 - self.left(key)) * self.seconds)
+
+
+@define(eq=False)
+class Attempts:
+    """Counts attempts; one that succeeds is given back."""
+
+    clock: Callable[[], float] = time.monotonic
+    _of_addresses: _Buckets = field(init=False)
+    _of_names: _Buckets = field(init=False)
+    _in_all: _Buckets = field(init=False)
+    _good: OrderedDict[tuple[str, str], None] = field(factory=OrderedDict, init=False)
+    """Addresses from which names did sign in: others who try these names do not keep their owners out."""
+
+    def __attrs_post_init__(self) -> None:
+        """Begin with nothing tried."""
+        self._of_addresses = _Buckets(10, 30.0, self.clock)
+        self._of_names = _Buckets(10, 60.0, self.clock)
+        self._in_all = _Buckets(100, 1.0, self.clock)
+
+    def take(self, kind: str, address: str, name: str = "") -> None:
+        """Begin an attempt.
+
+        Args:
+            kind: of what is proven: a failure of one kind does not keep anybody from trying the other.
+            address: it comes from.
+            name: of the user, if it is for one.
+
+        Raises:
+            ApiError: 429, there were too many.
+        """
+        buckets = list(self._buckets(kind, address, name))
+        wait = max(bucket.wait(key) for bucket, key in buckets)
+        if wait > 0:
+            raise ApiError(
+                429,
+                "Too many attempts to sign in; wait a little and try again.",
+                retry_after=min(_LONGEST_WAIT, math.ceil(wait)),
+            )
+        for bucket, key in buckets:
+            bucket.take(key, 1)
+
+    def succeeded(self, kind: str, address: str, name: str = "") -> None:
+        """Give an attempt back that succeeded."""
+        for bucket, key in self._buckets(kind, address, name):
+            bucket.take(key, -1)
+        if name:
+            self._good[name, _network(address)] = None
+            self._good.move_to_end((name, _network(address)))
+            while len(self._good) > _MOST_KNOWN:
+                self._good.popitem(last=False)
+
+    def _buckets(self, kind: str, address: str, name: str) -> list[tuple[_Buckets, Hashable]]:
+        network = _network(address)
+        found: list[tuple[_Buckets, Hashable]] = [(self._of_addresses, (kind, network))]
+        if name and (name, network) not in self._good:
+            # Passwords are guessed from many addresses at once; tokens are too long to be.
+            found += [(self._of_names, (kind, name)), (self._in_all, kind)]
+        return found
+
+
+def _network(address: str) -> str:
+    """Return what stands for an address: of IPv6 the network that one household or host has."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address[:100]
+    if found.version == 4:  # noqa: PLR2004 - IPv4
+        return str(found)
+    return str(found.ipv4_mapped or ipaddress.ip_network((found, 64), strict=False))

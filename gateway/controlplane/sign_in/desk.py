@@ -1,0 +1,200 @@
+"""Where people sign in: by name and password, by a link, and with a second factor if they have one."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aiohttp import web
+from attrs import define, field
+
+from gateway.accounts.vault import Vault
+from gateway.config import Settings
+from gateway.controlplane.access import AuditTrail, Role, Visitor
+from gateway.controlplane.gate import DoorKeeper
+from gateway.controlplane.sign_in import second_factor
+from gateway.controlplane.sign_in.attempts import Attempts
+from gateway.controlplane.sign_in.passwords import Passwords, check_password
+from gateway.controlplane.sign_in.tokens import TOKEN, digest_of
+from gateway.store.audit_log import AuditStore
+from gateway.store.user_links import Link, LinkStore, Purpose
+from gateway.store.users import NameTakenError, User, UserStore, name_key
+from gateway.telemetry.logs import get_logger
+from gateway.wire.errors import ApiError
+
+__all__ = ["CODE_NEEDED", "Desk", "Entry", "Typed"]
+
+_log = get_logger(__name__)
+
+CODE_NEEDED: Final = "code_needed"
+"""Type of the error that asks for the second factor."""
+_PASSWORD: Final = "password"  # noqa: S105 - a way to sign in
+_LINK: Final = "link"
+_STALE: Final = (
+    "This link is not good any more: it was used, a newer one took its place, or it is too old. Ask an admin for "
+    "another one, or run `gateway dashboard link` where the gateway runs."
+)
+
+
+@define(frozen=True)
+class Typed:
+    """What somebody typed."""
+
+    name: str = ""
+    password: str = field(default="", repr=False)
+    code: str = field(default="", repr=False)
+    """Second factor, or one on paper; empty for none."""
+
+
+@define(frozen=True)
+class Entry:
+    """A browser that has just been signed in."""
+
+    visitor: Visitor
+    cookie: str = field(repr=False)
+    """Header `set-cookie`."""
+
+
+@define(eq=False, kw_only=True)
+class Desk:
+    """Signs people in, and looks after how they do."""
+
+    settings: Settings
+    vault: Vault = field(repr=False)
+    users: UserStore
+    links: LinkStore
+    keeper: DoorKeeper
+    attempts: Attempts
+    audit: AuditTrail
+    entries: AuditStore
+    """What `audit` wrote."""
+    passwords: Passwords = field(factory=Passwords)
+
+    async def by_password(self, request: web.BaseRequest, visitor: Visitor, typed: Typed) -> Entry:
+        """Sign somebody in.
+
+        Args:
+            request: that asks for it.
+            visitor: who sent it.
+            typed: by whoever wants to sign in.
+
+        Raises:
+            ApiError: 401, 429 or 503.
+        """
+        address, key = visitor.address, name_key(typed.name)
+        self.attempts.take(_PASSWORD, address, key)
+        user = await self.users.named(typed.name)
+        right = await self.passwords.matches(user.password if user is not None else None, typed.password)
+        if user is None or not right:
+            # A name that nobody has may be a password in the wrong field.
+            await self._refused(visitor, user, _PASSWORD)
+            raise ApiError(401, "The name or the password is wrong.", headers={"www-authenticate": "Bearer"})
+        try:
+            await self.check_code(user, typed.code)
+        except ApiError as error:
+            if error.kind != CODE_NEEDED:
+                await self._refused(visitor, user, "code")
+            else:
+                # Half of a sign-in is no failure.
+                self.attempts.succeeded(_PASSWORD, address)
+            raise
+        self.attempts.succeeded(_PASSWORD, address, key)
+        if user.password is not None and self.passwords.is_outdated(user.password):
+            await self.users.rehash(user, await self.passwords.hash(typed.password))
+        return await self._let_in(request, visitor, user, _PASSWORD)
+
+    async def check_code(self, user: User, code: str) -> None:
+        """Check the second factor of a user, if there is one; a code is good once.
+
+        Raises:
+            ApiError: 401; of type `code_needed` where none was given.
+        """
+        if user.totp is None:
+            return
+        if not code.strip():
+            raise ApiError(401, "Enter the code that your authenticator app shows.", kind=CODE_NEEDED)
+        if second_factor.is_recovery_code(code):
+            digest = second_factor.recovery_digest(code)
+            if digest in user.recovery_digests and await self.users.use_recovery(user, digest):
+                return
+        else:
+            secret = self.vault.decrypt(user.totp).decode()
+            step = second_factor.step_of(secret, code, self.users.database.clock(), user.totp_step)
+            if step is not None and await self.users.use_step(user.id, step):
+                return
+        raise ApiError(
+            401,
+            "That code is wrong, or was used already: each is good once, and for about a minute. Is the clock of "
+            "your phone right?",
+        )
+
+    async def look_at_link(self, visitor: Visitor, token: str) -> tuple[Link, User | None]:
+        """Return what a link is for, and whose it is.
+
+        Raises:
+            ApiError: 404 or 429.
+        """
+        self.attempts.take(_LINK, visitor.address)
+        found = await self.links.find(digest_of(token)) if TOKEN.fullmatch(token) else None
+        link, user = found if found is not None else (None, None)
+        if link is None or (link.user_id is not None and user is None):
+            raise ApiError(404, _STALE)
+        self.attempts.succeeded(_LINK, visitor.address)
+        return link, user
+
+    async def by_link(self, request: web.BaseRequest, visitor: Visitor, token: str, typed: Typed) -> Entry:
+        """Use up a link, set the password it is for, and sign its user in.
+
+        Args:
+            request: that asks for it.
+            visitor: who sent it.
+            token: of the link.
+            typed: a name where the link leaves the choice, a password where it is for that, and a code where the
+                user has a second factor.
+
+        Raises:
+            ApiError: 400, 401, 404, 409, 429 or 503.
+        """
+        link, user = await self.look_at_link(visitor, token)
+        name, hashed = typed.name, None
+        if link.purpose is Purpose.SET_PASSWORD:
+            name = (user.name if user is not None else link.name) or typed.name
+            if not name:
+                raise ApiError(400, "Choose a name to sign in with.")
+            check_password(typed.password, name)
+            if user is not None and user.totp is not None:
+                self.attempts.take(_PASSWORD, visitor.address, name_key(user.name))
+                await self.check_code(user, typed.code)
+                self.attempts.succeeded(_PASSWORD, visitor.address, name_key(user.name))
+            hashed = await self.passwords.hash(typed.password)
+        try:
+            user = await self.links.redeem(link.digest, name, hashed)
+        except NameTakenError:
+            raise ApiError(409, "Somebody has that name already; choose another one.") from None
+        if user is None:
+            raise ApiError(404, _STALE)
+        self.keeper.sessions.forget(user_id=user.id)
+        return await self._let_in(request, visitor, user, _LINK)
+
+    async def _let_in(self, request: web.BaseRequest, visitor: Visitor, user: User, how: str) -> Entry:
+        keeper = self.keeper
+        if visitor.session_id is not None:
+            await keeper.sessions.end(visitor.session_id)
+        begun = await keeper.sessions.begin(user, visitor.address, request.headers.get("user-agent", ""))
+        if begun is None:
+            raise ApiError(401, "That user has just been removed.")
+        session, token = begun
+        visitor = Visitor(
+            name=user.name,
+            role=Role(user.role),
+            how=how,
+            address=visitor.address,
+            user_id=user.id,
+            session_id=session.id,
+        )
+        await self.audit.write(visitor, "session.begin", user.name)
+        return Entry(visitor, keeper.cookie.set(request, token, keeper.seconds))
+
+    async def _refused(self, visitor: Visitor, user: User | None, what: str) -> None:
+        name = user.name if user is not None else ""
+        _log.warning("somebody could not sign in", user=name or "(unknown)", wrong=what, address=visitor.address)
+        await self.audit.write(Visitor(how=_PASSWORD, address=visitor.address), "session.refused", name)

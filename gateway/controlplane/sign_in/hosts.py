@@ -1,0 +1,81 @@
+"""Under which names the dashboard is reached, and which requests come from its own pages."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Final
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from gateway.setting_values import is_loopback
+
+__all__ = ["Place"]
+
+_AUTHORITY: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\[\]:@/\s,;\"]+)(?::(\d{1,5}))?", re.ASCII)
+_OWN_SITES: Final = frozenset({"same-origin", "none"})
+
+
+class Place:
+    """Where people reach the dashboard."""
+
+    def __init__(self, public_url: str) -> None:
+        """Take the setting `public_url`, which may be empty."""
+        parts = urlsplit(public_url)
+        self._public = _origin(parts.scheme, parts.netloc)
+        self._public_host = (parts.hostname or "").lower()
+        self.is_encrypted = parts.scheme == "https"
+        """Whether browsers reach it by https."""
+
+    def authority(self, request: web.BaseRequest) -> tuple[str, str]:
+        """Return host and port that a request was sent to, as far as it says so; both may be empty."""
+        hosts = request.headers.getall("host", [])
+        match = _AUTHORITY.fullmatch(hosts[0].strip()) if len(hosts) == 1 else None
+        return (match[1].strip("[]").lower(), match[2] or "") if match is not None else ("", "")
+
+    def is_secure(self, request: web.BaseRequest) -> bool:
+        """Return whether a request came by https: not one that goes past the proxy, through a tunnel for one."""
+        return self.is_encrypted and not is_loopback(self.authority(request)[0])
+
+    def is_own_name(self, request: web.BaseRequest) -> bool:
+        """Return whether a request was sent to a name that nobody else can have lead here.
+
+        The name of another site's page may be made to lead here (DNS rebinding). An address, a name without dots
+        and the dashboard's own cannot be such a one.
+        """
+        host, _ = self.authority(request)
+        if host == self._public_host or "." not in host.rstrip("."):
+            return host != ""
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            return host.endswith(".localhost")
+        return True
+
+    def is_own_page(self, request: web.BaseRequest) -> bool:
+        """Return whether a request may come from a page of the dashboard, or from no page at all.
+
+        A page cannot choose the Origin and the Sec-Fetch-Site that its browser sends.
+        """
+        headers = request.headers
+        if not {site.strip().lower() for site in headers.getall("sec-fetch-site", [])} <= _OWN_SITES:
+            return False
+        return all(self._is_own_origin(request, origin) for origin in headers.getall("origin", []))
+
+    def _is_own_origin(self, request: web.BaseRequest, origin: str) -> bool:
+        scheme, _, authority = origin.strip().partition("://")
+        given = _origin(scheme.lower(), authority)
+        if given is None:
+            return False
+        if self._public is not None and (given == self._public or not self.is_own_name(request)):
+            return given == self._public
+        hosts = request.headers.getall("host", [])
+        return len(hosts) == 1 and given == _origin(scheme.lower(), hosts[0].strip())
+
+
+def _origin(scheme: str, authority: str) -> tuple[str, str, int] | None:
+    match = _AUTHORITY.fullmatch(authority)
+    if match is None or scheme not in {"http", "https"}:
+        return None
+    return scheme, match[1].lower(), int(match[2] or (443 if scheme == "https" else 80))
