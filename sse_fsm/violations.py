@@ -6,7 +6,7 @@ never renamed or given a second meaning; a new rule gets a new code.
 
 from __future__ import annotations
 
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Literal
 
 __all__ = [
     "VIOLATIONS",
@@ -50,7 +50,7 @@ class ProtocolViolation(Exception):  # noqa: N818 - "violation" is the term of t
 
     code: ClassVar[str]
     """Stable, lower-case identifier of the rule."""
-    found_in: ClassVar[str]
+    found_in: ClassVar[Literal["framing", "payload", "order"]]
     """Which of the three questions an event failed: `framing`, `payload` or `order`."""
 
     def __init__(self, reason: str, *, event_number: int, offset: int) -> None:

@@ -21,6 +21,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/facets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List what requests can be told apart by: names of accounts, keys and models, and the like
+         * @description For everybody who has signed in.
+         */
+        get: operations["list_facets"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/live": {
         parameters: {
             query?: never;
@@ -33,6 +53,126 @@ export interface paths {
          * @description A stream of server-sent events, named by topic, with JSON. `request` (a request has ended), `changed` (a list has changed: `what` says which) and `job` (progress of a job) have ids: whoever comes back with the last one is told of what came since, or gets `reset` where that is not known any more: then all has to be read again. `streams`, `machine` and `health` are states: `whole` says that what was known before has no meaning any more. For everybody who has signed in.
          */
         get: operations["watch_live"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/requests.csv": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Download requests as CSV, the newest 200,000 at the most
+         * @description Lists and objects are JSON in their cell. A text that a spreadsheet would take for a formula has an apostrophe before it. For everybody who has signed in.
+         */
+        get: operations["export_requests"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/requests": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List requests, the newest first
+         * @description New ones come at the beginning, so that no page shows one twice or leaves one out. For everybody who has signed in.
+         */
+        get: operations["list_requests"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/requests/count": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Count requests, up to a bound
+         * @description For everybody who has signed in.
+         */
+        get: operations["count_requests"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/requests/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show all that is known of a request
+         * @description Its id is the one in the answer's `x-gateway-request-id`, or the one that the upstream gave it. What was asked and answered is not kept. For everybody who has signed in.
+         */
+        get: operations["get_request"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/requests/{id}/timeline": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show when which events came on a request's stream
+         * @description A timeline is kept of streams that did not end well. For everybody who has signed in.
+         */
+        get: operations["get_timeline"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/requests/{id}/skeleton.sse": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Download a request's stream without its content
+         * @description The same events in the same order, with nothing in them: `sse-fsm check` judges it alike, and the built-in upstream plays it again. For everybody who has signed in.
+         */
+        get: operations["get_skeleton"];
         put?: never;
         post?: never;
         delete?: never;
@@ -61,10 +201,110 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/violations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Explain all rules of the stream protocol
+         * @description For everybody who has signed in.
+         */
+        get: operations["list_violations"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/violations/{code}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Explain a rule of the stream protocol by its code
+         * @description For everybody who has signed in.
+         */
+        get: operations["get_violation"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /**
+         * ActorFacet
+         * @description A key of a client.
+         */
+        ActorFacet: {
+            id: string;
+            name: string;
+        };
+        /**
+         * AttemptView
+         * @description One try at one account.
+         */
+        AttemptView: {
+            account: string;
+            fault: string | null;
+            fault_means: string | null;
+            status: number | null;
+            ms: number | null;
+            began_ms: number | null;
+        };
+        /**
+         * CostLineView
+         * @description One line of the bill.
+         */
+        CostLineView: {
+            kind: string;
+            what: string;
+            model: string | null;
+            quantity: number;
+            per: number;
+            list_usd: number;
+            factors: components["schemas"]["FactorView"][];
+            unit_usd: number;
+            usd: number;
+        };
+        /**
+         * CostView
+         * @description What the request cost, and why.
+         */
+        CostView: {
+            usd: number | null;
+            note: string | null;
+            lines: components["schemas"]["CostLineView"][];
+            now_usd: number | null;
+            is_partial: boolean;
+        };
+        /**
+         * EntryView
+         * @description One event, or several deltas of one block that came close together. Times are seconds since the request.
+         */
+        EntryView: {
+            at: number;
+            event: string;
+            index: number | null;
+            detail: string | null;
+            count: number;
+            size: number;
+            until: number;
+            longest_gap: number;
+        };
         /**
          * ErrorAnswer
          * @description The answer to a request that could not be served, in the form of the Anthropic API's errors.
@@ -83,12 +323,137 @@ export interface components {
             message: string;
         };
         /**
+         * Facets
+         * @description What is known of each; names that are no longer used stay known for a month. At most 500 of each.
+         */
+        Facets: {
+            providers: string[];
+            accounts: string[];
+            actors: components["schemas"]["ActorFacet"][];
+            models: string[];
+            routes: string[];
+            outcomes: string[];
+            stop_reasons: string[];
+            codes: string[];
+        };
+        /**
+         * FactorView
+         * @description What a price is multiplied by.
+         */
+        FactorView: {
+            what: string;
+            value: number;
+        };
+        /**
+         * RequestCount
+         * @description How many requests there are.
+         */
+        RequestCount: {
+            number: number;
+            is_exact: boolean;
+        };
+        /**
+         * RequestDetail
+         * @description All that is known of one request. Never what was asked or answered.
+         */
+        RequestDetail: {
+            request: components["schemas"]["RequestView"];
+            reason: string | null;
+            attempts: components["schemas"]["AttemptView"][];
+            switch: components["schemas"]["SwitchView"] | null;
+            usage: components["schemas"]["UsageView"];
+            cost: components["schemas"]["CostView"];
+            violation: components["schemas"]["ViolationView"] | null;
+            notes: string[];
+            agent: string | null;
+            api_version: string | null;
+            trace_id: string | null;
+            upstream_request_id: string | null;
+            events: number;
+            bytes_in: number;
+            bytes_out: number;
+            curl: string | null;
+        };
+        /**
+         * RequestList
+         * @description Some requests, the newest first.
+         */
+        RequestList: {
+            requests: components["schemas"]["RequestView"][];
+            after: string | null;
+        };
+        /**
+         * RequestView
+         * @description What became of one request, in short.
+         */
+        RequestView: {
+            id: string;
+            at: number;
+            route: string;
+            provider: string | null;
+            account: string | null;
+            tried: string[];
+            actor: string | null;
+            actor_id: string | null;
+            model: string | null;
+            model_served: string | null;
+            stream: boolean;
+            outcome: string | null;
+            status: number | null;
+            went_wrong: boolean;
+            stop_reason: string | null;
+            code: string | null;
+            why: string;
+            session: string | null;
+            client: string | null;
+            request_class: string | null;
+            prompt_tokens: number | null;
+            cache_read_tokens: number | null;
+            cache_write_tokens: number | null;
+            output_tokens: number | null;
+            cost_usd: number | null;
+            ms_to_first_byte: number | null;
+            ms_to_content: number | null;
+            longest_gap_ms: number | null;
+            ms: number | null;
+            switched: boolean;
+        };
+        /**
          * RolloutView
          * @description How far the gateway has come beside what it is to replace.
          */
         RolloutView: {
             state: string;
             approval: string;
+        };
+        /**
+         * RuleList
+         * @description All rules, in the order in which an event is judged.
+         */
+        RuleList: {
+            rules: components["schemas"]["RuleView"][];
+        };
+        /**
+         * RuleView
+         * @description A rule of the stream protocol.
+         */
+        RuleView: {
+            code: string;
+            /** @enum {unknown} */
+            found_in: "framing" | "order" | "payload";
+            meaning: string;
+        };
+        /**
+         * SamplingView
+         * @description One sampling inside an answer.
+         */
+        SamplingView: {
+            type: string | null;
+            model: string | null;
+            input_tokens: number | null;
+            cache_read_tokens: number | null;
+            cache_write_tokens: number | null;
+            output_tokens: number | null;
         };
         /**
          * SettingGroup
@@ -125,6 +490,67 @@ export interface components {
             data_directory: string;
             data_url: string;
         };
+        /**
+         * SwitchView
+         * @description The request's session left the account that had its prompt cached.
+         */
+        SwitchView: {
+            account: string;
+            reason: string;
+            cached_tokens: number;
+            usd: number | null;
+        };
+        /**
+         * TimelineAnswer
+         * @description A timeline, or why there is none.
+         */
+        TimelineAnswer: {
+            timeline: components["schemas"]["TimelineView"] | null;
+            why_not: string | null;
+        };
+        /**
+         * TimelineView
+         * @description A stream from its beginning to its end; never what was in it.
+         */
+        TimelineView: {
+            entries: components["schemas"]["EntryView"][];
+            left_out: number;
+            ended_at: number;
+            outcome: string;
+            reason: string | null;
+            violation: string | null;
+            broken: string | null;
+        };
+        /**
+         * UsageView
+         * @description What the upstream counted; none for what it did not say.
+         */
+        UsageView: {
+            input_tokens: number | null;
+            cache_read_tokens: number | null;
+            cache_write_tokens: number | null;
+            cache_write_5m_tokens: number | null;
+            cache_write_1h_tokens: number | null;
+            output_tokens: number | null;
+            thinking_tokens: number | null;
+            web_searches: number | null;
+            web_fetches: number | null;
+            code_executions: number | null;
+            service_tier: string | null;
+            inference_geo: string | null;
+            speed: string | null;
+            samplings: components["schemas"]["SamplingView"][];
+        };
+        /**
+         * ViolationView
+         * @description Which rule of the stream protocol was broken, and where.
+         */
+        ViolationView: {
+            code: string;
+            rule: components["schemas"]["RuleView"] | null;
+            event_number: number | null;
+            byte: number | null;
+        };
     };
     responses: never;
     parameters: never;
@@ -132,12 +558,31 @@ export interface components {
     headers: never;
     pathItems: never;
 }
+export type ActorFacet = components['schemas']['ActorFacet'];
+export type AttemptView = components['schemas']['AttemptView'];
+export type CostLineView = components['schemas']['CostLineView'];
+export type CostView = components['schemas']['CostView'];
+export type EntryView = components['schemas']['EntryView'];
 export type ErrorAnswer = components['schemas']['ErrorAnswer'];
 export type ErrorDetail = components['schemas']['ErrorDetail'];
+export type Facets = components['schemas']['Facets'];
+export type FactorView = components['schemas']['FactorView'];
+export type RequestCount = components['schemas']['RequestCount'];
+export type RequestDetail = components['schemas']['RequestDetail'];
+export type RequestList = components['schemas']['RequestList'];
+export type RequestView = components['schemas']['RequestView'];
 export type RolloutView = components['schemas']['RolloutView'];
+export type RuleList = components['schemas']['RuleList'];
+export type RuleView = components['schemas']['RuleView'];
+export type SamplingView = components['schemas']['SamplingView'];
 export type SettingGroup = components['schemas']['SettingGroup'];
 export type SettingView = components['schemas']['SettingView'];
 export type SettingsView = components['schemas']['SettingsView'];
+export type SwitchView = components['schemas']['SwitchView'];
+export type TimelineAnswer = components['schemas']['TimelineAnswer'];
+export type TimelineView = components['schemas']['TimelineView'];
+export type UsageView = components['schemas']['UsageView'];
+export type ViolationView = components['schemas']['ViolationView'];
 export type $defs = Record<string, never>;
 export interface operations {
     get_openapi: {
@@ -156,6 +601,35 @@ export interface operations {
                 };
                 content: {
                     "application/json": Record<string, never>;
+                };
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    list_facets: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Facets"];
                 };
             };
             /** @description It could not be served; the message says why. */
@@ -203,6 +677,237 @@ export interface operations {
             };
         };
     };
+    export_requests: {
+        parameters: {
+            query?: {
+                since?: number | null;
+                until?: number | null;
+                provider?: string | null;
+                account?: string | null;
+                tried?: string | null;
+                actor?: string | null;
+                model?: string | null;
+                outcome?: ("cancelled" | "complete" | "failed" | "refused" | "rejected" | "repaired" | "truncated" | "upstream_error" | "violation")[];
+                /** @description Only what was not the client's doing. */
+                went_wrong?: boolean;
+                stop_reason?: string | null;
+                session?: string | null;
+                route?: string | null;
+                status?: number | null;
+                code?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/csv": string;
+                };
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    list_requests: {
+        parameters: {
+            query?: {
+                since?: number | null;
+                until?: number | null;
+                provider?: string | null;
+                account?: string | null;
+                tried?: string | null;
+                actor?: string | null;
+                model?: string | null;
+                outcome?: ("cancelled" | "complete" | "failed" | "refused" | "rejected" | "repaired" | "truncated" | "upstream_error" | "violation")[];
+                /** @description Only what was not the client's doing. */
+                went_wrong?: boolean;
+                stop_reason?: string | null;
+                session?: string | null;
+                route?: string | null;
+                status?: number | null;
+                code?: string | null;
+                /** @description Most requests in the answer. */
+                limit?: number;
+                after?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RequestList"];
+                };
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    count_requests: {
+        parameters: {
+            query?: {
+                since?: number | null;
+                until?: number | null;
+                provider?: string | null;
+                account?: string | null;
+                tried?: string | null;
+                actor?: string | null;
+                model?: string | null;
+                outcome?: ("cancelled" | "complete" | "failed" | "refused" | "rejected" | "repaired" | "truncated" | "upstream_error" | "violation")[];
+                /** @description Only what was not the client's doing. */
+                went_wrong?: boolean;
+                stop_reason?: string | null;
+                session?: string | null;
+                route?: string | null;
+                status?: number | null;
+                code?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RequestCount"];
+                };
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    get_request: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RequestDetail"];
+                };
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    get_timeline: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TimelineAnswer"];
+                };
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    get_skeleton: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": string;
+                };
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
     get_settings: {
         parameters: {
             query?: never;
@@ -219,6 +924,66 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SettingsView"];
+                };
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    list_violations: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RuleList"];
+                };
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    get_violation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                code: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RuleView"];
                 };
             };
             /** @description It could not be served; the message says why. */
