@@ -13,9 +13,9 @@ from sse_fsm.events import EventKind
 from sse_fsm.machine import TRANSITIONS, State
 from sse_fsm.violations import VIOLATIONS, ProtocolViolation
 
-__all__ = ["FORMATS", "render"]
+__all__ = ["FORMATS", "MEANINGS", "moves_from", "refusals_in", "render"]
 
-_MEANINGS: Final[Mapping[State, str]] = {
+MEANINGS: Final[Mapping[State, str]] = {
     State.AWAIT_START: "Nothing but pings and unknown events so far.",
     State.BETWEEN_BLOCKS: "The message has begun and no block is open.",
     State.IN_BLOCK: "A content block is open.",
@@ -24,6 +24,7 @@ _MEANINGS: Final[Mapping[State, str]] = {
     State.FAILED: "The upstream ended the stream with `event: error`.",
     State.VIOLATED: "A rule was broken: nothing has a meaning any more.",
 }
+"""What each state means, as Markdown."""
 _FIRST: Final = State.AWAIT_START
 _LAST: Final = (State.STOPPED, State.FAILED, State.VIOLATED)
 
@@ -59,7 +60,7 @@ def render(form: str = "text") -> str:
     return FORMATS[form]()
 
 
-def _moves(state: State) -> dict[State, list[EventKind]]:
+def moves_from(state: State) -> dict[State, list[EventKind]]:
     """Return the next states that `state` may lead to, with the events that lead there."""
     found: dict[State, list[EventKind]] = {}
     for kind, cell in TRANSITIONS.get(state, {}).items():
@@ -68,7 +69,8 @@ def _moves(state: State) -> dict[State, list[EventKind]]:
     return found
 
 
-def _refusals(state: State) -> dict[type[ProtocolViolation], list[EventKind]]:
+def refusals_in(state: State) -> dict[type[ProtocolViolation], list[EventKind]]:
+    """Return the violations that events are in `state`, with these events."""
     found: dict[type[ProtocolViolation], list[EventKind]] = {}
     for kind, cell in TRANSITIONS.get(state, {}).items():
         if not isinstance(cell, State):
@@ -78,14 +80,14 @@ def _refusals(state: State) -> dict[type[ProtocolViolation], list[EventKind]]:
 
 def _edges() -> Iterator[tuple[State, State, str]]:
     for state in State:
-        for target, kinds in _moves(state).items():
+        for target, kinds in moves_from(state).items():
             yield state, target, ", ".join(kinds)
 
 
 def _mermaid() -> str:
     lines = ["stateDiagram-v2", f"    [*] --> {_FIRST.name}"]
     lines += [f"    {state.name} --> {target.name}: {kinds}" for state, target, kinds in _edges()]
-    lines += [f"    {state.name} --> VIOLATED: any other event" for state in State if _refusals(state)]
+    lines += [f"    {state.name} --> VIOLATED: any other event" for state in State if refusals_in(state)]
     lines += [f"    {state.name} --> [*]" for state in _LAST]
     return "\n".join(lines) + "\n"
 
@@ -97,7 +99,7 @@ def _dot() -> str:
     lines += [
         f'    {state.name} -> VIOLATED [label="any other event", style=dashed];'
         for state in State
-        if _refusals(state)
+        if refusals_in(state)
     ]
     return "\n".join([*lines, "}"]) + "\n"
 
@@ -105,11 +107,11 @@ def _dot() -> str:
 def _text() -> str:
     lines: list[str] = []
     for state in State:
-        lines += ["", f"{state.name}: {_MEANINGS[state].replace('`', '')}"]
-        for target, kinds in _moves(state).items():
+        lines += ["", f"{state.name}: {MEANINGS[state].replace('`', '')}"]
+        for target, kinds in moves_from(state).items():
             verb = "stays" if target is state else f"-> {target.name}"
             lines.append(f"    {verb:<38}{', '.join(kinds)}")
-        for violation, kinds in _refusals(state).items():
+        for violation, kinds in refusals_in(state).items():
             lines.append(f"    !! {violation.code:<35}{_list(kinds)}")
     return "\n".join(lines[1:]) + "\n"
 
@@ -122,7 +124,7 @@ def _markdown() -> str:
     parts = [
         _INTRODUCTION,
         "## States",
-        _table(("state", "meaning"), ((f"`{state.name}`", _MEANINGS[state]) for state in State)),
+        _table(("state", "meaning"), ((f"`{state.name}`", MEANINGS[state]) for state in State)),
         f"```mermaid\n{_mermaid()}```",
         "## What may come when",
         "In each cell the next state, or the code of the violation that the event is.",

@@ -28,10 +28,7 @@ from gateway.canary.trace import counted, fence
 from gateway.evidence.messages import CompareOrder, DoctorOrder, Found, Order, SmokeOrder
 from gateway.evidence.voice import Voice, attend
 
-__all__ = ["MAX_TOKENS"]
-
-MAX_TOKENS: Final = 128
-"""Of an answer, at the most."""
+_MAX_TOKENS: Final = SmokeOptions().max_tokens
 _ANSWER_SECONDS: Final = 60.0
 _LEVELS: Final = {Result.PASS: "ok", Result.FAIL: "problem", Result.NOT_CHECKED: "unseen"}
 _CHECKS: Final = (
@@ -58,7 +55,7 @@ async def _smoke(order: SmokeOrder, voice: Voice) -> None:
     mask = Masker([order.key])
     options = SmokeOptions(
         model=order.model,
-        max_tokens=MAX_TOKENS,
+        max_tokens=_MAX_TOKENS,
         parallel=order.parallel,
         big_bodies=(1, 31) if order.big_bodies else (),
     )
@@ -171,7 +168,7 @@ async def _compare(order: CompareOrder, voice: Voice) -> None:
         comparison.old = await found_at(client, comparison.old)
         comparison.new = await found_at(client, comparison.new)
         model = order.model or await find_model(client, comparison.old, comparison.new)
-        cases = usual_cases(model, MAX_TOKENS)
+        cases = usual_cases(model, _MAX_TOKENS)
         voice.expect(len(cases) * order.rounds)
         await run_compare(client, comparison, cases, done)
     voice.done(

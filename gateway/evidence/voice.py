@@ -19,9 +19,9 @@ from gateway.telemetry.logs import exception_facts, printable
 
 __all__ = ["LONGEST_LINE", "Voice", "Work", "attend"]
 
-LONGEST_LINE: Final = 8 * 1024 * 1024
+LONGEST_LINE: Final = 4 * 1024 * 1024
 """Bytes of a message at the most; a report is cut to fit."""
-_LONGEST_MARKDOWN: Final = 2 * 1024 * 1024
+_LONGEST_REPORT: Final = 1024 * 1024
 _LONGEST_TEXT: Final = 600
 _ORDER_SECONDS: Final = 30.0
 _NICENESS: Final = 10
@@ -58,9 +58,9 @@ class Voice:
 
     def done(self, summary: str, markdown: str, report: dict[str, Any], *, passed: bool) -> None:
         """Give the result."""
-        if len(markdown) > _LONGEST_MARKDOWN:
-            markdown = markdown[:_LONGEST_MARKDOWN] + "\n\n(The rest is left out: the report is too long.)\n"
-        is_too_long = len(msgspec.json.encode(report)) > LONGEST_LINE // 2
+        if len(markdown) > _LONGEST_REPORT:
+            markdown = markdown[:_LONGEST_REPORT] + "\n\n(The rest is left out: the report is too long.)\n"
+        is_too_long = len(msgspec.json.encode(report)) > _LONGEST_REPORT
         self._tell(Done(passed=passed, summary=summary, markdown=markdown, report=None if is_too_long else report))
 
     def end_without(self, error: Exception) -> None:
