@@ -5,15 +5,22 @@ from __future__ import annotations
 from typing import Final
 
 from gateway.controlplane.api import (
+    account_adding,
+    accounts,
+    audit,
+    canary,
     description,
     facets,
     keys,
     live,
+    machine,
+    own_access,
     request_export,
     requests,
     session,
     settings,
     usage,
+    users,
     violations,
 )
 from gateway.controlplane.endpoints import Endpoint
@@ -21,14 +28,21 @@ from gateway.controlplane.endpoints import Endpoint
 __all__ = ["ENDPOINTS"]
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
+    *account_adding.ENDPOINTS,
+    *accounts.ENDPOINTS,
+    *audit.ENDPOINTS,
+    *canary.ENDPOINTS,
     *description.ENDPOINTS,
     *facets.ENDPOINTS,
     *keys.ENDPOINTS,
     *live.ENDPOINTS,
+    *machine.ENDPOINTS,
+    *own_access.ENDPOINTS,
     *request_export.ENDPOINTS,
     *requests.ENDPOINTS,
     *session.ENDPOINTS,
     *settings.ENDPOINTS,
     *usage.ENDPOINTS,
+    *users.ENDPOINTS,
     *violations.ENDPOINTS,
 )

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from aiohttp import web
 from attrs import define, field
 
-from gateway.accounts.vault import Vault
+from gateway.accounts.vault import Vault, VaultError
 from gateway.config import Settings
 from gateway.controlplane.access import AuditTrail, Role, Visitor
 from gateway.controlplane.gate import DoorKeeper
 from gateway.controlplane.sign_in import second_factor
 from gateway.controlplane.sign_in.attempts import Attempts
+from gateway.controlplane.sign_in.names import BadNameError, tidy_name
 from gateway.controlplane.sign_in.passwords import Passwords, check_password
 from gateway.controlplane.sign_in.tokens import TOKEN, digest_of
 from gateway.store.audit_log import AuditStore
@@ -117,7 +119,7 @@ class Desk:
             if digest in user.recovery_digests and await self.users.use_recovery(user, digest):
                 return
         else:
-            secret = self.vault.decrypt(user.totp).decode()
+            secret = self._secret(user.totp)
             step = second_factor.step_of(secret, code, self.users.database.clock(), user.totp_step)
             if step is not None and await self.users.use_step(user.id, step):
                 return
@@ -158,8 +160,11 @@ class Desk:
         name, hashed = typed.name, None
         if link.purpose is Purpose.SET_PASSWORD:
             name = (user.name if user is not None else link.name) or typed.name
-            if not name:
-                raise ApiError(400, "Choose a name to sign in with.")
+            if user is None:
+                try:
+                    name = tidy_name(name)
+                except BadNameError as error:
+                    raise ApiError(400, str(error)) from None
             check_password(typed.password, name)
             if user is not None and user.totp is not None:
                 self.attempts.take(_PASSWORD, visitor.address, name_key(user.name))
@@ -174,6 +179,88 @@ class Desk:
             raise ApiError(404, _STALE)
         self.keeper.sessions.forget(user_id=user.id)
         return await self._let_in(request, visitor, user, _LINK)
+
+    async def change_password(self, visitor: Visitor, user: User, current: str, new: str) -> None:
+        """Give a user another password; all sessions but the visitor's end.
+
+        Raises:
+            ApiError: 400, 403, 429 or 503.
+        """
+        await self._prove(visitor, user, current)
+        check_password(new, user.name)
+        await self.users.set_password(user.id, await self.passwords.hash(new), visitor.session_id)
+        self.keeper.sessions.forget(user_id=user.id)
+        await self.audit.write(visitor, "user.password", user.name)
+
+    async def offer_totp(
+        self, visitor: Visitor, user: User, password: str, request: web.BaseRequest
+    ) -> tuple[str, str]:
+        """Begin with a second factor; return its secret and what a QR code holds.
+
+        Raises:
+            ApiError: 403, 409, 429 or 503.
+        """
+        if user.totp is not None:
+            raise ApiError(409, "There is a second factor already; remove it first.")
+        await self._prove(visitor, user, password)
+        secret = second_factor.new_secret()
+        await self.users.offer_totp(user.id, self.vault.encrypt(secret.encode()))
+        return secret, second_factor.provisioning_uri(secret, user.name, self.keeper.place.authority(request)[0])
+
+    async def confirm_totp(self, visitor: Visitor, user: User, code: str) -> Sequence[str]:
+        """Make the second factor that was begun count; return codes that stand in for it.
+
+        Raises:
+            ApiError: 400, 409 or 429.
+        """
+        if user.totp_offered is None:
+            raise ApiError(409, "No second factor was begun, or it was confirmed already; begin anew.")
+        key = name_key(user.name)
+        self.attempts.take(_PASSWORD, visitor.address, key)
+        secret = self._secret(user.totp_offered)
+        step = second_factor.step_of(secret, code, self.users.database.clock(), 0)
+        if step is None:
+            raise ApiError(400, "That code is wrong. Is the clock of your phone right?")
+        self.attempts.succeeded(_PASSWORD, visitor.address, key)
+        codes = second_factor.new_recovery_codes()
+        if not await self.users.confirm_totp(user, step, map(second_factor.recovery_digest, codes)):
+            raise ApiError(409, "Another second factor was begun meanwhile; confirm that one.")
+        await self.audit.write(visitor, "user.totp_add", user.name)
+        return codes
+
+    async def remove_totp(self, visitor: Visitor, user: User, password: str, code: str) -> None:
+        """Do without a second factor.
+
+        Raises:
+            ApiError: 403, 409, 429 or 503.
+        """
+        if user.totp is None:
+            raise ApiError(409, "There is no second factor.")
+        await self._prove(visitor, user, password)
+        key = name_key(user.name)
+        self.attempts.take(_PASSWORD, visitor.address, key)
+        try:
+            await self.check_code(user, code)
+        except ApiError:
+            raise ApiError(403, "That code is wrong, or was used already; each is good once.") from None
+        self.attempts.succeeded(_PASSWORD, visitor.address, key)
+        await self.users.remove_totp(user.id)
+        await self.audit.write(visitor, "user.totp_remove", user.name)
+
+    async def _prove(self, visitor: Visitor, user: User, password: str) -> None:
+        """See that it is the user who sits before the browser.
+
+        Raises:
+            ApiError: 403, 429 or 503.
+        """
+        if user.password is None:
+            return
+        key = name_key(user.name)
+        self.attempts.take(_PASSWORD, visitor.address, key)
+        if not await self.passwords.matches(user.password, password):
+            await self._refused(visitor, user, _PASSWORD)
+            raise ApiError(403, "That is not your password.")
+        self.attempts.succeeded(_PASSWORD, visitor.address, key)
 
     async def _let_in(self, request: web.BaseRequest, visitor: Visitor, user: User, how: str) -> Entry:
         keeper = self.keeper
@@ -193,6 +280,16 @@ class Desk:
         )
         await self.audit.write(visitor, "session.begin", user.name)
         return Entry(visitor, keeper.cookie.set(request, token, keeper.seconds))
+
+    def _secret(self, encrypted: bytes) -> str:
+        try:
+            return self.vault.decrypt(encrypted).decode()
+        except VaultError:
+            raise ApiError(
+                503,
+                "The second factor cannot be read: it was encrypted with another secret key of the gateway. Put "
+                "that one back, or run `gateway dashboard reset-totp NAME` where the gateway runs.",
+            ) from None
 
     async def _refused(self, visitor: Visitor, user: User | None, what: str) -> None:
         name = user.name if user is not None else ""
