@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Final
 
 from attrs import define, field
 
 from gateway.accounts.office import AccountOffice, providers_of
 from gateway.accounts.vault import Vault
 from gateway.actors.keys import secret_id
-from gateway.config import Settings
+from gateway.config import ClientAuth, Settings
+from gateway.controlplane.access import AuditTrail
 from gateway.controlplane.account_directory import AccountDirectory
 from gateway.controlplane.api import ENDPOINTS
+from gateway.controlplane.canary_runs import CanaryRuns
+from gateway.controlplane.canary_tools import CanaryTools
+from gateway.controlplane.check_keys import CheckKeys
 from gateway.controlplane.endpoints import Routes
 from gateway.controlplane.health import ProcessVitals, Vitals
 from gateway.controlplane.live import LiveHub
@@ -31,6 +36,9 @@ from gateway.telemetry.version import program_version
 
 __all__ = ["Known", "open_dashboard"]
 
+_SPREAD_SECONDS: Final = 1.0
+"""In which other workers hear of a change; they look more than twice in it."""
+
 
 @define(eq=False)
 class Known:
@@ -46,6 +54,9 @@ class Known:
     data_url: Callable[[], str]
     watch: Watch
     vitals: ProcessVitals
+    canary: CanaryTools
+    stopping: asyncio.Event
+    """Set before `stopped`: no more clients are taken, and those that are there are waited for."""
 
 
 async def open_dashboard(settings: Settings, database: Database, known: Known) -> Dashboard | None:
@@ -55,6 +66,7 @@ async def open_dashboard(settings: Settings, database: Database, known: Known) -
         return None
     desk = make_desk(settings, database, known.vault, known.pepper)
     known.tasks.create_task(tidy_until(known.stopped, desk), name="tidy-sign-in")
+    live = LiveHub()
     version = await asyncio.to_thread(program_version)
     parts = Parts(
         settings=settings,
@@ -82,7 +94,8 @@ async def open_dashboard(settings: Settings, database: Database, known: Known) -
         gate=desk.keeper,
         audit=desk.audit,
         desk=desk,
-        live=LiveHub(),
+        live=live,
+        canary=_canary(settings, database, known, desk.audit, live),
         vitals=Vitals(
             settings=settings,
             version=version,
@@ -98,3 +111,25 @@ async def open_dashboard(settings: Settings, database: Database, known: Known) -
     known.watch.show(parts)
     known.state.on_change = parts.live.changed
     return Dashboard(parts, Routes(ENDPOINTS), await asyncio.to_thread(Pages.load))
+
+
+def _canary(settings: Settings, database: Database, known: Known, audit: AuditTrail, live: LiveHub) -> CanaryRuns:
+    async def spread() -> None:
+        await known.state.load_keys()
+        if settings.workers > 1:
+            await asyncio.sleep(_SPREAD_SECONDS)
+
+    keys = CheckKeys(
+        known.state.client_keys, known.pepper, audit, known.tasks, spread, lambda: live.changed("keys")
+    )
+    runs = CanaryRuns(
+        known.canary,
+        keys,
+        settings.client_auth is ClientAuth.KEYS,
+        database,
+        audit,
+        live,
+        known.tasks,
+    )
+    known.tasks.create_task(runs.end_with(known.stopping), name="end-canary-runs")
+    return runs

@@ -12,6 +12,7 @@ from gateway.accounts.vault import Vault
 from gateway.config import Settings
 from gateway.controlplane.access import AuditTrail, Gate
 from gateway.controlplane.account_directory import AccountDirectory
+from gateway.controlplane.canary_runs import CanaryRuns
 from gateway.controlplane.health import Vitals
 from gateway.controlplane.live import LiveHub
 from gateway.controlplane.sign_in.desk import Desk
@@ -53,6 +54,8 @@ class Parts:
     audit: AuditTrail
     desk: Desk
     live: LiveHub
+    canary: CanaryRuns
+    """Of the canary tools."""
     vitals: Vitals
     workers: WorkerFiles | None
     """By which the other workers tell of themselves; None where there are none."""

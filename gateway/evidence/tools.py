@@ -72,8 +72,8 @@ _DOCTOR_SECONDS: Final = 30
 _RULE_SECONDS: Final = 0.05
 _SLOW_RULE_SECONDS: Final = 14.0
 _PASSTHROUGH: Final = (
-    "Clients bring credentials of their own (client_auth = passthrough), and the gateway has none to ask with. Run "
-    "`gateway {command}` with one instead."
+    "Clients bring credentials of their own (client_auth = passthrough), and the gateway has none to ask with. "
+    "Run `gateway {command}` with one instead."
 )
 _OPEN: Final = "No client is asked for a key here (client_auth = off), so that the checks of keys do not pass."
 _NO_BASELINE: Final = (
