@@ -119,6 +119,22 @@ test('a wrong password does not', async () => {
   expect(session.value.state).toBe('signed-in');
 });
 
+test('a change is sent once more with the token of a newer session of the same person, and of no other', async () => {
+  const refused = () =>
+    json(403, { type: 'error', error: { type: 'permission_error', message: 'Reload the page.' } });
+  const told = (name: string) => () =>
+    json(200, { signed_in: true, user: { name, role: 'admin', how: 'password' }, csrf_token: 'csrf-9' });
+  gateway(refused, told('ops'), () => json(200, { done: true }));
+  expect(await take(call.POST('/api/v1/things', { body: { name: 'a' } }))).toEqual({ done: true });
+  expect(sent.map((request) => request.headers.get('x-csrf-token'))).toEqual(['csrf-1', null, 'csrf-9']);
+  expect(await sent[2]?.json()).toEqual({ name: 'a' });
+
+  session.value = { ...session.value, csrf: 'csrf-1' };
+  gateway(refused, told('somebody else'));
+  expect((await failureOf(take(call.POST('/api/v1/things')))).message).toBe('Reload the page.');
+  expect(sent).toHaveLength(2);
+});
+
 test.each([
   [
     { signed_in: true, setup_needed: false, user: { name: 'a', role: 'viewer', how: 'password' } },

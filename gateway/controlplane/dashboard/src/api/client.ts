@@ -19,6 +19,24 @@ function signsIn(request: Request): boolean {
   return pathname.startsWith(SESSION_PATH) || pathname.startsWith('/api/v1/setup');
 }
 
+/**
+ * Sends a request. Whoever has signed in again in another tab has a new token: a change that is refused for the
+ * old one is sent once more, if the same person is signed in.
+ */
+async function send(request: Request): Promise<Response> {
+  const { csrf, user } = session.peek();
+  if (SAFE.has(request.method) || !csrf || signsIn(request)) return fetchInTime(request);
+  const again = request.clone();
+  const response = await fetchInTime(request);
+  if (response.status !== 403) return response;
+  await reloadSession.current().catch(() => {});
+  const now = session.peek();
+  if (now.state !== 'signed-in' || !now.csrf || now.csrf === csrf || now.user?.name !== user?.name)
+    return response;
+  again.headers.set('x-csrf-token', now.csrf);
+  return fetchInTime(again);
+}
+
 async function fetchInTime(request: Request): Promise<Response> {
   const limit = AbortSignal.timeout(TIMEOUT);
   try {
@@ -31,6 +49,9 @@ async function fetchInTime(request: Request): Promise<Response> {
     throw limit.aborted ? limit.reason : error;
   }
 }
+
+/** Set by `session.ts`, which is made of this. */
+export const reloadSession: { current: () => Promise<unknown> } = { current: async () => {} };
 
 const credentials: Middleware = {
   onRequest({ request }) {
@@ -50,7 +71,7 @@ const credentials: Middleware = {
 export const api = createClient<paths>({
   baseUrl: globalThis.location?.origin ?? '',
   credentials: 'same-origin',
-  fetch: fetchInTime,
+  fetch: send,
 });
 api.use(credentials);
 

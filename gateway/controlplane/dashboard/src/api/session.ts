@@ -1,4 +1,4 @@
-import { api, take } from './client';
+import { api, reloadSession, take } from './client';
 import { type Session, session, type User } from './state';
 
 export { type Session, session, type User };
@@ -10,6 +10,7 @@ interface SessionAnswer {
   csrf_token: string | null;
   rollout: string | null;
   version: string | null;
+  warnings?: string[];
 }
 
 type Call<T> = (path: string, init: object) => Promise<{ data?: T; error?: unknown; response: Response }>;
@@ -17,15 +18,14 @@ type Call<T> = (path: string, init: object) => Promise<{ data?: T; error?: unkno
 const calls = api as unknown as { GET: Call<SessionAnswer>; DELETE: Call<unknown> };
 
 function understood(answer: SessionAnswer): Session {
-  const about = { rollout: answer.rollout ?? undefined, version: answer.version ?? undefined };
-  if (answer.signed_in && answer.user) {
-    return { state: 'signed-in', user: answer.user, csrf: answer.csrf_token ?? undefined, ...about };
-  }
-  return {
-    state: answer.setup_needed ? 'setup' : 'signed-out',
+  const about = {
     csrf: answer.csrf_token ?? undefined,
-    ...about,
+    rollout: answer.rollout ?? undefined,
+    version: answer.version ?? undefined,
+    warnings: answer.warnings ?? [],
   };
+  if (answer.signed_in && answer.user) return { state: 'signed-in', user: answer.user, ...about };
+  return { state: answer.setup_needed ? 'setup' : 'signed-out', ...about };
 }
 
 /** Asks the gateway who is signed in, and tells `session`. Throws an ApiFailure when there is no answer. */
@@ -46,3 +46,5 @@ export async function signOut(): Promise<void> {
 export function isAdmin(): boolean {
   return session.value.user?.role === 'admin';
 }
+
+reloadSession.current = loadSession;

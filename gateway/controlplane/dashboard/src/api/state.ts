@@ -4,8 +4,14 @@ import { signal } from '@preact/signals';
 export interface User {
   name: string;
   role: 'admin' | 'viewer';
-  /** How they signed in, as the gateway names it. */
+  /** How they signed in: `password`, `link`, `token`, or `header` where a proxy in front says who it is. */
   how: string;
+  /** Whether it is a user of this gateway who has a password. */
+  has_password?: boolean;
+  /** Whether signing in takes a second factor. */
+  has_totp?: boolean;
+  /** Recovery codes that are left. */
+  recovery_codes?: number;
 }
 
 /** What is known about the session. */
@@ -17,6 +23,8 @@ export interface Session {
   rollout?: string;
   /** The gateway's version. */
   version?: string;
+  /** What whoever signs in should know of the connection, in the gateway's sentences. */
+  warnings?: string[];
 }
 
 /** The session of this tab. */

@@ -1,4 +1,4 @@
-import { useCallback, useEffect, useState } from 'preact/hooks';
+import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
 import { useLocation } from 'preact-iso';
 import { ApiFailure } from '../api/failure';
 import { loadSession, session } from '../api/session';
@@ -8,10 +8,17 @@ import { Plain } from './plain';
 import { preload, Setup, SignIn } from './routes';
 import { Shell } from './shell';
 
+const ENTRANCES = new Set(['/sign-in', '/setup']);
+/** The page was opened by a link that lets somebody in; it counts even for who is signed in already. */
+const BY_LINK = window.location.pathname === '/setup' && window.location.hash.length > 1;
+
 /** Shows the pages to who is signed in, and to others how to get in; the address stays as it is. */
 export function Gate() {
   const { path, route } = useLocation();
-  const { state } = session.value;
+  const { state, csrf } = session.value;
+  const before = useRef<{ csrf: string | undefined } | undefined>(undefined);
+  if (state !== 'loading') before.current ??= { csrf };
+  const linkPending = BY_LINK && path === '/setup' && before.current?.csrf === csrf;
   const [failure, setFailure] = useState<ApiFailure>();
 
   const ask = useCallback(() => {
@@ -28,10 +35,10 @@ export function Gate() {
   }, []);
 
   useEffect(() => {
-    if (state === 'signed-in' && (path === '/sign-in' || path === '/setup')) route('/', true);
-  }, [state, path, route]);
+    if (state === 'signed-in' && !linkPending && ENTRANCES.has(path)) route('/', true);
+  }, [state, path, route, linkPending]);
 
-  if (state === 'signed-in') {
+  if (state === 'signed-in' && !linkPending) {
     return (
       <>
         <Shell />

@@ -29,7 +29,19 @@ export function UserMenu() {
           {version && <p class="quiet">{`${shell.product} ${version}`}</p>}
         </>
       }
-      items={[{ label: shell.user.signOut, icon: SignOutIcon, onSelect: () => void leave() }]}
+      items={
+        // Who is signed in to a proxy in front signs out there.
+        user.how === 'header'
+          ? [
+              {
+                label: shell.user.signOut,
+                hint: shell.user.signOutAtProxy,
+                icon: SignOutIcon,
+                disabled: true,
+              },
+            ]
+          : [{ label: shell.user.signOut, icon: SignOutIcon, onSelect: () => void leave() }]
+      }
     />
   );
 }

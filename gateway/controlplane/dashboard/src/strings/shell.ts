@@ -45,6 +45,7 @@ export const shell = {
     role: { admin: 'May change things', viewer: 'May look, not change' },
     readOnly: 'Read only',
     signOut: 'Sign out',
+    signOutAtProxy: 'At the proxy in front',
     signOutFailed: 'Signing out did not work:',
   },
   unreachable: {
