@@ -4,6 +4,286 @@
  */
 
 export interface paths {
+    "/api/v1/accounts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List upstream accounts by name
+         * @description What they do at this moment is what this process of the gateway knows; what was used is of all processes. For everybody who has signed in.
+         */
+        get: operations["list_accounts"];
+        put?: never;
+        /**
+         * Add an account with an API key
+         * @description The provider is asked first, with this key alone and at the account's own address, unless `check` is false; what it does not take is refused with 422, and not saved. The account serves from this moment on. For admins.
+         */
+        post: operations["add_account"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/accounts/{id}/key": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Give an account another API key, which ends `needs_reauth`; a pause and parking stay
+         * @description The provider is asked first, unless `check` is false. For admins.
+         */
+        put: operations["replace_key"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/accounts/import/check": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Say what a file with credentials holds and what is wrong with it, and save nothing
+         * @description Refresh tokens are not tried, because they work once. For admins.
+         */
+        post: operations["check_import"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/accounts/import": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Add accounts of a file with credentials: all that are asked for, or none
+         * @description What cannot be taken is refused with 422; `import/check` says what and why. For admins.
+         */
+        post: operations["import_accounts"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/accounts/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show one account
+         * @description For everybody who has signed in.
+         */
+        get: operations["get_account"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete an account and its secret
+         * @description Requests under way finish. What was recorded of its requests stays. For admins.
+         */
+        delete: operations["remove_account"];
+        options?: never;
+        head?: never;
+        /**
+         * Change an account's name, owner, weight, priority or bound
+         * @description Where its requests go cannot be changed: its secret would go there too. Requests that were recorded under an earlier name stay there. For admins.
+         */
+        patch: operations["change_account"];
+        trace?: never;
+    };
+    "/api/v1/accounts/{id}/pause": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Keep an account out of use until somebody resumes it
+         * @description Requests under way finish; traffic never ends a pause. For admins.
+         */
+        post: operations["pause_account"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/accounts/{id}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Put an account into use again, whatever kept it out of use
+         * @description Ends a pause, parking, a credential's refusal and all rests; a refresh token that was sent before, and is used up for all that is known, may be sent once more, unless an answer to it may still come. For admins.
+         */
+        post: operations["resume_account"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/accounts/{id}/check": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Find out whether an account works, by asking its provider for the list of models, which is free
+         * @description A credential that has expired is renewed first. An account that needed another credential and works is taken back into use; one that is paused or parked stays so. For admins.
+         */
+        post: operations["check_account"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List what people changed, and who signed in or could not
+         * @description For everybody who has signed in.
+         */
+        get: operations["list_audit"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/canary": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Say how far the gateway has come, and what each tool sends if it is run
+         * @description For everybody who has signed in.
+         */
+        get: operations["get_canary"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/canary/runs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the last 20 runs
+         * @description They are in memory: a gateway that is started again knows none. For everybody who has signed in.
+         */
+        get: operations["list_canary_runs"];
+        put?: never;
+        /**
+         * Run a tool
+         * @description One of a kind at a time, and two in all. What asks this gateway gets a client key of its own, which is revoked at the end. How far it is comes by the live feed's topic `job`. For admins.
+         */
+        post: operations["start_canary_run"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/canary/runs/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show a run with what it has found so far, and at its end the report
+         * @description For everybody who has signed in.
+         */
+        get: operations["get_canary_run"];
+        put?: never;
+        post?: never;
+        /**
+         * End a run that goes on
+         * @description For admins.
+         */
+        delete: operations["cancel_canary_run"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/canary/runs/{id}/report.md": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Give the report of a run as Markdown, as the tool's command prints it
+         * @description For everybody who has signed in.
+         */
+        get: operations["get_canary_report"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/openapi.json": {
         parameters: {
             query?: never;
@@ -41,6 +321,118 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/keys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List client keys, with what they may do and have used
+         * @description For everybody who has signed in.
+         */
+        get: operations["list_keys"];
+        put?: never;
+        /**
+         * Make a client key
+         * @description The answer has the key itself, this once. It may be used at once. For admins.
+         */
+        post: operations["create_key"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/keys/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show one client key
+         * @description For everybody who has signed in.
+         */
+        get: operations["get_key"];
+        put?: never;
+        post?: never;
+        /**
+         * Revoke a client key, for good
+         * @description Requests with it are refused from now on; those under way come to their end. To revoke one again does nothing. For admins.
+         */
+        delete: operations["revoke_key"];
+        options?: never;
+        head?: never;
+        /**
+         * Change what a key may do, or its name
+         * @description It holds for requests that come from now on; other processes learn of it within a second. For admins.
+         */
+        patch: operations["change_key"];
+        trace?: never;
+    };
+    "/api/v1/keys/{id}/rotate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Put a new key in the place of one
+         * @description Its id, limits and use stay. The old one is valid for a while yet, so that clients can be changed one by one. For admins.
+         */
+        post: operations["rotate_key"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/keys/{id}/usage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Tell what a key used day by day and by model, how its budgets stand, and which of its requests run
+         * @description For everybody who has signed in.
+         */
+        get: operations["get_key_usage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/budgets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Tell how the budgets of keys stand, and where they are heading
+         * @description For everybody who has signed in.
+         */
+        get: operations["list_budgets"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/live": {
         parameters: {
             query?: never;
@@ -56,6 +448,170 @@ export interface paths {
         put?: never;
         post?: never;
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/machine": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show the state machine that every stream is judged by
+         * @description How often each of its edges is taken comes by the live feed's topic `machine`. For everybody who has signed in.
+         */
+        get: operations["get_machine"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/machine/violations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show which rules were broken, how often, and by which requests of late
+         * @description For everybody who has signed in.
+         */
+        get: operations["list_broken_rules"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/session/password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Change the own password; all other sessions of the user end
+         * @description For everybody who has signed in.
+         */
+        post: operations["change_password"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/session/totp": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Begin with a second factor
+         * @description It counts once a code of it is confirmed; until then signing in is as before. For everybody who has signed in.
+         */
+        post: operations["begin_totp"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/session/totp/confirm": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Confirm the second factor that was begun, by a code of it
+         * @description For everybody who has signed in.
+         */
+        post: operations["confirm_totp"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/session/totp/remove": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Sign in by password alone from now on
+         * @description For everybody who has signed in.
+         */
+        post: operations["remove_totp"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/session/others": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the browsers in which the user is signed in
+         * @description For everybody who has signed in.
+         */
+        get: operations["list_sessions"];
+        put?: never;
+        post?: never;
+        /**
+         * Sign the user out of all browsers but this one
+         * @description For everybody who has signed in.
+         */
+        delete: operations["end_sessions"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/session/others/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Sign the user out of one browser
+         * @description For everybody who has signed in.
+         */
+        delete: operations["end_session"];
         options?: never;
         head?: never;
         patch?: never;
@@ -181,6 +737,65 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/session": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Show who has signed in */
+        get: operations["get_session"];
+        put?: never;
+        /**
+         * Sign in by name and password
+         * @description The session is in the cookie that comes with the answer. An error of type `code_needed` asks for the same again with the code of the second factor. Too many failures are answered with 429 for a while.
+         */
+        post: operations["sign_in"];
+        /** Sign out */
+        delete: operations["sign_out"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/session/link/check": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Show what a link is for, and that it is still good */
+        post: operations["check_link"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/session/link": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Sign in by a link, which sets a password if that is what it is for
+         * @description It works once. All other sessions of the user end when a password is set.
+         */
+        post: operations["use_link"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/settings": {
         parameters: {
             query?: never;
@@ -196,6 +811,158 @@ export interface paths {
         put?: never;
         post?: never;
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/usage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Add up requests, tokens and costs
+         * @description Sums are kept by hour for 400 days and by day for good; they outlive the records of requests. A period is of whole hours or days, in UTC: the answer says which. For everybody who has signed in.
+         */
+        get: operations["get_usage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/usage.csv": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Export sums as a table for spreadsheets
+         * @description The same groups as of `/api/v1/usage`, up to 10,000. Texts that a spreadsheet would take for a formula begin with an apostrophe. For everybody who has signed in.
+         */
+        get: operations["get_usage_csv"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/usage/cache": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Tell what the prompt cache did, and what it saved
+         * @description Saved is what the tokens that were read would have cost more as input, less what those that were written cost more than input: at the standard rates of their day, without the factors of tiers, speeds and places. For everybody who has signed in.
+         */
+        get: operations["get_cache_usage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the users of the dashboard
+         * @description Not those whom a proxy in front lets in: the gateway keeps nothing of them. For everybody who has signed in.
+         */
+        get: operations["list_users"];
+        put?: never;
+        /**
+         * Make a user, and a link with which they set their password
+         * @description For admins.
+         */
+        post: operations["add_user"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show one user
+         * @description For everybody who has signed in.
+         */
+        get: operations["get_user"];
+        put?: never;
+        post?: never;
+        /**
+         * Remove a user; all their sessions end
+         * @description For admins.
+         */
+        delete: operations["remove_user"];
+        options?: never;
+        head?: never;
+        /**
+         * Change what a user may do
+         * @description For admins.
+         */
+        patch: operations["change_user"];
+        trace?: never;
+    };
+    "/api/v1/users/{id}/link": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Make a link with which a user sets a password, for one who has lost it or never set one
+         * @description It takes the place of an earlier one. The password so far is good until the link is used. For admins.
+         */
+        post: operations["make_user_link"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users/{id}/totp": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Let a user who has lost the second factor sign in by password alone
+         * @description For admins.
+         */
+        delete: operations["reset_totp"];
         options?: never;
         head?: never;
         patch?: never;
@@ -246,6 +1013,118 @@ export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
         /**
+         * AccountAdded
+         * @description What was added.
+         */
+        AccountAdded: {
+            account: components["schemas"]["AccountView"];
+            check: components["schemas"]["gateway.controlplane.account_views.CheckView"] | null;
+            warnings: string[];
+        };
+        /**
+         * AccountChange
+         * @description What is to be different about an account; what is left out stays.
+         */
+        AccountChange: {
+            /** @description Visible characters, no hyphen at the beginning. */
+            name?: string;
+            /** @description Whose account it is, in your words. */
+            owner?: string;
+            /** @description Share of the requests under the strategy `weighted`. */
+            weight?: number;
+            /** @description Order under the strategy `fill_first`, the lowest first. */
+            priority?: number;
+            max_concurrency?: number | null;
+        };
+        /**
+         * AccountChecked
+         * @description What a check of an account found.
+         */
+        AccountChecked: {
+            account: components["schemas"]["AccountView"];
+            check: components["schemas"]["gateway.controlplane.account_views.CheckView"];
+        };
+        /**
+         * AccountList
+         * @description Some accounts, by name.
+         */
+        AccountList: {
+            accounts: components["schemas"]["AccountView"][];
+            next: string | null;
+            total: number;
+        };
+        /**
+         * AccountRest
+         * @description A class of models that an account serves no requests of for a while.
+         */
+        AccountRest: {
+            family: string;
+            until: number;
+            since: number;
+            fault: string;
+            reason: string;
+        };
+        /**
+         * AccountResumed
+         * @description What ended when an account was put into use again.
+         */
+        AccountResumed: {
+            account: components["schemas"]["AccountView"];
+            cleared: string[];
+            refresh_under_way_until: number | null;
+        };
+        /**
+         * AccountUsed
+         * @description What some requests of an account came to.
+         */
+        AccountUsed: {
+            requests: number;
+            cost_usd: number;
+            unpriced: number;
+            input_tokens: number;
+            output_tokens: number;
+        };
+        /**
+         * AccountView
+         * @description An account and what is known of it. What is said of now is what this process of the gateway knows.
+         */
+        AccountView: {
+            id: string;
+            name: string;
+            provider: string;
+            kind: string;
+            command: string | null;
+            owner: string;
+            base_url: string;
+            own_base_url: boolean;
+            weight: number;
+            priority: number;
+            max_concurrency: number | null;
+            created_at: number;
+            /** @enum {unknown} */
+            state: "active" | "cooling" | "idle" | "needs_reauth" | "not_configured" | "parked" | "paused";
+            reason: string;
+            since: number | null;
+            until: number | null;
+            rests: components["schemas"]["AccountRest"][];
+            limits: components["schemas"]["LimitView"][];
+            renewal: components["schemas"]["RenewalView"] | null;
+            in_flight: number;
+            last_used_at: number | null;
+            day: components["schemas"]["AccountUsed"];
+            month: components["schemas"]["AccountUsed"];
+            is_environment: boolean;
+            is_removable: boolean;
+        };
+        /**
+         * AccountsImported
+         * @description What was added.
+         */
+        AccountsImported: {
+            accounts: components["schemas"]["AccountView"][];
+            warnings: string[];
+        };
+        /**
          * ActorFacet
          * @description A key of a client.
          */
@@ -264,6 +1143,182 @@ export interface components {
             status: number | null;
             ms: number | null;
             began_ms: number | null;
+        };
+        /**
+         * AuditPage
+         * @description Changes, the newest first. They are kept for 400 days.
+         */
+        AuditPage: {
+            entries: components["schemas"]["AuditView"][];
+            next: string | null;
+        };
+        /**
+         * AuditView
+         * @description One change.
+         */
+        AuditView: {
+            id: string;
+            at: number;
+            who: string;
+            how: string;
+            address: string;
+            action: string;
+            target: string;
+            before: unknown;
+            after: unknown;
+        };
+        /**
+         * BrokenBy
+         * @description A request whose stream broke a rule.
+         */
+        BrokenBy: {
+            id: string;
+            at: number;
+            provider: string;
+            account: string | null;
+            model: string | null;
+        };
+        /**
+         * BrokenRule
+         * @description A rule that was broken.
+         */
+        BrokenRule: {
+            code: string;
+            rule: components["schemas"]["RuleView"] | null;
+            count: number;
+            examples: components["schemas"]["BrokenBy"][];
+        };
+        /**
+         * BrokenRules
+         * @description The rules that were broken, those first that were broken most.
+         */
+        BrokenRules: {
+            since: number;
+            rules: components["schemas"]["BrokenRule"][];
+            is_exact: boolean;
+        };
+        /**
+         * BrowserList
+         * @description All browsers of a user that are signed in, that first which was used last.
+         */
+        BrowserList: {
+            sessions: components["schemas"]["BrowserView"][];
+        };
+        /**
+         * BrowserView
+         * @description A browser that is signed in.
+         */
+        BrowserView: {
+            id: string;
+            address: string;
+            client: string;
+            created_at: number;
+            used_at: number;
+            ends_at: number;
+            is_this: boolean;
+        };
+        /**
+         * BudgetList
+         * @description Budgets of valid keys, those first of which the largest share is used up.
+         */
+        BudgetList: {
+            budgets: components["schemas"]["BudgetView"][];
+            has_more: boolean;
+            now: number;
+        };
+        /**
+         * BudgetView
+         * @description A budget of a key in the period that it is now.
+         */
+        BudgetView: {
+            key_id: string;
+            key_name: string;
+            period: string;
+            unit: string;
+            used: number;
+            reserved: number;
+            limit: number;
+            began_at: number;
+            resets_at: number;
+            forecast: number | null;
+            used_up_at: number | null;
+        };
+        /**
+         * CacheGroup
+         * @description What the prompt cache did for some requests.
+         */
+        CacheGroup: {
+            /** @default null */
+            start: number | null;
+            /** @default null */
+            model: string | null;
+            /** @default null */
+            provider: string | null;
+            read_tokens: number;
+            write_tokens: number;
+            input_tokens: number;
+            hit_share: number | null;
+            saved_usd: number;
+            is_priced: boolean;
+        };
+        /**
+         * CacheReport
+         * @description What the prompt cache did.
+         */
+        CacheReport: {
+            since: number;
+            until: number;
+            span_seconds: number;
+            by_time: components["schemas"]["CacheGroup"][];
+            by_model: components["schemas"]["CacheGroup"][];
+            total: components["schemas"]["CacheGroup"];
+            has_more: boolean;
+        };
+        /**
+         * CanaryView
+         * @description How far the gateway has come, and the tools that show whether it is fit for more.
+         */
+        CanaryView: {
+            rollout: string;
+            rollout_approval: string;
+            version: string;
+            tools: components["schemas"]["ToolView"][];
+        };
+        /**
+         * CheckLevel
+         * @description How bad a finding is.
+         * @enum {unknown}
+         */
+        CheckLevel: "ok" | "problem" | "unseen" | "warning";
+        /**
+         * CompareRun
+         * @description Send the same requests to what serves now, which the settings name, and to this gateway.
+         */
+        CompareRun: {
+            /** @enum {unknown} */
+            kind: "compare";
+            /** @description A key to what serves now. It is used for this run, and neither stored nor shown again. */
+            old_key: string;
+            /**
+             * @description Model to be asked; empty for a cheap one of the list.
+             * @default
+             */
+            model: string;
+            /**
+             * @default 4
+             * @enum {unknown}
+             */
+            rounds: 1 | 2 | 4 | 8;
+        };
+        /**
+         * ConformanceRun
+         * @description Check rule after rule at a gateway of this build that is made for it, whose upstream fails on purpose.
+         */
+        ConformanceRun: {
+            /** @enum {unknown} */
+            kind: "conformance";
+            /** @default false */
+            quick: boolean;
         };
         /**
          * CostLineView
@@ -290,6 +1345,35 @@ export interface components {
             lines: components["schemas"]["CostLineView"][];
             now_usd: number | null;
             is_partial: boolean;
+        };
+        /**
+         * DoctorRun
+         * @description Look at this machine, and ask this gateway as Claude Code does.
+         */
+        DoctorRun: {
+            /** @enum {unknown} */
+            kind: "doctor";
+            /**
+             * @description Model to be asked; empty for a cheap one of the list.
+             * @default
+             */
+            model: string;
+        };
+        /**
+         * EdgeView
+         * @description A way from a state to the next one, which may be the same.
+         */
+        EdgeView: {
+            source: string;
+            target: string;
+            events: string[];
+        };
+        /**
+         * Ended
+         * @description How many sessions were ended.
+         */
+        Ended: {
+            ended: number;
         };
         /**
          * EntryView
@@ -343,6 +1427,437 @@ export interface components {
         FactorView: {
             what: string;
             value: number;
+        };
+        /**
+         * HeldView
+         * @description What a request that is under way may use.
+         */
+        HeldView: {
+            request_id: string;
+            at: number;
+            tokens: number;
+            cost_usd: number;
+        };
+        /**
+         * ImportEntry
+         * @description One account of a file.
+         */
+        ImportEntry: {
+            index: number;
+            name: string;
+            provider: string;
+            kind: string;
+            owner: string;
+            base_url: string;
+            problem: string;
+            warnings: string[];
+            known_as: string | null;
+            check: components["schemas"]["gateway.controlplane.account_views.CheckView"] | null;
+        };
+        /**
+         * ImportLook
+         * @description A file that is looked into.
+         */
+        ImportLook: {
+            /** @description The file as it is: JSON. */
+            content: string;
+            /** @default null */
+            companion: string | null;
+            /** @default  */
+            filename: string;
+            /** @default null */
+            name: string | null;
+            /**
+             * @description Whose account it is, in your words.
+             * @default
+             */
+            owner: string;
+            /** @default null */
+            client_id: string | null;
+            /** @default null */
+            token_url: string | null;
+            /** @default true */
+            ask: boolean;
+        };
+        /**
+         * ImportOrder
+         * @description A file whose accounts are to be added.
+         */
+        ImportOrder: {
+            /** @description The file as it is: JSON. */
+            content: string;
+            /** @default null */
+            companion: string | null;
+            /** @default  */
+            filename: string;
+            /** @default null */
+            name: string | null;
+            /**
+             * @description Whose account it is, in your words.
+             * @default
+             */
+            owner: string;
+            /** @default null */
+            client_id: string | null;
+            /** @default null */
+            token_url: string | null;
+            /** @default null */
+            take: number[] | null;
+            /** @default false */
+            notice_read: boolean;
+        };
+        /**
+         * ImportReport
+         * @description What is in a file. Nothing of it is saved.
+         */
+        ImportReport: {
+            entries: components["schemas"]["ImportEntry"][];
+            warnings: string[];
+            notice: string | null;
+            problem: string;
+            lacks: components["schemas"]["Lack"] | null;
+        };
+        /**
+         * Invitation
+         * @description A new user, and the link to give to them.
+         */
+        Invitation: {
+            user: components["schemas"]["UserView"];
+            link: components["schemas"]["LinkAnswer"];
+        };
+        /**
+         * KeyChange
+         * @description What is to change of a key; what is left out stays.
+         */
+        KeyChange: {
+            expires_at?: number | null;
+            models?: string[] | null;
+            requests_per_minute?: number | null;
+            tokens_per_minute?: number | null;
+            concurrent?: number | null;
+            budget_usd_day?: number | null;
+            budget_usd_week?: number | null;
+            budget_usd_month?: number | null;
+            budget_tokens_day?: number | null;
+            budget_tokens_week?: number | null;
+            budget_tokens_month?: number | null;
+            /** @description Visible characters; whose key it is. */
+            name?: string;
+        };
+        /**
+         * KeyCounts
+         * @description How many keys there are of each state.
+         */
+        KeyCounts: {
+            active: number;
+            expiring: number;
+            expired: number;
+            revoked: number;
+        };
+        /**
+         * KeyDay
+         * @description What a key used on one day.
+         */
+        KeyDay: {
+            start: number;
+            requests: number;
+            errors: number;
+            tokens: number;
+            cost_usd: number;
+        };
+        /**
+         * KeyDraft
+         * @description A key that is to be made.
+         */
+        KeyDraft: {
+            expires_at?: number | null;
+            models?: string[] | null;
+            requests_per_minute?: number | null;
+            tokens_per_minute?: number | null;
+            concurrent?: number | null;
+            budget_usd_day?: number | null;
+            budget_usd_week?: number | null;
+            budget_usd_month?: number | null;
+            budget_tokens_day?: number | null;
+            budget_tokens_week?: number | null;
+            budget_tokens_month?: number | null;
+            /** @description Visible characters; whose key it is. */
+            name: string;
+        };
+        /**
+         * KeyList
+         * @description Some keys.
+         */
+        KeyList: {
+            keys: components["schemas"]["KeyView"][];
+            after: string | null;
+            counts: components["schemas"]["KeyCounts"];
+            now: number;
+            client_auth: string;
+            base_url: string;
+            is_local: boolean;
+        };
+        /**
+         * KeyOrder
+         * @description By what a list is ordered.
+         * @enum {unknown}
+         */
+        KeyOrder: "last_used" | "month" | "name" | "newest";
+        /**
+         * KeyState
+         * @description What a key is good for.
+         * @enum {unknown}
+         */
+        KeyState: "active" | "expired" | "expiring" | "revoked";
+        /**
+         * KeyUsage
+         * @description What a key has used and is using.
+         */
+        KeyUsage: {
+            key: components["schemas"]["KeyView"];
+            budgets: components["schemas"]["BudgetView"][];
+            days: components["schemas"]["KeyDay"][];
+            models: components["schemas"]["UsageGroup"][];
+            held: components["schemas"]["HeldView"][];
+        };
+        /**
+         * KeyView
+         * @description A client key, without the key itself, which nobody knows any more.
+         */
+        KeyView: {
+            id: string;
+            name: string;
+            prefix: string;
+            state: string;
+            created_at: number;
+            revoked_at: number | null;
+            expires_at: number | null;
+            models: string[];
+            limits: components["schemas"]["LimitsView"];
+            day: components["schemas"]["SpentView"];
+            week: components["schemas"]["SpentView"];
+            month: components["schemas"]["SpentView"];
+            total: components["schemas"]["SpentView"];
+            running: number;
+            requests_last_minute: number | null;
+            tokens_last_minute: number | null;
+            reserved_tokens: number;
+            reserved_usd: number;
+            last_used_at: number | null;
+            replaced_valid_until: number | null;
+            secret_key: string | null;
+            cost_by_day_usd: number[];
+        };
+        /**
+         * Kind
+         * @description One of the tools.
+         * @enum {unknown}
+         */
+        Kind: "compare" | "conformance" | "doctor" | "smoke";
+        /**
+         * Lack
+         * @description What it would take for a file to be read.
+         * @enum {unknown}
+         */
+        Lack: "client_id" | "companion" | "owner" | "subscription" | "token_url";
+        /**
+         * LimitView
+         * @description A limit of an account, as its provider last spoke of it.
+         */
+        LimitView: {
+            name: string;
+            family: string;
+            used: number | null;
+            resets_at: number | null;
+            status: string | null;
+            observed_at: number;
+            seconds: number | null;
+        };
+        /**
+         * LimitsView
+         * @description How much a key may use; null for as much as it likes. Days, weeks (from Monday) and months are of UTC.
+         */
+        LimitsView: {
+            requests_per_minute: number | null;
+            tokens_per_minute: number | null;
+            concurrent: number | null;
+            budget_usd_day: number | null;
+            budget_usd_week: number | null;
+            budget_usd_month: number | null;
+            budget_tokens_day: number | null;
+            budget_tokens_week: number | null;
+            budget_tokens_month: number | null;
+        };
+        /**
+         * LinkAnswer
+         * @description A link with which a user sets a password, once; it is shown this once.
+         */
+        LinkAnswer: {
+            url: string;
+            expires_at: number;
+        };
+        /**
+         * LinkCheck
+         * @description The token of a link.
+         */
+        LinkCheck: {
+            /** @description What stands behind the # of the link. */
+            token: string;
+        };
+        /**
+         * LinkUse
+         * @description The token of a link, and what it asks for.
+         */
+        LinkUse: {
+            /** @description What stands behind the # of the link. */
+            token: string;
+            /** @default null */
+            name: string | null;
+            /** @default  */
+            password: string;
+            /**
+             * @description Of the authenticator app, or one of those on paper; empty for none.
+             * @default
+             */
+            code: string;
+        };
+        /**
+         * LinkView
+         * @description What a link is for.
+         */
+        LinkView: {
+            purpose: components["schemas"]["Purpose"];
+            name: string;
+            role: components["schemas"]["Role"];
+            needs_code: boolean;
+            expires_at: number;
+        };
+        /**
+         * MachineView
+         * @description The machine: what may come when, and what is a violation.
+         */
+        MachineView: {
+            states: components["schemas"]["StateView"][];
+            edges: components["schemas"]["EdgeView"][];
+            refusals: components["schemas"]["RefusalView"][];
+            rules: components["schemas"]["RuleView"][];
+        };
+        /**
+         * MadeKey
+         * @description A key that was just made.
+         */
+        MadeKey: {
+            key: components["schemas"]["KeyView"];
+            secret: string;
+            namesakes: string[];
+        };
+        /**
+         * NewAccount
+         * @description An account with an API key.
+         */
+        NewAccount: {
+            /** @description Visible characters, no hyphen at the beginning. */
+            name: string;
+            /** @enum {unknown} */
+            provider: "anthropic" | "openai";
+            /** @description As the provider shows it. */
+            api_key: string;
+            /** @default null */
+            base_url: string | null;
+            /**
+             * @description Whose account it is, in your words.
+             * @default
+             */
+            owner: string;
+            /**
+             * @description Share of the requests under the strategy `weighted`.
+             * @default 1
+             */
+            weight: number;
+            /**
+             * @description Order under the strategy `fill_first`, the lowest first.
+             * @default 0
+             */
+            priority: number;
+            /** @default null */
+            max_concurrency: number | null;
+            /** @default true */
+            check: boolean;
+        };
+        /**
+         * NewKey
+         * @description Another key for an account.
+         */
+        NewKey: {
+            /** @description As the provider shows it. */
+            api_key: string;
+            /** @default true */
+            check: boolean;
+        };
+        /**
+         * NewUser
+         * @description Somebody who is to be let in.
+         */
+        NewUser: {
+            /** @description One line; upper and lower case are the same. */
+            name: string;
+            /** @default viewer */
+            role: components["schemas"]["Role"];
+        };
+        /**
+         * PasswordChange
+         * @description Another password.
+         */
+        PasswordChange: {
+            /** @default  */
+            current: string;
+            /** @description Not one of those that everybody tries first. */
+            new: string;
+        };
+        /**
+         * PlanView
+         * @description One way to run a tool, and what it takes.
+         */
+        PlanView: {
+            choice: number;
+            requests: number;
+            baseline_requests: number;
+            input_tokens: number;
+            most_output_tokens: number;
+            seconds: number;
+        };
+        /**
+         * Purpose
+         * @description What a link is for.
+         * @enum {unknown}
+         */
+        Purpose: "set_password" | "sign_in";
+        /**
+         * RecoveryCodes
+         * @description Codes that stand in for the authenticator app, each once; they are shown this once.
+         */
+        RecoveryCodes: {
+            codes: string[];
+        };
+        /**
+         * RefusalView
+         * @description A rule that events break which come in a state.
+         */
+        RefusalView: {
+            state: string;
+            code: string;
+            events: string[];
+        };
+        /**
+         * RenewalView
+         * @description How the renewal of a credential that expires stands.
+         */
+        RenewalView: {
+            renewed_at: number | null;
+            expires_at: number | null;
+            under_way: boolean;
+            problem: string;
+            next_try_at: number | null;
         };
         /**
          * RequestCount
@@ -419,12 +1934,26 @@ export interface components {
             switched: boolean;
         };
         /**
+         * Role
+         * @description What somebody may do who has signed in.
+         * @enum {unknown}
+         */
+        Role: "admin" | "viewer";
+        /**
          * RolloutView
          * @description How far the gateway has come beside what it is to replace.
          */
         RolloutView: {
             state: string;
             approval: string;
+        };
+        /**
+         * Rotation
+         * @description How a key is to be replaced.
+         */
+        Rotation: {
+            /** @default 3600 */
+            grace_seconds: number;
         };
         /**
          * RuleList
@@ -444,6 +1973,58 @@ export interface components {
             meaning: string;
         };
         /**
+         * RunCounts
+         * @description How many findings there are of each level.
+         */
+        RunCounts: {
+            ok: number;
+            warning: number;
+            problem: number;
+            unseen: number;
+        };
+        /**
+         * RunDetail
+         * @description A run with what it has found so far.
+         */
+        RunDetail: {
+            run: components["schemas"]["RunView"];
+            checks: components["schemas"]["gateway.controlplane.canary_tools.CheckView"][];
+            has_markdown: boolean;
+            report: Record<string, never> | null;
+        };
+        /**
+         * RunList
+         * @description The last runs, the newest first; a restart forgets them.
+         */
+        RunList: {
+            runs: components["schemas"]["RunView"][];
+        };
+        /**
+         * RunState
+         * @description Where a run is.
+         * @enum {unknown}
+         */
+        RunState: "cancelled" | "failed" | "passed" | "running" | "stuck";
+        /**
+         * RunView
+         * @description A run, without its findings.
+         */
+        RunView: {
+            id: string;
+            kind: components["schemas"]["Kind"];
+            state: components["schemas"]["RunState"];
+            began_at: number;
+            ended_at: number | null;
+            began_by: string;
+            options: Record<string, never>;
+            done: number;
+            total: number | null;
+            line: string;
+            counts: components["schemas"]["RunCounts"];
+            summary: string;
+            key_id: string | null;
+        };
+        /**
          * SamplingView
          * @description One sampling inside an answer.
          */
@@ -454,6 +2035,31 @@ export interface components {
             cache_read_tokens: number | null;
             cache_write_tokens: number | null;
             output_tokens: number | null;
+        };
+        /**
+         * SessionUser
+         * @description Who has signed in.
+         */
+        SessionUser: {
+            name: string;
+            role: components["schemas"]["Role"];
+            how: string;
+            has_password: boolean;
+            has_totp: boolean;
+            recovery_codes: number;
+        };
+        /**
+         * SessionView
+         * @description Who has signed in, and what a page has to know before anything else.
+         */
+        SessionView: {
+            signed_in: boolean;
+            setup_needed: boolean;
+            user: components["schemas"]["SessionUser"] | null;
+            csrf_token: string | null;
+            rollout: string | null;
+            version: string | null;
+            warnings: string[];
         };
         /**
          * SettingGroup
@@ -491,6 +2097,58 @@ export interface components {
             data_url: string;
         };
         /**
+         * SignIn
+         * @description A name, a password, and a code where the user has a second factor.
+         */
+        SignIn: {
+            /** @description One line; upper and lower case are the same. */
+            name: string;
+            password: string;
+            /**
+             * @description Of the authenticator app, or one of those on paper; empty for none.
+             * @default
+             */
+            code: string;
+        };
+        /**
+         * SmokeRun
+         * @description Ask this gateway for every part of the contract that clients rely on, once.
+         */
+        SmokeRun: {
+            /** @enum {unknown} */
+            kind: "smoke";
+            /**
+             * @description Model to be asked; empty for a cheap one of the list.
+             * @default
+             */
+            model: string;
+            /**
+             * @default 16
+             * @enum {unknown}
+             */
+            streams: 1 | 4 | 16;
+            /** @default true */
+            big_bodies: boolean;
+        };
+        /**
+         * SpentView
+         * @description What a key used.
+         */
+        SpentView: {
+            requests: number;
+            tokens: number;
+            cost_usd: number;
+        };
+        /**
+         * StateView
+         * @description A state of the machine.
+         */
+        StateView: {
+            name: string;
+            meaning: string;
+            is_end: boolean;
+        };
+        /**
          * SwitchView
          * @description The request's session left the account that had its prompt cached.
          */
@@ -522,6 +2180,114 @@ export interface components {
             broken: string | null;
         };
         /**
+         * ToolView
+         * @description A tool, and what running it means.
+         */
+        ToolView: {
+            kind: components["schemas"]["Kind"];
+            target: string;
+            upstream: string;
+            spends: boolean;
+            obstacle: string;
+            note: string;
+            plans: components["schemas"]["PlanView"][];
+        };
+        /**
+         * TotpBeginning
+         * @description What a second factor begins with.
+         */
+        TotpBeginning: {
+            /** @default  */
+            password: string;
+        };
+        /**
+         * TotpConfirmation
+         * @description A code that the authenticator app shows.
+         */
+        TotpConfirmation: {
+            /** @description Of the authenticator app, or one of those on paper; empty for none. */
+            code: string;
+        };
+        /**
+         * TotpOffer
+         * @description A second factor, which counts once it is confirmed; it is shown this once.
+         */
+        TotpOffer: {
+            secret: string;
+            uri: string;
+        };
+        /**
+         * TotpRemoval
+         * @description What it takes to do without a second factor.
+         */
+        TotpRemoval: {
+            /** @default  */
+            password: string;
+            /** @description Of the authenticator app, or one of those on paper; empty for none. */
+            code: string;
+        };
+        /**
+         * UsageGroup
+         * @description The sums of those requests that have something in common; what they have none of is left out.
+         */
+        UsageGroup: {
+            /** @default null */
+            start: number | null;
+            /** @default null */
+            model: string | null;
+            /** @default null */
+            actor: string | null;
+            /** @default null */
+            actor_id: string | null;
+            /** @default null */
+            account: string | null;
+            /** @default null */
+            provider: string | null;
+            /** @default null */
+            outcome: string | null;
+            /** @default null */
+            stop_reason: string | null;
+            /** @default null */
+            has_price: boolean | null;
+            sums: components["schemas"]["UsageSums"];
+        };
+        /**
+         * UsageReport
+         * @description Sums of requests.
+         */
+        UsageReport: {
+            since: number;
+            until: number;
+            span_seconds: number;
+            groups: components["schemas"]["UsageGroup"][];
+            has_more: boolean;
+            total: components["schemas"]["UsageSums"];
+            waiting: number;
+        };
+        /**
+         * UsageSums
+         * @description What some requests used.
+         */
+        UsageSums: {
+            requests: number;
+            errors: number;
+            partial: number;
+            unpriced: number;
+            attempts: number;
+            input_tokens: number;
+            cache_write_tokens: number;
+            cache_write_5m_tokens: number;
+            cache_write_1h_tokens: number;
+            cache_read_tokens: number;
+            output_tokens: number;
+            thinking_tokens: number;
+            web_searches: number;
+            cached_share: number | null;
+            cost_usd: number;
+            switches: number;
+            switch_usd: number;
+        };
+        /**
          * UsageView
          * @description What the upstream counted; none for what it did not say.
          */
@@ -542,6 +2308,34 @@ export interface components {
             samplings: components["schemas"]["SamplingView"][];
         };
         /**
+         * UserChange
+         * @description What somebody may do from now on.
+         */
+        UserChange: {
+            role: components["schemas"]["Role"];
+        };
+        /**
+         * UserList
+         * @description All users, by name.
+         */
+        UserList: {
+            users: components["schemas"]["UserView"][];
+        };
+        /**
+         * UserView
+         * @description A user of the dashboard.
+         */
+        UserView: {
+            id: string;
+            name: string;
+            role: components["schemas"]["Role"];
+            has_password: boolean;
+            has_totp: boolean;
+            created_at: number;
+            last_seen_at: number | null;
+            is_you: boolean;
+        };
+        /**
          * ViolationView
          * @description Which rule of the stream protocol was broken, and where.
          */
@@ -551,6 +2345,30 @@ export interface components {
             event_number: number | null;
             byte: number | null;
         };
+        /**
+         * CheckView
+         * @description What a check of a credential found.
+         */
+        "gateway.controlplane.account_views.CheckView": {
+            good: boolean;
+            finding: string;
+            message: string;
+            status: number | null;
+            request_id: string | null;
+            milliseconds: number | null;
+        };
+        /**
+         * CheckView
+         * @description What one check of a run has found.
+         */
+        "gateway.controlplane.canary_tools.CheckView": {
+            name: string;
+            level: components["schemas"]["CheckLevel"];
+            what: string;
+            fix: string;
+            ms: number | null;
+            at: number;
+        };
     };
     responses: never;
     parameters: never;
@@ -558,33 +2376,698 @@ export interface components {
     headers: never;
     pathItems: never;
 }
+export type AccountAdded = components['schemas']['AccountAdded'];
+export type AccountChange = components['schemas']['AccountChange'];
+export type AccountChecked = components['schemas']['AccountChecked'];
+export type AccountList = components['schemas']['AccountList'];
+export type AccountRest = components['schemas']['AccountRest'];
+export type AccountResumed = components['schemas']['AccountResumed'];
+export type AccountUsed = components['schemas']['AccountUsed'];
+export type AccountView = components['schemas']['AccountView'];
+export type AccountsImported = components['schemas']['AccountsImported'];
 export type ActorFacet = components['schemas']['ActorFacet'];
 export type AttemptView = components['schemas']['AttemptView'];
+export type AuditPage = components['schemas']['AuditPage'];
+export type AuditView = components['schemas']['AuditView'];
+export type BrokenBy = components['schemas']['BrokenBy'];
+export type BrokenRule = components['schemas']['BrokenRule'];
+export type BrokenRules = components['schemas']['BrokenRules'];
+export type BrowserList = components['schemas']['BrowserList'];
+export type BrowserView = components['schemas']['BrowserView'];
+export type BudgetList = components['schemas']['BudgetList'];
+export type BudgetView = components['schemas']['BudgetView'];
+export type CacheGroup = components['schemas']['CacheGroup'];
+export type CacheReport = components['schemas']['CacheReport'];
+export type CanaryView = components['schemas']['CanaryView'];
+export type CheckLevel = components['schemas']['CheckLevel'];
+export type CompareRun = components['schemas']['CompareRun'];
+export type ConformanceRun = components['schemas']['ConformanceRun'];
 export type CostLineView = components['schemas']['CostLineView'];
 export type CostView = components['schemas']['CostView'];
+export type DoctorRun = components['schemas']['DoctorRun'];
+export type EdgeView = components['schemas']['EdgeView'];
+export type Ended = components['schemas']['Ended'];
 export type EntryView = components['schemas']['EntryView'];
 export type ErrorAnswer = components['schemas']['ErrorAnswer'];
 export type ErrorDetail = components['schemas']['ErrorDetail'];
 export type Facets = components['schemas']['Facets'];
 export type FactorView = components['schemas']['FactorView'];
+export type HeldView = components['schemas']['HeldView'];
+export type ImportEntry = components['schemas']['ImportEntry'];
+export type ImportLook = components['schemas']['ImportLook'];
+export type ImportOrder = components['schemas']['ImportOrder'];
+export type ImportReport = components['schemas']['ImportReport'];
+export type Invitation = components['schemas']['Invitation'];
+export type KeyChange = components['schemas']['KeyChange'];
+export type KeyCounts = components['schemas']['KeyCounts'];
+export type KeyDay = components['schemas']['KeyDay'];
+export type KeyDraft = components['schemas']['KeyDraft'];
+export type KeyList = components['schemas']['KeyList'];
+export type KeyOrder = components['schemas']['KeyOrder'];
+export type KeyState = components['schemas']['KeyState'];
+export type KeyUsage = components['schemas']['KeyUsage'];
+export type KeyView = components['schemas']['KeyView'];
+export type Kind = components['schemas']['Kind'];
+export type Lack = components['schemas']['Lack'];
+export type LimitView = components['schemas']['LimitView'];
+export type LimitsView = components['schemas']['LimitsView'];
+export type LinkAnswer = components['schemas']['LinkAnswer'];
+export type LinkCheck = components['schemas']['LinkCheck'];
+export type LinkUse = components['schemas']['LinkUse'];
+export type LinkView = components['schemas']['LinkView'];
+export type MachineView = components['schemas']['MachineView'];
+export type MadeKey = components['schemas']['MadeKey'];
+export type NewAccount = components['schemas']['NewAccount'];
+export type NewKey = components['schemas']['NewKey'];
+export type NewUser = components['schemas']['NewUser'];
+export type PasswordChange = components['schemas']['PasswordChange'];
+export type PlanView = components['schemas']['PlanView'];
+export type Purpose = components['schemas']['Purpose'];
+export type RecoveryCodes = components['schemas']['RecoveryCodes'];
+export type RefusalView = components['schemas']['RefusalView'];
+export type RenewalView = components['schemas']['RenewalView'];
 export type RequestCount = components['schemas']['RequestCount'];
 export type RequestDetail = components['schemas']['RequestDetail'];
 export type RequestList = components['schemas']['RequestList'];
 export type RequestView = components['schemas']['RequestView'];
+export type Role = components['schemas']['Role'];
 export type RolloutView = components['schemas']['RolloutView'];
+export type Rotation = components['schemas']['Rotation'];
 export type RuleList = components['schemas']['RuleList'];
 export type RuleView = components['schemas']['RuleView'];
+export type RunCounts = components['schemas']['RunCounts'];
+export type RunDetail = components['schemas']['RunDetail'];
+export type RunList = components['schemas']['RunList'];
+export type RunState = components['schemas']['RunState'];
+export type RunView = components['schemas']['RunView'];
 export type SamplingView = components['schemas']['SamplingView'];
+export type SessionUser = components['schemas']['SessionUser'];
+export type SessionView = components['schemas']['SessionView'];
 export type SettingGroup = components['schemas']['SettingGroup'];
 export type SettingView = components['schemas']['SettingView'];
 export type SettingsView = components['schemas']['SettingsView'];
+export type SignIn = components['schemas']['SignIn'];
+export type SmokeRun = components['schemas']['SmokeRun'];
+export type SpentView = components['schemas']['SpentView'];
+export type StateView = components['schemas']['StateView'];
 export type SwitchView = components['schemas']['SwitchView'];
 export type TimelineAnswer = components['schemas']['TimelineAnswer'];
 export type TimelineView = components['schemas']['TimelineView'];
+export type ToolView = components['schemas']['ToolView'];
+export type TotpBeginning = components['schemas']['TotpBeginning'];
+export type TotpConfirmation = components['schemas']['TotpConfirmation'];
+export type TotpOffer = components['schemas']['TotpOffer'];
+export type TotpRemoval = components['schemas']['TotpRemoval'];
+export type UsageGroup = components['schemas']['UsageGroup'];
+export type UsageReport = components['schemas']['UsageReport'];
+export type UsageSums = components['schemas']['UsageSums'];
 export type UsageView = components['schemas']['UsageView'];
+export type UserChange = components['schemas']['UserChange'];
+export type UserList = components['schemas']['UserList'];
+export type UserView = components['schemas']['UserView'];
 export type ViolationView = components['schemas']['ViolationView'];
+export type GatewayControlplaneAccountViewsCheckView = components['schemas']['gateway.controlplane.account_views.CheckView'];
+export type GatewayControlplaneCanaryToolsCheckView = components['schemas']['gateway.controlplane.canary_tools.CheckView'];
 export type $defs = Record<string, never>;
 export interface operations {
+    list_accounts: {
+        parameters: {
+            query?: {
+                /** @description What the name, the owner or the base URL has in it. */
+                q?: string;
+                provider?: ("anthropic" | "openai") | null;
+                state?: ("active" | "cooling" | "idle" | "needs_reauth" | "not_configured" | "parked" | "paused") | null;
+                after?: string | null;
+                /** @description Most accounts of the answer. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AccountList"];
+                };
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    add_account: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewAccount"];
+            };
+        };
+        responses: {
+            /** @description As asked for. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AccountAdded"];
+                };
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    replace_key: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewKey"];
+            };
+        };
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AccountAdded"];
+                };
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    check_import: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ImportLook"];
+            };
+        };
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ImportReport"];
+                };
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    import_accounts: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ImportOrder"];
+            };
+        };
+        responses: {
+            /** @description As asked for. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AccountsImported"];
+                };
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    get_account: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AccountView"];
+                };
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    remove_account: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    change_account: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AccountChange"];
+            };
+        };
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AccountView"];
+                };
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    pause_account: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AccountView"];
+                };
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    resume_account: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AccountResumed"];
+                };
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    check_account: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AccountChecked"];
+                };
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    list_audit: {
+        parameters: {
+            query?: {
+                who?: string | null;
+                action?: string | null;
+                target?: string | null;
+                since?: number | null;
+                until?: number | null;
+                limit?: number;
+                after?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditPage"];
+                };
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    get_canary: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CanaryView"];
+                };
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    list_canary_runs: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunList"];
+                };
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    start_canary_run: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SmokeRun"] | components["schemas"]["DoctorRun"] | components["schemas"]["CompareRun"] | components["schemas"]["ConformanceRun"];
+            };
+        };
+        responses: {
+            /** @description As asked for. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunView"];
+                };
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    get_canary_run: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunDetail"];
+                };
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    cancel_canary_run: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    get_canary_report: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/markdown": string;
+                };
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
     get_openapi: {
         parameters: {
             query?: never;
@@ -643,6 +3126,266 @@ export interface operations {
             };
         };
     };
+    list_keys: {
+        parameters: {
+            query?: {
+                search?: string;
+                state?: components["schemas"]["KeyState"][];
+                order?: components["schemas"]["KeyOrder"];
+                limit?: number;
+                after?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["KeyList"];
+                };
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    create_key: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["KeyDraft"];
+            };
+        };
+        responses: {
+            /** @description As asked for. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MadeKey"];
+                };
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    get_key: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["KeyView"];
+                };
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    revoke_key: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    change_key: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["KeyChange"];
+            };
+        };
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["KeyView"];
+                };
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    rotate_key: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Rotation"];
+            };
+        };
+        responses: {
+            /** @description As asked for. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MadeKey"];
+                };
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    get_key_usage: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["KeyUsage"];
+                };
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    list_budgets: {
+        parameters: {
+            query?: {
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BudgetList"];
+                };
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
     watch_live: {
         parameters: {
             query?: {
@@ -665,6 +3408,281 @@ export interface operations {
                 content: {
                     "text/event-stream": string;
                 };
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    get_machine: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MachineView"];
+                };
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    list_broken_rules: {
+        parameters: {
+            query?: {
+                since?: number | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BrokenRules"];
+                };
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    change_password: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PasswordChange"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    begin_totp: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TotpBeginning"];
+            };
+        };
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TotpOffer"];
+                };
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    confirm_totp: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TotpConfirmation"];
+            };
+        };
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecoveryCodes"];
+                };
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    remove_totp: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TotpRemoval"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    list_sessions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BrowserList"];
+                };
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    end_sessions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Ended"];
+                };
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    end_session: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description It could not be served; the message says why. */
             default: {
@@ -908,6 +3926,161 @@ export interface operations {
             };
         };
     };
+    get_session: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionView"];
+                };
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    sign_in: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SignIn"];
+            };
+        };
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionView"];
+                };
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    sign_out: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    check_link: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LinkCheck"];
+            };
+        };
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LinkView"];
+                };
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    use_link: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LinkUse"];
+            };
+        };
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionView"];
+                };
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
     get_settings: {
         parameters: {
             query?: never;
@@ -925,6 +4098,341 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["SettingsView"];
                 };
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    get_usage: {
+        parameters: {
+            query?: {
+                since?: number | null;
+                until?: number | null;
+                provider?: ("anthropic" | "openai") | null;
+                account?: string | null;
+                actor?: string | null;
+                model?: string | null;
+                outcome?: ("cancelled" | "complete" | "failed" | "refused" | "rejected" | "repaired" | "truncated" | "upstream_error" | "violation")[];
+                stop_reason?: string | null;
+                by?: ("account" | "actor" | "day" | "hour" | "model" | "outcome" | "provider" | "stop_reason")[];
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UsageReport"];
+                };
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    get_usage_csv: {
+        parameters: {
+            query?: {
+                since?: number | null;
+                until?: number | null;
+                provider?: ("anthropic" | "openai") | null;
+                account?: string | null;
+                actor?: string | null;
+                model?: string | null;
+                outcome?: ("cancelled" | "complete" | "failed" | "refused" | "rejected" | "repaired" | "truncated" | "upstream_error" | "violation")[];
+                stop_reason?: string | null;
+                by?: ("account" | "actor" | "day" | "hour" | "model" | "outcome" | "provider" | "stop_reason")[];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/csv": string;
+                };
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    get_cache_usage: {
+        parameters: {
+            query?: {
+                since?: number | null;
+                until?: number | null;
+                provider?: ("anthropic" | "openai") | null;
+                account?: string | null;
+                actor?: string | null;
+                model?: string | null;
+                outcome?: ("cancelled" | "complete" | "failed" | "refused" | "rejected" | "repaired" | "truncated" | "upstream_error" | "violation")[];
+                stop_reason?: string | null;
+                span?: "day" | "hour";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CacheReport"];
+                };
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    list_users: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserList"];
+                };
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    add_user: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewUser"];
+            };
+        };
+        responses: {
+            /** @description As asked for. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Invitation"];
+                };
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    get_user: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserView"];
+                };
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    remove_user: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    change_user: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UserChange"];
+            };
+        };
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserView"];
+                };
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    make_user_link: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LinkAnswer"];
+                };
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    reset_totp: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description It could not be served; the message says why. */
             default: {
