@@ -13,6 +13,7 @@ import msgspec
 
 from gateway.ledger.export import csv_cell
 from gateway.ledger.sums import Period, labels, usage
+from gateway.ledger.totals import SUMS
 from gateway.pricing.book import PriceBook
 from gateway.pricing.model_price import EXACT
 
@@ -26,6 +27,8 @@ __all__ = [
     "UsageSums",
     "as_csv",
     "cache_report",
+    "rest_groups",
+    "sums_less",
     "usage_groups",
     "usage_sums",
 ]
@@ -93,6 +96,8 @@ class UsageGroup(msgspec.Struct, kw_only=True, omit_defaults=True):
     stop_reason: str | None = None
     has_price: bool | None = None
     """Of a model: whether its price is known now."""
+    is_rest: bool = False
+    """Whether these are all that are in no other group of this time."""
     sums: UsageSums
 
 
@@ -188,6 +193,27 @@ def usage_groups(
             group.has_price = priced[model]
         groups.append(group)
     return groups
+
+
+def sums_less(
+    all_of_them: Iterable[Mapping[str, Any]], some: Iterable[Mapping[str, Any]]
+) -> list[Mapping[str, Any]]:
+    """Return sums by `start` less those of some groups; where nothing is left, there is none."""
+    left = {row["start"]: dict(row) for row in all_of_them}
+    names = (*SUMS, "errors")
+    for row in some:
+        rest = left.get(row["start"])
+        if rest is None:
+            continue
+        for name in names:
+            rest[name] -= row[name]
+    # Requests may have been added up between the two questions.
+    return [row for row in left.values() if row["requests"] > 0]
+
+
+def rest_groups(rows: Iterable[Mapping[str, Any]]) -> list[UsageGroup]:
+    """Return what is in no other group, by time."""
+    return [UsageGroup(start=row["start"], is_rest=True, sums=usage_sums(row)) for row in rows]
 
 
 def as_csv(groups: Iterable[UsageGroup], by: Sequence[Dimension]) -> bytes:

@@ -122,6 +122,7 @@ class KeyLists:
         search: str = "",
         states: Iterable[KeyState] = (),
         order: KeyOrder = KeyOrder.NEWEST,
+        is_reversed: bool = False,
         after: tuple[str | float, str] | None = None,
     ) -> KeyPage:
         """Return keys.
@@ -131,10 +132,12 @@ class KeyLists:
             search: a part of the name, without regard to case, or the beginning of the id or of the key.
             states: which; none for all.
             order: by what.
+            is_reversed: the other way round.
             after: the end of the page before; None for the first page.
         """
         now = self.database.clock()
         value, falls = _orders(now)[order]
+        falls ^= is_reversed
         query = _joined([_keys.id, value.label("place")]).where(_is_found(search), _is_in(states, now))
         if after is not None:
             here, there = tuple_(value, _keys.id), tuple_(literal(after[0]), literal(after[1]))

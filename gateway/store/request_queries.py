@@ -133,14 +133,14 @@ class Count:
 class TotalsFilter:
     """Which sums are meant; None for any, a set for any of its members."""
 
-    provider: str | None = None
-    route: str | None = None
-    account: str | None = None
+    provider: str | frozenset[str] | None = None
+    route: str | frozenset[str] | None = None
+    account: str | frozenset[str] | None = None
     actor_id: str | frozenset[str] | None = None
-    model: str | None = None
-    """`*` and `?` stand for any text and any character."""
+    model: str | frozenset[str] | None = None
+    """In one that is no set, `*` and `?` stand for any text and any character."""
     outcome: str | frozenset[str] | None = None
-    stop_reason: str | None = None
+    stop_reason: str | frozenset[str] | None = None
 
 
 _Condition = Callable[[Any], ColumnElement[bool]]

@@ -171,7 +171,7 @@ async def test_a_list_of_many_keys_is_read_page_by_page(running: tuple[ApiClient
         ]
         async with database.write() as connection:
             await connection.execute(insert(client_keys), rows)
-    for order in ("newest", "name", "last_used", "month"):
+    for order in ("newest", "name", "last_used", "month", "name&reversed=true"):
         found: list[str] = []
         after = ""
         while True:

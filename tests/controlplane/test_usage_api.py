@@ -130,6 +130,20 @@ async def test_the_dearest_groups_come_first_and_it_is_said_that_there_are_more(
     assert report["total"]["requests"] == 5
 
 
+async def test_a_chart_gets_those_that_cost_most_and_the_rest_together(
+    served: tuple[ApiClient, dict[str, str]],
+) -> None:
+    status, report = await served[0].get("/api/v1/usage?by=day&by=actor&top=1")
+    assert status == 200
+    day = THEN - DAY / 2
+    found = {
+        (group["start"], group.get("actor"), group.get("is_rest", False)): group["sums"]["requests"]
+        for group in report["groups"]
+    }
+    assert found == {(day - 5 * DAY, "ci", False): 1, (day, "ci", False): 1, (day, None, True): 3}
+    assert (await served[0].get("/api/v1/usage?by=actor&top=1"))[0] == 400
+
+
 async def test_what_makes_no_sense_is_refused_with_a_reason(served: tuple[ApiClient, dict[str, str]]) -> None:
     for query, words in (
         ("by=colour", "Invalid enum value"),

@@ -54,6 +54,8 @@ class KeysQuery(msgspec.Struct, kw_only=True):
     state: list[KeyState] = []
     """None for all."""
     order: KeyOrder = KeyOrder.NEWEST
+    reversed: bool = False
+    """Whether it goes the other way round."""
     limit: Limit = 100
     after: Annotated[str, msgspec.Meta(max_length=1000)] | None = None
     """`after` of the page before."""
@@ -175,6 +177,7 @@ async def list_keys(parts: Parts, call: Call) -> Any:
         search=query.search.strip(),
         states=query.state,
         order=query.order,
+        is_reversed=query.reversed,
         after=None if query.after is None else _place(query.after, query.order),
     )
     counts = await lists.counts()

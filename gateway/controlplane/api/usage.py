@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from aiohttp import web
+from attrs import evolve
 
 from gateway.controlplane.access import Access
 from gateway.controlplane.endpoints import Call, answer_bytes, endpoint
@@ -20,6 +21,8 @@ from gateway.controlplane.usage_views import (
     UsageReport,
     as_csv,
     cache_report,
+    rest_groups,
+    sums_less,
     usage_groups,
     usage_sums,
 )
@@ -76,6 +79,9 @@ class UsageQuery(GroupsQuery, kw_only=True):
     """The same, and how many groups there may be."""
 
     limit: Annotated[int, msgspec.Meta(ge=1, le=MOST_GROUPS)] = _USUAL_GROUPS
+    top: Annotated[int, msgspec.Meta(ge=1, le=20)] | None = None
+    """Of groups by day or hour and something else: only of so many of these that cost most, and of the rest
+    together."""
 
 
 class CacheQuery(SumsQuery, kw_only=True):
@@ -93,7 +99,12 @@ async def get_usage(parts: Parts, call: Call) -> web.StreamResponse:
     """
     query: UsageQuery = call.query
     by, period, wanted = _groups_of(query), _period(parts, query, query.by), await _wanted(parts, query)
-    rows, has_more = await _rows(parts, period, [COLUMNS[name] for name in by], wanted, query.limit)
+    columns = [COLUMNS[name] for name in by]
+    rest: Sequence[Mapping[str, Any]] = ()
+    if query.top is None:
+        rows, has_more = await _rows(parts, period, columns, wanted, query.limit)
+    else:
+        rows, rest, has_more = await _top_rows(parts, period, columns, wanted, query)
     (total,) = await parts.requests.totals(period.span, period.since, period.until, wanted=wanted)
     waiting = await parts.requests.unsummed()
     names = await _names(parts, rows, by)
@@ -105,7 +116,7 @@ async def get_usage(parts: Parts, call: Call) -> web.StreamResponse:
                 since=period.since,
                 until=period.until,
                 span_seconds=period.span,
-                groups=usage_groups(rows, by, names, parts.prices, now),
+                groups=[*usage_groups(rows, by, names, parts.prices, now), *rest_groups(rest)],
                 has_more=has_more,
                 total=usage_sums(total),
                 waiting=waiting.number,
@@ -202,6 +213,21 @@ async def _rows(
         dearest_first="start" not in columns,
     )
     return rows[:most], len(rows) > most
+
+
+async def _top_rows(
+    parts: Parts, period: Period, columns: Sequence[str], wanted: TotalsFilter, query: UsageQuery
+) -> tuple[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]], bool]:
+    """Return the sums of those that cost most by time, those of the rest by time, and whether there are more."""
+    others = [column for column in columns if column != "start"]
+    if len(columns) != _MOST_DIMENSIONS or len(others) != 1:
+        raise ApiError(400, "`top` goes with `by` day or hour and something else.")
+    (column,) = others
+    dearest, _ = await _rows(parts, period, others, wanted, query.top or 1)
+    kept = evolve(wanted, **{column: frozenset(row[column] for row in dearest)})
+    rows, has_more = await _rows(parts, period, ["start", column], kept, query.limit)
+    all_of_them, _ = await _rows(parts, period, ["start"], wanted, query.limit)
+    return rows, await asyncio.to_thread(sums_less, all_of_them, rows), has_more
 
 
 async def _names(parts: Parts, rows: Sequence[Mapping[str, Any]], by: Sequence[Dimension]) -> Mapping[str, str]:
