@@ -37,6 +37,7 @@ async def check_accounts(
     accounts: list[Account],
     *,
     done: Callable[[], None],
+    remedy: Callable[[Account], str] | None = None,
 ) -> list[tuple[Account, Verdict]]:
     """Check accounts side by side, and put those into use again that needed a new credential and work.
 
@@ -47,6 +48,7 @@ async def check_accounts(
         providers: by name.
         accounts: to check.
         done: called after each.
+        remedy: says how an account gets another credential, if not by a command.
 
     Returns:
         What was found of each, in their order.
@@ -83,7 +85,11 @@ async def check_accounts(
         return verdict
 
     try:
-        async with credentials, Checker(providers, credentials) as checker, asyncio.TaskGroup() as tasks:
+        async with (
+            credentials,
+            Checker(providers, credentials, remedy=remedy) as checker,
+            asyncio.TaskGroup() as tasks,
+        ):
             running = [tasks.create_task(check(checker, account)) for account in accounts]
     except* StoreError as group:
         raise StoreError(str(group.exceptions[0])) from None

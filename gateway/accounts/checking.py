@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from types import TracebackType
 from typing import Any, Final, Self
@@ -89,9 +89,12 @@ class Checker:
 
     providers: Mapping[str, Provider]
     """By name; each with the base URL of the accounts that have none of their own."""
-    credentials: CredentialManager
+    credentials: CredentialManager | None = None
+    """For `check`; `ask` does without."""
     answer_seconds: float = _ANSWER_SECONDS
     """For one answer, from the first attempt to connect to its last byte."""
+    remedy: Callable[[Account], str] | None = None
+    """Says how an account gets another credential; by default which command gives it one."""
     _session: aiohttp.ClientSession = field(init=False)
     _turns: asyncio.Semaphore = field(factory=lambda: asyncio.Semaphore(_AT_A_TIME), init=False)
 
@@ -113,21 +116,35 @@ class Checker:
     async def check(self, account: Account) -> Verdict:
         """Ask the provider for its models in the name of an account; never raises for what the account lacks."""
         provider = self.providers.get(account.provider)
-        if provider is None:
+        if provider is None or self.credentials is None:
             return Verdict(Finding.NO_CREDENTIAL, "This version of the gateway does not know its provider.")
+        remedy = (self.remedy or _remedy)(account)
         async with self._turns:
             try:
                 credential = await self.credentials.current(account)
-                verdict = await self._ask(provider, account, credential)
+                verdict = await self._ask(provider, account, credential, remedy)
                 if verdict.finding is Finding.CREDENTIAL_REFUSED and self.credentials.is_renewable(account):
                     renewed = await self.credentials.renew(account, credential)
                     if renewed is not None:
-                        verdict = await self._ask(provider, account, renewed)
+                        verdict = await self._ask(provider, account, renewed, remedy)
             except CredentialUnavailableError as error:
                 return Verdict(Finding.NO_CREDENTIAL, error.message)
         return verdict
 
-    async def _ask(self, provider: Provider, account: Account, credential: Credential) -> Verdict:
+    async def ask(self, account: Account, credential: Credential) -> Verdict:
+        """Ask the provider with a credential that no account has yet; nothing is renewed, and nothing is stored.
+
+        Args:
+            account: what it is to be of: says the provider and the base URL.
+            credential: to be sent there, and nowhere else.
+        """
+        provider = self.providers.get(account.provider)
+        if provider is None:
+            return Verdict(Finding.NO_CREDENTIAL, "This version of the gateway does not know its provider.")
+        async with self._turns:
+            return await self._ask(provider, account, credential, "copy it again, or make another one there")
+
+    async def _ask(self, provider: Provider, account: Account, credential: Credential, remedy: str) -> Verdict:
         url = (account.base_url or provider.base_url).rstrip("/") + _PATHS[account.provider]
         headers: CIMultiDict[str] = CIMultiDict({"accept": "application/json", "user-agent": SERVER_NAME})
         if account.provider == "anthropic":
@@ -143,7 +160,7 @@ class Checker:
                 body = await _read(response)
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
             return Verdict(Finding.UNREACHABLE, _unreachable(error))
-        finding, message = _judge(account, provider, response, body)
+        finding, message = _judge(provider, response, body, remedy)
         return Verdict(
             finding,
             message,
@@ -188,9 +205,7 @@ def _unreachable(error: BaseException) -> str:
     return f"The connection was closed without an answer ({type(error).__name__}). See the base URL, or try again."
 
 
-def _judge(
-    account: Account, provider: Provider, response: aiohttp.ClientResponse, body: bytes
-) -> tuple[Finding, str]:
+def _judge(provider: Provider, response: aiohttp.ClientResponse, body: bytes, remedy: str) -> tuple[Finding, str]:
     status = response.status
     answer = _decode(body)
     if status == _OK and isinstance(answer, dict) and isinstance(answer.get("data"), list):
@@ -201,7 +216,7 @@ def _judge(
             f"{wrong} (status {status}). See the base URL, which {provider.name} has to answer.",
         )
     fault = provider.classify(status, response.headers, body)
-    message = _MESSAGES[fault].format(status=status, words=_words(body, answer), remedy=_remedy(account))
+    message = _MESSAGES[fault].format(status=status, words=_words(body, answer), remedy=remedy)
     return _FINDINGS[fault], message
 
 

@@ -14,7 +14,7 @@ from gateway.accounts.command import CommandSource
 from gateway.accounts.entries import Source
 from gateway.accounts.persistence import Leases, SecretStore, SecretVault
 from gateway.accounts.refresh import OAuthSource, RefreshTimes
-from gateway.accounts.renewal import RenewalTimes, Renewer
+from gateway.accounts.renewal import RenewalNews, RenewalTimes, Renewer
 from gateway.accounts.secrets import ApiKeySecret
 from gateway.accounts.stored import read_secret
 from gateway.accounts.unavailable import CredentialUnavailableError
@@ -111,6 +111,10 @@ class CredentialManager:
     def renewals(self) -> Mapping[str, int]:
         """How many renewals came to what: renewed, postponed, lost, impossible."""
         return self._renewer.results
+
+    def renewal(self, account_id: str) -> RenewalNews | None:
+        """Return how the renewal of an account's credential stands; None for one that does not change."""
+        return self._renewer.news(account_id)
 
     def is_renewable(self, account: Account) -> bool:
         """Whether a refused credential of this account may be followed by a better one."""

@@ -25,7 +25,7 @@ from gateway.accounts.secrets import (
 )
 from gateway.setting_values import BadValueError, canonical_host, check_base_url, is_loopback
 
-__all__ = ["PROVIDERS", "Draft", "DraftError", "check_name", "read_secret", "refuse_key", "vet"]
+__all__ = ["PROVIDERS", "Draft", "DraftError", "check_name", "check_owner", "read_secret", "refuse_key", "vet"]
 
 PROVIDERS: Final = ("anthropic", "openai")
 
@@ -157,6 +157,18 @@ def check_name(name: str) -> str:
     return name
 
 
+def check_owner(owner: str) -> str:
+    """Return who an account belongs to, without the white space around it.
+
+    Raises:
+        DraftError: it is too long, or cannot be shown.
+    """
+    owner = owner.strip()
+    if not owner.isprintable() or len(owner) > _LONGEST_OWNER:
+        raise DraftError(f"the owner is a text of at most {_LONGEST_OWNER} visible characters")
+    return owner
+
+
 def refuse_key(key: str, provider: str) -> None:
     """Refuse what cannot be an API key of a provider, by how it begins.
 
@@ -185,8 +197,7 @@ def vet(draft: Draft, commands: Collection[str] = ()) -> list[str]:
     check_name(draft.name)
     if draft.provider not in PROVIDERS:
         raise DraftError(f"the provider must be one of {', '.join(PROVIDERS)}")
-    if not (draft.owner.isprintable() or not draft.owner) or len(draft.owner) > _LONGEST_OWNER:
-        raise DraftError(f"the owner is a text of at most {_LONGEST_OWNER} visible characters")
+    check_owner(draft.owner)
     for what, least, value in (
         ("the weight", 1, draft.weight),
         ("the priority", 0, draft.priority),

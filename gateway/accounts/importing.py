@@ -13,6 +13,7 @@ No sentence of this module holds a secret, and no client id of another program i
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,10 +35,14 @@ from gateway.accounts.secrets import ApiKeySecret, Federation, OAuthSecret, Secr
 __all__ = [
     "SUBSCRIPTION_NOTICE",
     "CredentialFile",
+    "Examination",
+    "Finding",
     "Import",
     "ImportRefusedError",
     "ImportWishes",
+    "Lack",
     "decode",
+    "examine",
     "read_credentials",
     "read_file",
 ]
@@ -66,8 +71,54 @@ _OTHERS_MAY_READ: Final = 0o077
 _MILLISECONDS: Final = 1000
 
 
+class Lack(StrEnum):
+    """What it would take for a file to be read."""
+
+    #: The setting `allow_subscription_oauth`.
+    SUBSCRIPTION = "subscription"
+    OWNER = "owner"
+    CLIENT_ID = "client_id"
+    TOKEN_URL = "token_url"  # noqa: S105 - the name of a wish
+    #: The other file of a profile.
+    COMPANION = "companion"
+
+
+@define
 class ImportRefusedError(Exception):
     """A file is not taken; the message says why and what to do, and holds no secret."""
+
+    message: str
+    lack: Lack | None = None
+    """What is missing, for whoever has other words for how it is given."""
+
+    def __str__(self) -> str:
+        """Return the message."""
+        return self.message
+
+
+@define(frozen=True)
+class Finding:
+    """One entry of a file: an account, or what is wrong with it."""
+
+    index: int
+    """Its place in a list, from 0 on."""
+    draft: Draft | None = None
+    warnings: tuple[str, ...] = ()
+    problem: str = ""
+    """What is wrong and where; empty where there is a draft."""
+    name: str = ""
+    """As it stands in the entry, as far as that can be told."""
+
+
+@define(frozen=True)
+class Examination:
+    """All that was found in a file."""
+
+    findings: tuple[Finding, ...]
+    warnings: tuple[str, ...] = ()
+    """Of the file as a whole."""
+    notice: str | None = None
+    """What whoever imports it has to be told, whatever else they are."""
 
 
 @define(frozen=True)
@@ -189,6 +240,22 @@ def read_credentials(file: CredentialFile, wishes: ImportWishes) -> Import:
     Raises:
         ImportRefusedError: it holds none that may be taken, or some of them are not sound; says which.
     """
+    found = examine(file, wishes)
+    problems = [one.problem for one in found.findings if one.problem]
+    if problems:
+        more = f"; and {len(problems) - _MOST_PROBLEMS} more" if len(problems) > _MOST_PROBLEMS else ""
+        raise ImportRefusedError(f"nothing was imported: {'; '.join(problems[:_MOST_PROBLEMS])}{more}")
+    drafts = tuple(one.draft for one in found.findings if one.draft is not None)
+    warnings = [text for one in found.findings for text in one.warnings]
+    return Import(drafts, (*found.warnings, *warnings), found.notice)
+
+
+def examine(file: CredentialFile, wishes: ImportWishes) -> Examination:
+    """Look into a file, entry by entry.
+
+    Raises:
+        ImportRefusedError: as a whole it is nothing that may be taken.
+    """
     try:
         found = _read_content(file, wishes)
     except (DraftError, ShapeError) as error:
@@ -196,7 +263,7 @@ def read_credentials(file: CredentialFile, wishes: ImportWishes) -> Import:
     return evolve(found, warnings=(*file.warnings, *found.warnings))
 
 
-def _read_content(file: CredentialFile, wishes: ImportWishes) -> Import:
+def _read_content(file: CredentialFile, wishes: ImportWishes) -> Examination:
     content = file.content
     if isinstance(content, list):
         return _read_list(content, wishes)
@@ -212,33 +279,39 @@ def _read_content(file: CredentialFile, wishes: ImportWishes) -> Import:
     )
 
 
-def _read_list(entries: list[Any], wishes: ImportWishes) -> Import:
+def _read_list(entries: list[Any], wishes: ImportWishes) -> Examination:
     if not entries or len(entries) > _MOST_ACCOUNTS:
         raise ImportRefusedError(f"the file holds {len(entries)} accounts; 1 to {_MOST_ACCOUNTS} can be imported")
     if wishes.name is not None and len(entries) > 1:
         raise ImportRefusedError("the file holds more than one account, and each has a name of its own there")
-    drafts: list[Draft] = []
-    warnings: list[str] = []
-    problems: list[str] = []
+    findings: list[Finding] = []
     first: dict[str, int] = {}
     for index, entry in enumerate(entries):
-        try:
-            draft = _read_entry(structure(entry, Entry, f"[{index}]"), wishes)
-            warnings += vet(draft)
-        except ShapeError as error:
-            problems.append(str(error))
-            continue
-        except DraftError as error:
-            problems.append(f"[{index}]: {error}")
-            continue
-        if draft.name in first:
-            problems.append(f"[{index}]: the name {draft.name!r} is that of [{first[draft.name]}] too")
-        first.setdefault(draft.name, index)
-        drafts.append(draft)
-    if problems:
-        more = f"; and {len(problems) - _MOST_PROBLEMS} more" if len(problems) > _MOST_PROBLEMS else ""
-        raise ImportRefusedError(f"nothing was imported: {'; '.join(problems[:_MOST_PROBLEMS])}{more}")
-    return Import(tuple(drafts), tuple(warnings))
+        found = _find_entry(index, entry, wishes)
+        if found.draft is not None:
+            name = found.draft.name
+            if name in first:
+                problem = f"[{index}]: the name {name!r} is that of [{first[name]}] too"
+                found = Finding(index, problem=problem, name=name)
+            first.setdefault(name, index)
+        findings.append(found)
+    return Examination(tuple(findings))
+
+
+def _find_entry(index: int, entry: Any, wishes: ImportWishes) -> Finding:
+    name = entry.get("name") if isinstance(entry, dict) else None
+    # Only what could be the name of an account: whatever else stands there may be a secret in the wrong place.
+    try:
+        shown = check_name(name) if isinstance(name, str) else ""
+    except DraftError:
+        shown = ""
+    try:
+        draft = _read_entry(structure(entry, Entry, f"[{index}]"), wishes)
+        return Finding(index, draft, tuple(vet(draft)), name=draft.name)
+    except ShapeError as error:
+        return Finding(index, problem=str(error), name=shown)
+    except DraftError as error:
+        return Finding(index, problem=f"[{index}]: {error}", name=shown)
 
 
 def _read_entry(entry: Entry, wishes: ImportWishes) -> Draft:
@@ -261,21 +334,28 @@ def _api_key(text: str) -> ApiKeySecret:
         raise DraftError(f"its api_key {error}") from None
 
 
-def _read_subscription(content: Any, wishes: ImportWishes) -> Import:
+def _read_subscription(content: Any, wishes: ImportWishes) -> Examination:
     if not wishes.allow_subscription:
         raise ImportRefusedError(
             "this is the login of a Claude subscription, which the provider's terms reserve for its own "
             "applications. Use an API key of the Console: "
             "gateway accounts add --name NAME --provider anthropic --secret-stdin. "
-            "To import it all the same, read docs/accounts.md and set allow_subscription_oauth = true"
+            "To import it all the same, read docs/accounts.md and set allow_subscription_oauth = true",
+            Lack.SUBSCRIPTION,
         )
-    for value, option, why in (
-        (wishes.owner, "--owner", "whose subscription it is"),
-        (wishes.client_id, "--client-id", "your own OAuth client; that of another program is not for you to use"),
-        (wishes.token_url, "--token-url", "the token endpoint that your client may use"),
+    for value, lack, option, why in (
+        (wishes.owner, Lack.OWNER, "--owner", "whose subscription it is"),
+        (
+            wishes.client_id,
+            Lack.CLIENT_ID,
+            "--client-id",
+            "your own OAuth client; that of another program is not for you to use",
+        ),
+        (wishes.token_url, Lack.TOKEN_URL, "--token-url", "the token endpoint that your client may use"),
     ):
         if not value:
-            raise ImportRefusedError(f"the login of a subscription needs {option}: {why}. Or use an API key")
+            words = f"the login of a subscription needs {option}: {why}. Or use an API key"
+            raise ImportRefusedError(words, lack)
     login = structure(content, Subscription, "claudeAiOauth")
     secret = OAuthSecret(
         token_url=str(wishes.token_url),
@@ -285,10 +365,10 @@ def _read_subscription(content: Any, wishes: ImportWishes) -> Import:
         expires_at=None if login.expires_at is None else login.expires_at / _MILLISECONDS,
     )
     draft = Draft(check_name(wishes.name or wishes.owner), "anthropic", secret, owner=wishes.owner)
-    return Import((draft,), tuple(vet(draft)), SUBSCRIPTION_NOTICE)
+    return Examination((Finding(0, draft, tuple(vet(draft)), name=draft.name),), notice=SUBSCRIPTION_NOTICE)
 
 
-def _read_profile(configuration: Any, token: Any, name: str, wishes: ImportWishes) -> Import:
+def _read_profile(configuration: Any, token: Any, name: str, wishes: ImportWishes) -> Examination:
     if configuration is None:
         # The credentials alone, of a login whose client the operator knows.
         profile = Profile(Authentication("user_oauth"))
@@ -307,7 +387,7 @@ def _read_profile(configuration: Any, token: Any, name: str, wishes: ImportWishe
     else:
         raise ImportRefusedError("the profile's authentication.type must be user_oauth or oidc_federation")
     draft = Draft(check_name(wishes.name or name), "anthropic", secret, base_url or None, wishes.owner)
-    return Import((draft,), (*warnings, *vet(draft)))
+    return Examination((Finding(0, draft, (*warnings, *vet(draft)), name=draft.name),))
 
 
 def _federated(profile: Profile, token_url: str) -> OAuthSecret:
@@ -332,7 +412,8 @@ def _federated(profile: Profile, token_url: str) -> OAuthSecret:
 def _logged_in(profile: Profile, token: Any, token_url: str, wishes: ImportWishes) -> OAuthSecret:
     if token is None:
         raise ImportRefusedError(
-            "the profile's file of credentials is not there; log in again with the program it is of"
+            "the profile's file of credentials is not there; log in again with the program it is of",
+            Lack.COMPANION,
         )
     login = structure(token, Token, "the credentials")
     client_id = wishes.client_id or profile.authentication.client_id
@@ -340,7 +421,8 @@ def _logged_in(profile: Profile, token: Any, token_url: str, wishes: ImportWishe
         raise ImportRefusedError(
             "the profile has no client id: another program renews its token. Name your client with --client-id, "
             "or leave the renewing to that program, and read the token with a command of the settings file "
-            "(--kind command)"
+            "(--kind command)",
+            Lack.CLIENT_ID,
         )
     return OAuthSecret(
         token_url=token_url,

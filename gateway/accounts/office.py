@@ -207,7 +207,11 @@ class AccountOffice:
         raise DraftError(f"the secret of {draft.name!r} keeps changing; try again")
 
     async def check(
-        self, vault: Vault, accounts: list[Account], done: Callable[[], None] = lambda: None
+        self,
+        vault: Vault,
+        accounts: list[Account],
+        done: Callable[[], None] = lambda: None,
+        remedy: Callable[[Account], str] | None = None,
     ) -> list[tuple[Account, Verdict]]:
         """Check accounts side by side, as `check_accounts` says.
 
@@ -215,7 +219,9 @@ class AccountOffice:
             VaultError: the secrets in the database are not this vault's.
         """
         await self.check_vault(vault)
-        return await check_accounts(self.store, vault, self.settings, self.providers, accounts, done=done)
+        return await check_accounts(
+            self.store, vault, self.settings, self.providers, accounts, done=done, remedy=remedy
+        )
 
     async def resume(self, account: Account, cooling: Iterable[Cooldown]) -> Resumed:
         """Put an account into use again, whatever kept it out of use.

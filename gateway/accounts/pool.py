@@ -28,7 +28,7 @@ from gateway.accounts.changes import (
 from gateway.accounts.health import CONSEQUENCES, Effect
 from gateway.accounts.need import Exhaustion, Lack, Need, Observation, PoolBusyError, Switch
 from gateway.accounts.pins import SessionPin
-from gateway.accounts.quota import Rest, is_billed_beyond, rest_after_overage, rest_after_refusal
+from gateway.accounts.quota import Rest, SeenWindow, is_billed_beyond, rest_after_overage, rest_after_refusal
 from gateway.accounts.slots import LineFullError, NotYet, Slots, WaitingLine
 from gateway.accounts.standing import OVERAGE, Access, Outlook, Standing
 from gateway.accounts.strategies import Candidate, make_chooser
@@ -208,6 +208,22 @@ class AccountPool:
             KeyError: there is no such account.
         """
         return self._standings[account_id].quota.windows(self._clock())
+
+    def seen_windows(self, account_id: str) -> Sequence[SeenWindow]:
+        """Return what is known of an account's limits, and since when.
+
+        Raises:
+            KeyError: there is no such account.
+        """
+        return self._standings[account_id].quota.seen(self._clock())
+
+    def places_taken(self, account_id: str) -> int:
+        """Return how many requests an account serves at this moment."""
+        return self._slots.taken(account_id)
+
+    def knows(self, account_id: str) -> bool:
+        """Return whether an account is of this pool."""
+        return account_id in self._standings
 
     # Requests
 

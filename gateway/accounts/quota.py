@@ -110,7 +110,11 @@ class Quota:
 
     def windows(self, now: float) -> Sequence[LimitWindow]:
         """Return what still holds, for people."""
-        return tuple(seen.window for seen in self._seen.values() if _holds(seen, now))
+        return tuple(seen.window for seen in self.seen(now))
+
+    def seen(self, now: float) -> Sequence[SeenWindow]:
+        """Return what still holds, and when it was seen."""
+        return tuple(seen for seen in self._seen.values() if _holds(seen, now))
 
 
 def _put(windows: dict[tuple[str, str], SeenWindow], key: tuple[str, str], seen: SeenWindow) -> None:

@@ -19,7 +19,7 @@ from gateway.accounts.unavailable import CredentialUnavailableError
 from gateway.providers.base import Credential
 from gateway.telemetry.logs import exception_facts, get_logger
 
-__all__ = ["RenewalTimes", "Renewer"]
+__all__ = ["RenewalNews", "RenewalTimes", "Renewer"]
 
 _log = get_logger(__name__)
 
@@ -56,6 +56,19 @@ class RenewalTimes:
     """For one answer of the database."""
     shutdown: float = 10.0
     """For what must not be left half done."""
+
+
+@define(frozen=True)
+class RenewalNews:
+    """How the renewal of a credential stands. All times are Unix seconds."""
+
+    renewed_at: float | None
+    """When the present credential was granted; None for unknown."""
+    expires_at: float | None
+    is_under_way: bool
+    problem: str
+    """Why the last try failed, or why there can be no other one; empty where all is well."""
+    next_try_at: float | None
 
 
 @define(eq=False)
@@ -109,6 +122,20 @@ class Renewer:
         for account_id in self._entries.keys() - kept:
             del self._entries[account_id]
         self._wake.set()
+
+    def news(self, account_id: str) -> RenewalNews | None:
+        """Return how the renewal of an account's credential stands; None if there is nothing to renew."""
+        entry = self._entries.get(account_id)
+        if entry is None:
+            return None
+        credential, lifetime = entry.credential, entry.present.lifetime
+        expires_at = None if credential is None else credential.expires_at
+        renewed_at = None if entry.renewed_at == NEVER else entry.renewed_at
+        if renewed_at is None and expires_at is not None and lifetime is not None:
+            renewed_at = expires_at - lifetime
+        next_try = entry.next_try if entry.next_try > self.clock() else None
+        problem = entry.dead or entry.lost or entry.problem
+        return RenewalNews(renewed_at, expires_at, entry.flight is not None, problem, next_try)
 
     async def current(self, account: Account, source: Source) -> Credential:
         """Return what is to be sent; wait for it, within bounds, if there is nothing that can be.

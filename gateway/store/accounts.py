@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.accounts.account import Account, AccountKind, Condition, Cooldown
 from gateway.store import statements
 from gateway.store.engine import Database, database_time
-from gateway.store.errors import StoreError
+from gateway.store.errors import NameTakenError, StoreError
 from gateway.store.rows import storable, structure, unstructure
 from gateway.store.statements import ACCOUNTS, SESSIONS, bump, locking
 from gateway.store.tables import account_cooldowns, account_limits, accounts, refresh_leases, session_pins
@@ -61,7 +61,7 @@ class AccountStore:
         """Store a new account and return it as it is stored, with the time of its creation if it had none.
 
         Raises:
-            StoreError: its name is taken; or the database cannot be used.
+            NameTakenError: its name is taken.
         """
         (added,) = await self.add_all([account])
         return added
@@ -70,10 +70,12 @@ class AccountStore:
         """Store new accounts, all or none of them, as `add` does.
 
         Raises:
-            StoreError: the name of one is taken; or the database cannot be used.
+            NameTakenError: the name of one is taken.
         """
         if any(ENVIRONMENT in (account.id, account.name) for account in new):
-            raise StoreError(f"{ENVIRONMENT!r} is the account of GATEWAY_ANTHROPIC_API_KEY; choose another name")
+            raise NameTakenError(
+                f"{ENVIRONMENT!r} is the account of GATEWAY_ANTHROPIC_API_KEY; choose another name"
+            )
         added = []
         async with self.database.write() as connection:
             now = (await connection.execute(select(database_time()))).scalar_one()
@@ -81,7 +83,7 @@ class AccountStore:
                 account = evolve(one, created_at=one.created_at or now)
                 row = statements.insert(connection, accounts).values(unstructure(account)).on_conflict_do_nothing()
                 if not (await connection.execute(row)).rowcount:
-                    raise StoreError(
+                    raise NameTakenError(
                         f"there is an account {account.name!r} already; choose another name, give that one "
                         "another secret with `gateway accounts add --replace`, or remove it first"
                     )
@@ -101,6 +103,27 @@ class AccountStore:
                 await connection.execute(delete(table).where(table.c.account_id == account_id))
             await bump(connection, ACCOUNTS)
         return True
+
+    async def change(self, account_id: str, values: Mapping[str, Any]) -> bool:
+        """Change what a person says of an account; return whether there is one.
+
+        Args:
+            account_id: the account.
+            values: `name`, `owner`, `weight`, `priority`, `max_concurrency`, as far as they change.
+
+        Raises:
+            NameTakenError: another account has the name.
+        """
+        if not values:
+            return await self.find(account_id) is not None
+        try:
+            return await self._change(account_id, dict(values))
+        except StoreError as error:
+            other = await self.find(values["name"]) if "name" in values else None
+            if other is None or other.id == account_id:
+                raise
+            message = f"there is an account {other.name!r} already; choose another name"
+            raise NameTakenError(message) from error
 
     async def pause(self, account_id: str) -> bool:
         """Keep an account out of use until it is resumed; return whether there is one."""

@@ -9,11 +9,15 @@ from typing import Final
 import asyncpg
 from sqlalchemy import exc
 
-__all__ = ["StoreBusyError", "StoreError", "StoreUnavailableError", "as_store_error"]
+__all__ = ["NameTakenError", "StoreBusyError", "StoreError", "StoreUnavailableError", "as_store_error"]
 
 
 class StoreError(Exception):
     """The database cannot be used so; the message says why and what to do."""
+
+
+class NameTakenError(StoreError):
+    """There is something of that name already."""
 
 
 class StoreUnavailableError(StoreError):

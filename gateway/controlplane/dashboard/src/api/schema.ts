@@ -2249,6 +2249,8 @@ export interface components {
             stop_reason: string | null;
             /** @default null */
             has_price: boolean | null;
+            /** @default false */
+            is_rest: boolean;
             sums: components["schemas"]["UsageSums"];
         };
         /**
@@ -3132,6 +3134,7 @@ export interface operations {
                 search?: string;
                 state?: components["schemas"]["KeyState"][];
                 order?: components["schemas"]["KeyOrder"];
+                reversed?: boolean;
                 limit?: number;
                 after?: string | null;
             };
@@ -4123,6 +4126,7 @@ export interface operations {
                 stop_reason?: string | null;
                 by?: ("account" | "actor" | "day" | "hour" | "model" | "outcome" | "provider" | "stop_reason")[];
                 limit?: number;
+                top?: number | null;
             };
             header?: never;
             path?: never;

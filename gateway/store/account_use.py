@@ -1,0 +1,76 @@
+"""How much accounts were used and when last, from the records of requests and their sums."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Final
+
+from attrs import define
+from sqlalchemy import Row, func, select
+
+from gateway.store.engine import Database
+from gateway.store.tables import accounts, request_totals, requests
+
+__all__ = ["AccountUse", "last_used", "used_since"]
+
+_SUMS: Final = request_totals.c
+_READ: Final = (
+    _SUMS.input_tokens + _SUMS.cache_read_tokens + _SUMS.cache_write_5m_tokens + _SUMS.cache_write_1h_tokens
+)
+
+
+@define(frozen=True)
+class AccountUse:
+    """What some requests of one account came to."""
+
+    requests: int = 0
+    nanousd: int = 0
+    """Of those whose cost is known."""
+    unpriced: int = 0
+    """Requests whose cost is not known."""
+    input_tokens: int = 0
+    """Those read from the cache and written to it included."""
+    output_tokens: int = 0
+
+
+async def used_since(database: Database, span: int, since: float) -> dict[str, AccountUse]:
+    """Return what was used of accounts since a time, by their names; those that were not used are left out.
+
+    Args:
+        database: to be asked, once for all accounts.
+        span: of the sums, 300, 3600 or 86400 seconds.
+        since: Unix seconds; the span that this lies in is the first.
+
+    Raises:
+        StoreError: the database cannot be used.
+    """
+    summed = (_SUMS.requests, _SUMS.cost_nanousd, _SUMS.unpriced, _READ, _SUMS.output_tokens)
+    query = select(_SUMS.account, *map(func.sum, summed)).group_by(_SUMS.account)
+    query = query.where(_SUMS.span == span, _SUMS.start >= int(since // span) * span)
+    async with database.read() as connection:
+        rows = (await connection.execute(query)).all()
+    return {row[0]: _use(row) for row in rows}
+
+
+def _use(row: Row[tuple[object, ...]]) -> AccountUse:
+    # PostgreSQL adds up to decimals.
+    return AccountUse(*(int(value) for value in row[1:]))
+
+
+async def last_used(database: Database, names: Collection[str]) -> dict[str, float]:
+    """Return when the last request that each account served began, in Unix seconds, by the accounts' names.
+
+    Args:
+        database: to be asked; one look into an index for each name.
+        names: of accounts; those that served none are left out.
+
+    Raises:
+        StoreError: the database cannot be used.
+    """
+    if not names:
+        return {}
+    newest = select(func.max(requests.c.at)).where(requests.c.account == accounts.c.name).scalar_subquery()
+    query = select(accounts.c.name, newest.label("at")).where(accounts.c.name.in_(names))
+    async with database.read() as connection:
+        rows = (await connection.execute(query)).all()
+    return {row.name: row.at for row in rows if row.at is not None}
