@@ -13,22 +13,29 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 RUN_READY := $(VENV)/.ready-run
 DEV_READY := $(VENV)/.ready-dev
 
-.PHONY: help run test check format property e2e bench mutants fuzz docs container clean
+DASHBOARD := $(BIN)/python gateway/controlplane/dashboard/make.py --fetch
+
+.PHONY: help run test check format dashboard property e2e bench mutants fuzz docs container clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(RUN_READY) ## Start the gateway with a built-in upstream and a key; prints lines to paste
+	@$(DASHBOARD) build || echo "going on without the dashboard; everything else is there"
 	@$(BIN)/gateway demo
 
-test: $(DEV_READY) ## Run all tests
+dashboard: $(RUN_READY) ## Build the dashboard, with Node from PATH or from PyPI
+	@$(DASHBOARD) build
+
+test: $(DEV_READY) dashboard ## Run all tests
 	@$(BIN)/python -bb -m pytest -n logical --maxprocesses 4 --dist loadfile $(ARGS)
 
-check: $(DEV_READY) ## Lint, format, types, import directions
+check: $(DEV_READY) ## Lint, format, types, import directions, the dashboard's too
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ty check
 	@$(BIN)/lint-imports
+	@$(DASHBOARD) check
 
 format: $(DEV_READY) ## Put the code in shape
 	@$(BIN)/ruff check --fix .
@@ -73,6 +80,7 @@ container: ## Build the container image with podman, buildah or docker; BASE=…
 
 clean: ## Remove the environment and all caches
 	rm -rf $(VENV) .cache .pytest_cache .ruff_cache .hypothesis build dist
+	cd gateway/controlplane/dashboard && rm -rf build node_modules .built-from
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed and none was found; set PYTHON=/path/to/python3"; exit 1; }
