@@ -75,6 +75,17 @@ export const settings = {
     before: 'Before',
     after: 'After',
     nothing: 'Nothing',
+    nobody: 'Somebody unknown',
+    field: 'Field',
+    changes: 'What was changed',
+    asJson: 'The whole entry',
+    group: {
+      account: 'Accounts',
+      key: 'Keys',
+      canary: 'Canary runs',
+      session: 'Signing in',
+      user: 'Users',
+    },
     close: 'Close',
   },
 } as const;

@@ -1,22 +1,29 @@
+import { useLocation } from 'preact-iso';
 import { useQueryState } from '../../lib/query';
 import { settings as words } from '../../strings/settings';
 import { Tabs } from '../../ui';
+import { Audit } from './audit';
 import { Configuration } from './configuration';
 
-const TABS = [{ key: 'configuration', label: words.tabs.configuration }] as const;
+const TABS = [
+  { key: 'configuration', label: words.tabs.configuration },
+  { key: 'audit', label: words.tabs.audit },
+] as const;
 
 /** What the gateway is set to, who may use this dashboard, and what they have changed. */
 export default function Page() {
-  const [query, setQuery] = useQueryState<{ tab?: string }>(['tab']);
+  const { route } = useLocation();
+  const [query] = useQueryState<{ tab?: string }>(['tab']);
   const active = TABS.some((tab) => tab.key === query.tab) ? String(query.tab) : 'configuration';
   return (
     <Tabs
       label={words.tabs.label}
       tabs={TABS}
       active={active}
-      onActive={(tab) => setQuery({ tab: tab === 'configuration' ? undefined : tab })}
+      onActive={(tab) => route(tab === 'configuration' ? '/settings' : `/settings?tab=${tab}`)}
     >
       {active === 'configuration' && <Configuration />}
+      {active === 'audit' && <Audit />}
     </Tabs>
   );
 }
