@@ -6,6 +6,15 @@ import { session } from '../src/api/state';
 
 type Answer = () => Response | Promise<Response>;
 
+const OPS = {
+  name: 'ops',
+  role: 'admin',
+  how: 'password',
+  has_password: true,
+  has_totp: false,
+  recovery_codes: 0,
+} as const;
+
 let sent: Request[] = [];
 
 /** The gateway's side of the wire: what fetch is given is kept, and answered. */
@@ -37,7 +46,7 @@ beforeEach(() => {
   session.value = {
     state: 'signed-in',
     csrf: 'csrf-1',
-    user: { name: 'ops', role: 'admin', how: 'password' },
+    user: OPS,
   };
   reachable.value = true;
 });
@@ -117,6 +126,20 @@ test('a wrong password does not', async () => {
   const failure = await failureOf(take(call.POST('/api/v1/session', { body: {} })));
   expect(failure.message).toBe('Wrong password.');
   expect(session.value.state).toBe('signed-in');
+});
+
+test('a wrong code in one’s own settings does not end the session, unless it is over', async () => {
+  const wrong = () =>
+    json(401, { type: 'error', error: { type: 'authentication_error', message: 'Wrong code.' } });
+  const told = (signedIn: boolean) => () =>
+    json(200, { signed_in: signedIn, user: signedIn ? OPS : null, warnings: [] });
+  gateway(wrong, told(true));
+  expect((await failureOf(take(call.POST('/api/v1/session/totp/remove')))).message).toBe('Wrong code.');
+  await vi.waitFor(() => expect(sent).toHaveLength(2));
+  expect(session.value.state).toBe('signed-in');
+  gateway(wrong, told(false));
+  await failureOf(take(call.POST('/api/v1/session/totp/remove')));
+  await vi.waitFor(() => expect(session.value.state).toBe('signed-out'));
 });
 
 test('a change is sent once more with the token of a newer session of the same person, and of no other', async () => {

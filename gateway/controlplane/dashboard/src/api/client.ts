@@ -13,10 +13,11 @@ const SAFE = new Set(['GET', 'HEAD', 'OPTIONS']);
 const GATEWAY_GONE = new Set([502, 503, 504]);
 const SESSION_PATH = '/api/v1/session';
 
-/** Where a 401 speaks about the password just given, not about the session. */
+/** Where a 401 speaks about the password or link just given, not about the session. */
+const ENTRANCES = new Set([SESSION_PATH, `${SESSION_PATH}/link`, `${SESSION_PATH}/link/check`]);
+
 function signsIn(request: Request): boolean {
-  const { pathname } = new URL(request.url);
-  return pathname.startsWith(SESSION_PATH) || pathname.startsWith('/api/v1/setup');
+  return request.method === 'POST' && ENTRANCES.has(new URL(request.url).pathname);
 }
 
 /**
@@ -60,7 +61,11 @@ const credentials: Middleware = {
     return request;
   },
   onResponse({ request, response }) {
-    if (response.status === 401 && !signsIn(request)) session.value = { state: 'signed-out' };
+    if (response.status !== 401 || signsIn(request)) return;
+    const { pathname } = new URL(request.url);
+    // Below the session's own address it may be about a password or code that was asked for again.
+    if (pathname.startsWith(`${SESSION_PATH}/`)) void reloadSession.current().catch(() => {});
+    else session.value = { state: 'signed-out' };
   },
 };
 

@@ -1,28 +1,15 @@
 import { api, reloadSession, take } from './client';
+import type { SessionView } from './schema';
 import { type Session, session, type User } from './state';
 
 export { type Session, session, type User };
 
-interface SessionAnswer {
-  signed_in: boolean;
-  setup_needed: boolean;
-  user: User | null;
-  csrf_token: string | null;
-  rollout: string | null;
-  version: string | null;
-  warnings?: string[];
-}
-
-type Call<T> = (path: string, init: object) => Promise<{ data?: T; error?: unknown; response: Response }>;
-
-const calls = api as unknown as { GET: Call<SessionAnswer>; DELETE: Call<unknown> };
-
-function understood(answer: SessionAnswer): Session {
+function understood(answer: SessionView): Session {
   const about = {
     csrf: answer.csrf_token ?? undefined,
     rollout: answer.rollout ?? undefined,
     version: answer.version ?? undefined,
-    warnings: answer.warnings ?? [],
+    warnings: answer.warnings,
   };
   if (answer.signed_in && answer.user) return { state: 'signed-in', user: answer.user, ...about };
   return { state: answer.setup_needed ? 'setup' : 'signed-out', ...about };
@@ -30,7 +17,7 @@ function understood(answer: SessionAnswer): Session {
 
 /** Asks the gateway who is signed in, and tells `session`. Throws an ApiFailure when there is no answer. */
 export async function loadSession(): Promise<Session> {
-  const answer = await take(calls.GET('/api/v1/session', {}));
+  const answer = await take(api.GET('/api/v1/session', {}));
   const next = understood(answer);
   if (JSON.stringify(next) !== JSON.stringify(session.peek())) session.value = next;
   return next;
@@ -38,7 +25,7 @@ export async function loadSession(): Promise<Session> {
 
 /** Ends the session. Throws an ApiFailure when the gateway did not end it. */
 export async function signOut(): Promise<void> {
-  await take(calls.DELETE('/api/v1/session', {}));
+  await take(api.DELETE('/api/v1/session', {}));
   session.value = { state: 'signed-out' };
 }
 

@@ -1,18 +1,8 @@
 import { signal } from '@preact/signals';
+import type { SessionUser } from './schema';
 
-/** Who looks at the dashboard. */
-export interface User {
-  name: string;
-  role: 'admin' | 'viewer';
-  /** How they signed in: `password`, `link`, `token`, or `header` where a proxy in front says who it is. */
-  how: string;
-  /** Whether it is a user of this gateway who has a password. */
-  has_password?: boolean;
-  /** Whether signing in takes a second factor. */
-  has_totp?: boolean;
-  /** Recovery codes that are left. */
-  recovery_codes?: number;
-}
+/** Who looks at the dashboard, and how they signed in. */
+export type User = SessionUser;
 
 /** What is known about the session. */
 export interface Session {

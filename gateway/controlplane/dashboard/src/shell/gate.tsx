@@ -34,6 +34,12 @@ export function Gate() {
     ask();
   }, []);
 
+  // A session that has just ended left nothing known; the page to sign in tells what the gateway warns of.
+  const unknown = state === 'signed-out' && session.value.warnings === undefined;
+  useEffect(() => {
+    if (unknown) loadSession().catch(() => {});
+  }, [unknown]);
+
   useEffect(() => {
     if (state === 'signed-in' && !linkPending && ENTRANCES.has(path)) route('/', true);
   }, [state, path, route, linkPending]);

@@ -1,6 +1,6 @@
 import type { FunctionComponent } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
-import { formatTime, formatUnit, type Unit } from '../lib/format';
+import { formatDay, formatTime, formatUnit, type Unit } from '../lib/format';
 import { ui } from '../strings/ui';
 import { Button } from './button';
 import css from './chart.module.css';
@@ -37,8 +37,10 @@ export function seriesColor(series: Series, place: number): string {
   return `var(--series-${(((series.color ?? place + 1) - 1) % 8) + 1})`;
 }
 
-function xText(x: number | string | undefined): string {
-  return typeof x === 'number' ? formatTime(x, 'date') : (x ?? '');
+/** How the places of an axis are written: names as they are, whole days without the time. */
+export function placeText(x: ChartProps['x']): (at: number | string) => string {
+  const daily = x.every((at) => typeof at === 'number' && new Date(at * 1000).getHours() === 0);
+  return (at) => (typeof at === 'string' ? at : daily ? formatDay(at) : formatTime(at, 'date'));
 }
 
 /** A chart, with the same values as a table for those who cannot or would not see it. */
@@ -95,6 +97,7 @@ export function Chart(props: ChartProps) {
 }
 
 function ValueTable({ series, x, unit, label, height }: ChartProps & { height: number }) {
+  const written = placeText(x);
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be within reach of the keyboard
     <section class={css.tableBox} style={{ maxHeight: `${height}px` }} tabIndex={0} aria-label={label}>
@@ -113,7 +116,7 @@ function ValueTable({ series, x, unit, label, height }: ChartProps & { height: n
         <tbody>
           {x.map((at, i) => (
             <tr key={at}>
-              <th scope="row">{xText(at)}</th>
+              <th scope="row">{written(at)}</th>
               {series.map((one) => (
                 <td key={one.label}>{formatUnit(one.values[i], unit)}</td>
               ))}

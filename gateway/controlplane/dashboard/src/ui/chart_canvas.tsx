@@ -1,9 +1,9 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import uPlot, { type AlignedData, type Options } from 'uplot';
 import 'uplot/dist/uPlot.min.css';
-import { formatTime, formatUnit } from '../lib/format';
+import { formatUnit } from '../lib/format';
 import { themeVersion } from '../lib/theme';
-import { type ChartProps, seriesColor } from './chart';
+import { type ChartProps, placeText, seriesColor } from './chart';
 import css from './chart.module.css';
 
 /** Sums of the series from the first on, so that each is drawn on top of those before it. */
@@ -74,7 +74,7 @@ export function ChartCanvas(props: ChartProps & { height: number }) {
     <div class={css.canvas} ref={holder} style={{ height: `${height}px` }}>
       {hover && at !== undefined && (
         <div class={css.tip} style={tipPlace(hover.left, holder.current?.clientWidth ?? 0)}>
-          <strong>{typeof at === 'number' ? formatTime(at, 'date') : at}</strong>
+          <strong>{placeText(x)(at)}</strong>
           <ul>
             {series.map((one, place) => (
               <li key={one.label}>
@@ -149,6 +149,7 @@ function optionsOf(
         ticks: { ...grid, size: 4 },
         ...(named
           ? {
+              size: 30,
               splits: () => x.map((_, i) => i),
               values: (self) => namesThatFit(x as readonly string[], self.width),
             }
