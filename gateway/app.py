@@ -25,6 +25,8 @@ from gateway.actors.keys import KeyRing, hash_key
 from gateway.actors.limits import Limiter, NoLimits
 from gateway.administration import Known, open_dashboard
 from gateway.config import ClientAuth, OpenAIMode, Settings
+from gateway.controlplane.watch import Watch
+from gateway.controlplane.worker_reports import WorkerFiles
 from gateway.dataplane.admission import Admission
 from gateway.dataplane.contract import OPENAI
 from gateway.dataplane.messages import PooledApi
@@ -33,6 +35,7 @@ from gateway.dataplane.passthrough import open_forward
 from gateway.dataplane.sdk_transport import open_sdk_transport
 from gateway.dataplane.server import DataPlane
 from gateway.dataplane.upstream import Upstream
+from gateway.evidence.tools import GatewayTools
 from gateway.ledger.record import Ledger
 from gateway.ledger.settlement import Settlement
 from gateway.ledger.writer import open_ledger
@@ -96,7 +99,12 @@ class Gateway:
 
 @asynccontextmanager
 async def run_gateway(
-    settings: Settings, *, reuse_port: bool = False, ledger: Ledger | None = None, control: bool = False
+    settings: Settings,
+    *,
+    reuse_port: bool = False,
+    ledger: Ledger | None = None,
+    control: bool = False,
+    workers: WorkerFiles | None = None,
 ) -> AsyncGenerator[Gateway, None]:
     """Run the data plane for as long as the context lasts; drain it at the end.
 
@@ -105,6 +113,7 @@ async def run_gateway(
         reuse_port: let several processes listen on the same port.
         ledger: where the records of requests go; default the database.
         control: run the control plane too.
+        workers: by which the workers of one gateway tell each other; None where there is but one.
 
     Raises:
         SecretKeyError: the secret key cannot be used.
@@ -133,7 +142,8 @@ async def run_gateway(
         observability = await stack.enter_async_context(open_observability(settings))
         prices = await asyncio.to_thread(PriceBook.load, settings.prices_path)
         limiter = _limiter(settings, database, prices, tasks, stopped)
-        settlement = Settlement(records, prices, observability.observers, [limiter])
+        watch = Watch(workers, ended=[limiter])
+        settlement = Settlement(records, prices, observability.observers, watch.ended)
         admission = Admission(
             settings.client_auth,
             state.keys,
@@ -143,11 +153,17 @@ async def run_gateway(
             database.clock,
             limiter,
         )
-        diagnostics = Diagnostics(settings.diagnostics)
         backends = _Backends(settings, database, vault, peppers[0], state)
         anthropic = await stack.enter_async_context(backends.anthropic())
         messages = PooledApi(
-            settings, admission, anthropic, upstream, settlement, diagnostics, announce=observability.announce
+            settings,
+            admission,
+            anthropic,
+            upstream,
+            settlement,
+            Diagnostics(settings.diagnostics),
+            announce=observability.announce,
+            in_flight=watch.requests,
         )
         openai_pool = None
         if settings.openai_mode is OpenAIMode.POOL:
@@ -162,9 +178,25 @@ async def run_gateway(
             data_plane.count_forwarded,
             lambda: data_plane.draining,
             records,
+            watch.lag,
         )
         own_url = ""
-        known = Known(vault, peppers[0], state, prices, records, tasks, stopped, data_url=lambda: own_url)
+        known = Known(
+            vault,
+            peppers[0],
+            state,
+            prices,
+            records,
+            tasks,
+            stopped,
+            lambda: own_url,
+            watch,
+            watch.vitals(
+                ledger=records, forwarded=data_plane.count_forwarded, is_draining=lambda: data_plane.draining
+            ),
+            GatewayTools(settings, lambda: own_url),
+            stopping,
+        )
         dashboard = await open_dashboard(settings, database, known) if control else None
         control_url = await stack.enter_async_context(
             observability.control_plane(sampled, tasks, dashboard, wanted=control, reuse_port=reuse_port)

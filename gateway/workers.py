@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Sequence
 from contextlib import ExitStack, contextmanager
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import Any, Final
 from gateway.accounts.vault import Vault, VaultError
 from gateway.app import Gateway, run_gateway
 from gateway.config import Address, Rollout, Settings
+from gateway.controlplane.worker_reports import WorkerFiles
 from gateway.dataplane.sdk_transport import SdkUnavailableError, check_sdk_program
 from gateway.observability import ControlAddressError, TracingUnavailableError, cannot_listen, open_observability
 from gateway.pricing.book import PriceBook
@@ -93,11 +94,24 @@ async def wait_for_signal(
 
 
 async def serve(
-    settings: Settings, *, reuse_port: bool = False, ready: Callable[[Gateway], None] | None = None
+    settings: Settings,
+    *,
+    started: Callable[[Gateway], Awaitable[None]] | None = None,
+    ready: Callable[[Gateway], None] | None = None,
+    workers: WorkerFiles | None = None,
 ) -> int:
-    """Serve in this process until a signal; return the exit status."""
+    """Serve in this process until a signal; return the exit status.
+
+    Args:
+        settings: as loaded.
+        started: awaited when it serves, before it says so.
+        ready: called as soon as it serves.
+        workers: by which the workers of one gateway, which share its port, tell each other; None for but one.
+    """
     version = await asyncio.to_thread(program_version)
-    async with run_gateway(settings, reuse_port=reuse_port, control=True) as gateway:
+    async with run_gateway(settings, reuse_port=workers is not None, control=True, workers=workers) as gateway:
+        if started is not None:
+            await started(gateway)
 
         def tell() -> None:
             if ready is not None:
@@ -133,10 +147,14 @@ async def serve(
     return 0
 
 
-def serve_workers(settings: Settings) -> int:
+def serve_workers(settings: Settings, *, prepare: Callable[[], None] | None = None) -> int:
     """Serve in `settings.workers` processes that share the port; restart one that dies.
 
     The first signal drains, the second ends the workers at once.
+
+    Args:
+        settings: as loaded.
+        prepare: called once, when the ports are known and the database can be used.
 
     Raises:
         OSError: the address cannot be listened on.
@@ -153,6 +171,8 @@ def serve_workers(settings: Settings) -> int:
     with _reserved(settings), shared_directory(files, settings.data_path) as metrics:
         # What no worker could start with is no reason to start workers again and again.
         asyncio.run(_check_start(settings))
+        if prepare is not None:
+            prepare()
         return _serve_workers(settings, metrics)
 
 
@@ -207,9 +227,12 @@ def _worker(settings: Settings, metrics: Path, place: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     configure_logs(level=settings.log_level, fmt=settings.log_format)
     share_metrics(metrics, place)
+    if place:
+        # One of them shows what there is to see of all.
+        settings.control_listen = "off"
     status = 1
     try:
-        status = run_event_loop(serve(settings, reuse_port=True))
+        status = run_event_loop(serve(settings, workers=WorkerFiles(metrics, place, settings.workers)))
     except _REFUSALS as error:
         # A database that is away, for one; the parent tries again.
         _log.error("a worker cannot start", problem=str(error))

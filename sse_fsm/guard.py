@@ -188,6 +188,11 @@ class StreamGuard:
         """Where the stream stands."""
         return self.machine.state
 
+    @property
+    def bytes_in(self) -> int:
+        """Bytes of the stream so far."""
+        return self._bytes_in
+
     def ping(self) -> bytes:
         """Return a ping to send now, or nothing where it could fall inside an event or behind the end."""
         between_events = self.mode is Mode.ENFORCE or not self._decoder.pending

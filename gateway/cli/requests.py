@@ -12,7 +12,6 @@ from typing import Final, TextIO
 
 from gateway.cli.common import CommandError, Subparsers, add_command, add_config_option, settings_from
 from gateway.cli.request_arguments import add_filter_options, filter_from
-from gateway.cli.request_following import Follower
 from gateway.cli.request_output import RequestTable, print_details
 from gateway.cli.request_reading import pages, what_there_is, with_queries
 from gateway.cli.request_summary import add_summary
@@ -26,6 +25,7 @@ from gateway.ledger.timeline import Timeline, TimelineError
 from gateway.pricing.book import PriceBook
 from gateway.pricing.cost import Cost
 from gateway.pricing.price_file import PricesError
+from gateway.store.request_following import Follower
 from gateway.store.request_queries import RequestFilter, RequestQueries
 
 __all__ = ["add_parser"]

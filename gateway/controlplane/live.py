@@ -15,6 +15,7 @@ import re
 import secrets
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
@@ -147,6 +148,7 @@ class LiveHub:
     _left: dict[str, float] = field(factory=dict, init=False)
     """By topic, when its last viewer left, on the event loop's clock."""
     _came: asyncio.Event = field(factory=asyncio.Event, init=False)
+    _ended: asyncio.Event = field(factory=asyncio.Event, init=False)
 
     # Telling
 
@@ -217,10 +219,16 @@ class LiveHub:
         return any(topic in self._left and now < self._left[topic] + self.linger_seconds for topic in topics)
 
     async def until_watched(self, *topics: str) -> None:
-        """Return when somebody watches one of the topics."""
-        while not self.is_watched(*topics):
+        """Return when somebody watches one of the topics, or the gateway ends."""
+        while not self.closed and not self.is_watched(*topics):
             self._came.clear()
             await self._came.wait()
+
+    async def nap(self, seconds: float) -> None:
+        """Return after some time, or when the gateway ends."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._ended.wait()
 
     @property
     def viewers(self) -> int:
@@ -265,6 +273,8 @@ class LiveHub:
     def close(self) -> None:
         """End all that watch: the gateway ends."""
         self.closed = True
+        self._ended.set()
+        self._came.set()
         for viewer in self._viewers:
             viewer.wake()
 

@@ -39,6 +39,7 @@ from gateway.dataplane.recording import (
 from gateway.dataplane.refusals import LastRefusals
 from gateway.dataplane.relay import BodyRelay, ClientGone, Relay, StreamRelay
 from gateway.dataplane.upstream import NETWORK_ERRORS, Upstream
+from gateway.ledger.in_flight import RequestsInFlight
 from gateway.ledger.record import AttemptRecord, RequestRecord, SwitchRecord
 from gateway.ledger.settlement import Settlement
 from gateway.pricing.cache_loss import price_of_cache_lost
@@ -91,6 +92,8 @@ class PooledApi:
     contract: Contract = ANTHROPIC
     announce: Callable[[RequestRecord, AttemptRecord], str] | None = None
     """Returns the `traceparent` that tells the upstream of an attempt's span; None where it is not told of any."""
+    in_flight: RequestsInFlight = field(factory=RequestsInFlight)
+    """Requests that are not over, for whoever wants to look."""
     refusals: LastRefusals = field(factory=LastRefusals, init=False)
     relays: set[Relay] = field(factory=set, init=False)
     """Answers on their way, so that a shutdown can end them."""
@@ -172,8 +175,40 @@ class _Life:
         self._need = Need("")
         self._early: web.StreamResponse | None = None
         self._stream: StreamRelay | None = None
+        self._body: BodyRelay | None = None
+
+    @property
+    def record(self) -> RequestRecord:
+        return self._record
+
+    @property
+    def started(self) -> float:
+        return self._started
+
+    @property
+    def guard(self) -> StreamGuard | None:
+        return self._attempts.current if self._attempts is not None else self._guard
+
+    @property
+    def heard(self) -> float | None:
+        return self._stream.heard if self._stream is not None else None
+
+    @property
+    def longest_gap(self) -> float:
+        return self._stream.longest_gap if self._stream is not None else 0.0
+
+    @property
+    def body_bytes(self) -> int | None:
+        return self._body.bytes_in if self._body is not None else None
 
     async def run(self) -> web.StreamResponse:
+        self._api.in_flight.begin(self)
+        try:
+            return await self._run()
+        finally:
+            self._api.in_flight.end(self)
+
+    async def _run(self) -> web.StreamResponse:
         try:
             result = await self._prepare()
             if isinstance(result, ApiError):
@@ -399,7 +434,7 @@ class _Life:
             return response
         response = self._response(opened.response.status, opened.headers)
         await response.prepare(self._request)
-        relay = BodyRelay(self._request, opened, response, self._api.settings.timeouts)
+        self._body = relay = BodyRelay(self._request, opened, response, self._api.settings.timeouts)
         self._api.relays.add(relay)
         try:
             await relay.run(partial(self._settle_body, relay))
@@ -479,7 +514,7 @@ class _Life:
         if self._settled:
             return
         self._record.status = self._record.status or CLIENT_CLOSED
-        guard = self._attempts.current if self._attempts is not None else self._guard
+        guard = self.guard
         if guard is None:
             outcome = Outcome.CANCELLED
         else:
@@ -496,7 +531,7 @@ class _Life:
             return
         self._settled = True
         note_end(self._record, outcome, self._elapsed(), self._stream)
-        note_timeline(self._record, self._attempts.current if self._attempts is not None else self._guard)
+        note_timeline(self._record, self.guard)
         await self._api.settle(self._record)
 
     def _write_attempts(self) -> None:

@@ -92,6 +92,11 @@ class StreamRelay:
         self.longest_gap = 0.0
         """Longest upstream silence in seconds."""
 
+    @property
+    def heard(self) -> float:
+        """When the upstream last spoke, or was last kept waiting by the client, on the event loop's clock."""
+        return self._heard
+
     async def run(self, settle: Settle) -> Verdict:
         """Relay until the end and return the verdict. The upstream connection is closed or given back.
 

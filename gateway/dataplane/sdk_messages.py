@@ -30,6 +30,7 @@ from gateway.dataplane.sdk_gate import Turn
 from gateway.dataplane.sdk_pool import RuntimePool
 from gateway.dataplane.sdk_requests import SdkRequest, read_sdk_request
 from gateway.dataplane.sdk_runtime import Runtime
+from gateway.ledger.record import RequestRecord
 from gateway.ledger.timeline import TimelineRecorder
 from gateway.wire.errors import (
     GATEWAY_REQUEST_ID_HEADER,
@@ -109,7 +110,38 @@ class _Life:
         self._settled = False
         self._stream: StreamRelay | None = None
 
+    @property
+    def record(self) -> RequestRecord:
+        return self._record
+
+    @property
+    def started(self) -> float:
+        return self._started
+
+    @property
+    def guard(self) -> StreamGuard | None:
+        return self._guard
+
+    @property
+    def heard(self) -> float | None:
+        return self._stream.heard if self._stream is not None else None
+
+    @property
+    def longest_gap(self) -> float:
+        return self._stream.longest_gap if self._stream is not None else 0.0
+
+    @property
+    def body_bytes(self) -> int | None:
+        return None
+
     async def run(self) -> web.StreamResponse:
+        self._api.in_flight.begin(self)
+        try:
+            return await self._run()
+        finally:
+            self._api.in_flight.end(self)
+
+    async def _run(self) -> web.StreamResponse:
         try:
             try:
                 asked = await self._api.before_an_end(self._admit())

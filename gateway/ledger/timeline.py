@@ -21,7 +21,7 @@ from sse_fsm.framing import Frame
 from sse_fsm.machine import JudgedEvent
 from sse_fsm.violations import ProtocolViolation
 
-__all__ = ["Entry", "Timeline", "TimelineError", "TimelineRecorder"]
+__all__ = ["Entry", "Place", "Timeline", "TimelineError", "TimelineRecorder"]
 
 _MOST_ENTRIES: Final = 2048
 _MERGED_SECONDS: Final = 0.25
@@ -173,8 +173,9 @@ class _Entries:
             self._number(entry.detail),
         )
 
-    def unpack(self) -> list[Entry]:
-        """Return all of them."""
+    def unpack(self, first: int = 0) -> list[Entry]:
+        """Return all of them from one on."""
+        data = self.data[first * _PACKED.size :]
         return [
             Entry(
                 at / 1000,
@@ -186,7 +187,7 @@ class _Entries:
                 None if until == _NOTHING else until / 1000,
                 gap / 1000,
             )
-            for at, until, gap, index, count, size, event, detail in _PACKED.iter_unpack(self.data)
+            for at, until, gap, index, count, size, event, detail in _PACKED.iter_unpack(data)
         ]
 
     def _number(self, word: str | None) -> int:
@@ -196,6 +197,14 @@ class _Entries:
                 return 0
             words.append(word)
         return words.index(word)
+
+
+@define
+class Place:
+    """How far somebody has read what a recorder takes down."""
+
+    entries: int = 0
+    merged: float = _MERGED_SECONDS
 
 
 @define(eq=False, on_setattr=[])
@@ -215,6 +224,27 @@ class TimelineRecorder:
     _left_out: int = field(default=0, init=False)
     _violation: str | None = field(default=None, init=False)
     _broken: bytes | None = field(default=None, init=False)
+
+    @property
+    def violation(self) -> str | None:
+        """Code of the rule that was broken."""
+        return self._violation
+
+    @property
+    def open_deltas(self) -> Entry | None:
+        """Deltas that more may be added to: they are in no entry yet."""
+        return self._last
+
+    def read_on(self, place: Place) -> tuple[list[Entry], bool]:
+        """Return the entries behind a place, which moves behind them; and whether they are all that there are.
+
+        For whoever looks at a stream while it lasts. They are all where neighbours were merged since, to make
+        room: what was read before is among them then.
+        """
+        is_anew = place.merged != self._merged
+        found = self._entries.unpack(0 if is_anew else place.entries)
+        place.entries, place.merged = len(self._entries), self._merged
+        return found, is_anew
 
     def run(self, number: int, size: int) -> None:
         """Add deltas of the open block."""

@@ -20,6 +20,7 @@ from gateway.accounts.pool import AccountPool
 from gateway.ledger.record import Ledger
 from gateway.ledger.writer import LedgerWriter
 from gateway.telemetry.logs import dropped_lines, exception_facts, get_logger
+from gateway.telemetry.loop_lag import LoopLag
 from gateway.telemetry.metrics import BoundedNames, GatewayMetrics
 
 __all__ = ["LiveState", "Sampler"]
@@ -54,6 +55,8 @@ class LiveState:
     is_draining: Callable[[], bool]
     ledger: Ledger | None = None
     """Looked at if it is one that writes to a database."""
+    lag: LoopLag = field(factory=LoopLag)
+    """Told how late the event loop is."""
 
 
 @define(eq=False)
@@ -113,6 +116,7 @@ class Sampler:
         try:
             if lag is not None:
                 self.metrics.loop_lag.observe(lag)
+                self.live.lag.note(lag)
             if not everything:
                 return
             self._look()
