@@ -35,7 +35,9 @@ from playwright.async_api import (
     expect,
 )
 
+from gateway.controlplane.access import Role
 from gateway.controlplane.pages import BUILD
+from tests import answer_watch
 from tests.dashboard.site import GatewaySite, gateway_site
 
 __all__ = [
@@ -137,7 +139,7 @@ class Site:
         self._contexts.append(context)
         context.set_default_timeout(_MILLISECONDS)
         if role is not None:
-            await self._sign_in(context, role)
+            await self.sign_in(context, role)
         return await self.open(context, path)
 
     async def open(self, context: BrowserContext, path: str = "/") -> Page:
@@ -147,10 +149,12 @@ class Site:
         await page.goto(self.url + path)
         return page
 
-    async def _sign_in(self, context: BrowserContext, role: str) -> None:
-        if role != "admin":
-            raise NotImplementedError("viewers sign in with a password")
-        await context.set_extra_http_headers({"authorization": f"Bearer {self.gateway.token}"})
+    async def sign_in(self, context: BrowserContext, role: str) -> None:
+        """Sign a profile in, by a link as `gateway dashboard link` prints them; its cookie is a person's own."""
+        token = await self.gateway.sign_in_token(Role(role))
+        answer = await context.request.post(f"{self.url}/api/v1/session/link", data={"token": token})
+        assert answer.ok, await answer.text()
+        answer_watch.keep(token, *(cookie.get("value", "") for cookie in await context.cookies()))
 
     def _watch(self, page: Page) -> None:
         page.on("console", self._heard)

@@ -15,6 +15,8 @@ from sqlalchemy import func, select
 from gateway.accounts.vault import Vault
 from gateway.app import run_gateway
 from gateway.config import OpenAIMode, Settings, Timeouts
+from gateway.controlplane.access import Role
+from gateway.controlplane.sign_in.tokens import digest_of, new_token
 from gateway.replay.openai import OpenAIReplay
 from gateway.replay.server import ReplayUpstream
 from gateway.store.accounts import AccountStore
@@ -22,12 +24,14 @@ from gateway.store.client_keys import ClientKeyStore
 from gateway.store.engine import Database
 from gateway.store.secret import load_secret_keys
 from gateway.store.tables import requests
+from gateway.store.user_links import Link, LinkStore, Purpose
+from gateway.store.users import UserStore
 from tests import answer_watch, fresh_database
 from tests.account_path.harness import NewAccount, add_account
 from tests.contract.harness import MESSAGES, SECRET, RecordingLedger, Served
 from tests.replay.raw_client import LIMIT, RawResponse, message
 
-__all__ = ["ACCOUNTS", "TOKEN", "GatewaySite", "gateway_site"]
+__all__ = ["ACCOUNTS", "PEOPLE", "TOKEN", "GatewaySite", "gateway_site"]
 
 TOKEN: Final = "control-token-of-the-dashboards-tests"
 ACCOUNTS: Final = (
@@ -35,6 +39,8 @@ ACCOUNTS: Final = (
     NewAccount("Spare key", api_key="sk-ant-api03-of-the-spare-key", more={"id": "acc_spare"}),
     NewAccount("OpenAI work", api_key="sk-proj-of-the-work-account", provider="openai", more={"id": "acc_work"}),
 )
+PEOPLE: Final = {Role.ADMIN: "Olivia", Role.VIEWER: "Victor"}
+_LINK_SECONDS: Final = 60.0
 _SESSION: Final = "5c1d7a52-6a0e-4f0e-9a51-3d6f3c1b7a10"
 _CONVERSATION: Final = (
     ("claude-opus-5-5", "thinking"),
@@ -82,6 +88,15 @@ class GatewaySite(Served):
         """End the gateway and start it again, as after an upgrade: same addresses, same database."""
         await self.stop()
         await self.start()
+
+    async def sign_in_token(self, role: Role) -> str:
+        """Return what signs somebody of a role in, once, as `gateway dashboard link` does."""
+        users, name = UserStore(self.database), PEOPLE[role]
+        user = await users.named(name) or await users.add(name, role)
+        token = new_token()
+        link = Link(digest=digest_of(token), purpose=Purpose.SIGN_IN, user_id=user.id)
+        await LinkStore(self.database).put(link, _LINK_SECONDS)
+        return token
 
     async def ask(self, *args: Any, **options: Any) -> RawResponse:
         """Ask for something, and remember that there is one record more to come."""
