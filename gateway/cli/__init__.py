@@ -23,6 +23,7 @@ _COMMANDS: Final = (
     "replay",
     "accounts",
     "keys",
+    "dashboard",
     "requests",
     "usage",
     "costs",

@@ -7,7 +7,8 @@ import secrets
 import shlex
 import sys
 import tempfile
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -15,18 +16,25 @@ from gateway.app import Gateway, run_gateway
 from gateway.cli.common import Subparsers, add_command, add_config_option, refuse_lost_key, settings_from
 from gateway.cli.errors import CommandError
 from gateway.cli.serving import check, serving
+from gateway.cli.setup_link import control_port
 from gateway.config import ClientAuth, Settings
+from gateway.controlplane.sign_in.links import base_url, make_link
 from gateway.replay.openai import OpenAIReplay
 from gateway.replay.server import ReplayUpstream
 from gateway.store.client_keys import ClientKeyStore
 from gateway.store.engine import Database, Opening
 from gateway.store.secret import load_secret_key
+from gateway.store.user_links import LinkStore, Purpose
+from gateway.store.users import ADMIN, NameTakenError, UserStore
 from gateway.workers import run_event_loop, wait_for_signal
 
 __all__ = ["add_parser"]
 
 _TOKENS_PER_SECOND: Final = 40.0
 _MODEL: Final = "claude-opus-5-5"
+_USER: Final = "demo"
+_DOOR_SECONDS: Final = 30 * 86_400.0
+"""As good as until the demonstration ends."""
 _EXAMPLES = """\
 examples:
   gateway demo
@@ -76,26 +84,52 @@ async def _demo(settings: Settings) -> int:
                 settings.openai_base_url = (await stack.enter_async_context(OpenAIReplay())).url
             upstream = f"the built-in replay upstream at {replay.url}"
         pepper = load_secret_key(settings.secret_key, settings.data_path)
-        store = ClientKeyStore(await stack.enter_async_context(Database.of(settings)))
+        database = await stack.enter_async_context(Database.of(settings))
+        store = ClientKeyStore(database)
         stored, key = await store.create("demo", pepper)
         stack.push_async_callback(store.revoke, stored.id)
         gateway = await stack.enter_async_context(run_gateway(settings, control=True))
-        await wait_for_signal(ready=lambda: print(_instructions(gateway, key, upstream), flush=True))
+        door = await stack.enter_async_context(_open_door(settings, database, gateway))
+        await wait_for_signal(ready=lambda: print(_instructions(gateway, key, upstream, door), flush=True))
         print("stopping", flush=True)
     return 0
 
 
-def _instructions(gateway: Gateway, key: str, upstream: str) -> str:
+@asynccontextmanager
+async def _open_door(settings: Settings, database: Database, gateway: Gateway) -> AsyncGenerator[str | None]:
+    """Make a user of the dashboard for this run, and give the link that signs in; None without a dashboard."""
+    base = base_url(settings, control_port(gateway))
+    if base is None:
+        yield None
+        return
+    users = UserStore(database)
+    try:
+        user = await users.add(_USER, ADMIN)
+    except NameTakenError:
+        user = await users.add(f"{_USER}-{secrets.token_hex(4)}", ADMIN)
+    try:
+        link = await make_link(LinkStore(database), base, Purpose.SIGN_IN, user_id=user.id, seconds=_DOOR_SECONDS)
+        yield link.url
+    finally:
+        await users.remove(user.id, even_the_last=True)
+
+
+def _instructions(gateway: Gateway, key: str, upstream: str, door: str | None) -> str:
     base = f"{gateway.url}/claude"
     body = (
         f'{{"model":"{_MODEL}","max_tokens":256,"stream":true,'
         '"messages":[{"role":"user","content":"Say hello"}]}'
     )
     python = shlex.quote(str(Path(sys.executable)))
-    metrics = f"Its metrics are at {gateway.control_url}/metrics.\n" if gateway.control_url is not None else ""
+    control = ""
+    if door is not None:
+        control = (
+            f"Look at it in a browser; this link signs you in, once:\n\n  {door}\n\n"
+            f"Its metrics are at {gateway.control_url}/metrics.\n"
+        )
     return f"""
 The gateway listens at {gateway.url} and sends requests to {upstream}.
-{metrics}Paste any of these into another terminal:
+{control}Paste any of these into another terminal:
 
 # curl
 curl -N {base}/v1/messages -H 'x-api-key: {key}' -H 'anthropic-version: 2023-06-01' \

@@ -11,6 +11,7 @@ from gateway.accounts.vault import VaultError
 from gateway.cli.common import warn
 from gateway.cli.errors import CommandError
 from gateway.config import Settings
+from gateway.controlplane.sign_in.links import clear_text_warning
 from gateway.dataplane.sdk_transport import SdkUnavailableError, check_sdk
 from gateway.observability import ControlAddressError, TracingUnavailableError
 from gateway.pricing.price_file import PricesError
@@ -52,6 +53,8 @@ def check(settings: Settings) -> None:
         except SdkUnavailableError as error:
             raise CommandError(str(error)) from None
     for text in _warn_of_secret_key(settings):
+        warn(text)
+    if (text := clear_text_warning(settings)) is not None:
         warn(text)
 
 

@@ -408,8 +408,7 @@ user_links: Final = Table(
     Column("digest", Text, primary_key=True),  # of the token in the link
     Column("purpose", Text, nullable=False),
     Column("user_id", Text),  # none for a link that makes a user
-    Column("name", Text, nullable=False),  # of the user it makes; empty where they choose
-    Column("role", Text, nullable=False),
+    Column("role", Text, nullable=False),  # of the user it makes
     Column("created_at", Double, nullable=False),
     Column("expires_at", Double, nullable=False),
 )

@@ -12,7 +12,7 @@ from gateway.store.engine import Database, database_time
 from gateway.store.rows import structure
 from gateway.store.statements import locking
 from gateway.store.tables import user_links, user_sessions, users
-from gateway.store.users import User, insert_user, name_key
+from gateway.store.users import User, insert_user
 
 __all__ = ["Link", "LinkStore", "Purpose"]
 
@@ -35,10 +35,9 @@ class Link:
     digest: str = field(repr=False)
     purpose: Purpose
     user_id: str | None = None
-    """None for a link that makes a user."""
-    name: str = ""
-    """Of the user whom it makes; empty where they choose."""
+    """None for a link that makes a user, who chooses a name."""
     role: str = ""
+    """Of the user whom it makes."""
     created_at: float = 0.0
     expires_at: float = 0.0
 
@@ -71,7 +70,6 @@ class LinkStore:
                 "digest": link.digest,
                 "purpose": link.purpose.value,
                 "user_id": link.user_id,
-                "name": link.name,
                 "role": link.role,
                 "created_at": now,
                 "expires_at": now + seconds,
@@ -87,19 +85,17 @@ class LinkStore:
             links = structure(Link, rows, user_links.name)
             if not links:
                 return None
-            link = links[0]
-            if link.user_id is None and not link.name:
-                return link, None
-            whose = users.c.id == link.user_id if link.user_id else users.c.name_key == name_key(link.name)
-            found = (await connection.execute(select(users).where(whose))).mappings().all()
-        return link, next(iter(structure(User, found, users.name)), None)
+            found = (
+                (await connection.execute(select(users).where(users.c.id == links[0].user_id))).mappings().all()
+            )
+        return links[0], next(iter(structure(User, found, users.name)), None)
 
     async def redeem(self, digest: str, name: str, password: str | None) -> User | None:
         """Use a link up; return whom it lets in, or None if it is not good any more.
 
         Args:
             digest: of its token.
-            name: of the user, where the link makes one and has no name of its own.
+            name: of the user, where the link makes one.
             password: hash of the one to be set, by a link that is for that. All sessions of the user end.
 
         Raises:
@@ -113,19 +109,14 @@ class LinkStore:
                 return None
             link = links[0]
             await connection.execute(delete(user_links).where(_COLUMNS.digest == digest))
-            known = (
-                users.c.id == link.user_id if link.user_id is not None else users.c.name_key == name_key(link.name)
-            )
-            found = (await connection.execute(locking(select(users).where(known)))).mappings().all()
-            user = next(iter(structure(User, found, users.name)), None)
-            if link.user_id is not None:
-                if user is not None and password is not None:
-                    await connection.execute(update(users).where(users.c.id == user.id).values(password=password))
-                    await connection.execute(delete(user_sessions).where(user_sessions.c.user_id == user.id))
-                return user
-            if link.purpose is Purpose.SIGN_IN and user is not None:
-                return user
-            return await insert_user(connection, link.name or name, link.role, password)
+            if link.user_id is None:
+                return await insert_user(connection, name, link.role, password)
+            whose = users.c.id == link.user_id
+            found = (await connection.execute(locking(select(users).where(whose)))).mappings().all()
+            if found and password is not None:
+                await connection.execute(update(users).where(whose).values(password=password))
+                await connection.execute(delete(user_sessions).where(user_sessions.c.user_id == link.user_id))
+        return next(iter(structure(User, found, users.name)), None)
 
     async def tidy(self) -> int:
         """Delete those that are too old, and those of users who are gone; return how many."""

@@ -145,7 +145,7 @@ async def check_link(parts: Parts, call: Call) -> LinkView:
     link, user = await parts.desk.look_at_link(call.visitor, call.body.token)
     return LinkView(
         purpose=link.purpose,
-        name=user.name if user is not None else link.name,
+        name=user.name if user is not None else "",
         role=Role(user.role if user is not None else link.role),
         needs_code=link.purpose is Purpose.SET_PASSWORD and user is not None and user.totp is not None,
         expires_at=link.expires_at,

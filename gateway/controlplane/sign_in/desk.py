@@ -159,8 +159,9 @@ class Desk:
         link, user = await self.look_at_link(visitor, token)
         name, hashed = typed.name, None
         if link.purpose is Purpose.SET_PASSWORD:
-            name = (user.name if user is not None else link.name) or typed.name
-            if user is None:
+            if user is not None:
+                name = user.name
+            else:
                 try:
                     name = tidy_name(name)
                 except BadNameError as error:

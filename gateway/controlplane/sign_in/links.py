@@ -33,7 +33,6 @@ async def make_link(
     purpose: Purpose,
     *,
     user_id: str | None = None,
-    name: str = "",
     role: str = "",
     seconds: float = LINK_SECONDS,
 ) -> OpenLink:
@@ -44,7 +43,6 @@ async def make_link(
         base: as of `base_url`.
         purpose: what it is for.
         user_id: whom it lets in; None for a user whom it makes.
-        name: of the user whom it makes; empty for the choice of whoever uses it.
         role: of that user.
         seconds: for which it is good.
 
@@ -52,7 +50,7 @@ async def make_link(
         StoreError: the database cannot be used.
     """
     token = new_token()
-    link = Link(digest=digest_of(token), purpose=purpose, user_id=user_id, name=name, role=role)
+    link = Link(digest=digest_of(token), purpose=purpose, user_id=user_id, role=role)
     return OpenLink(f"{base}/{_PAGES[purpose]}#{token}", await store.put(link, seconds))
 
 
