@@ -46,9 +46,9 @@ export const settings = {
     origin: {
       default: 'Default',
       file: 'Settings file',
+      environment: 'Environment',
       command: 'This command',
     },
-    copyName: (name: string) => `Copy ${name}`,
   },
   audit: {
     title: 'Audit log',

@@ -2,6 +2,7 @@ import { useState } from 'preact/hooks';
 import { api, take } from '../../api/client';
 import type { AuditPage, AuditView } from '../../api/schema';
 import { useResource } from '../../api/use_resource';
+import { cx } from '../../lib/cx';
 import { useQueryState } from '../../lib/query';
 import { settings as words } from '../../strings/settings';
 import {
@@ -71,7 +72,7 @@ export function Audit() {
   const filtered = Boolean(query.who || query.action || query.target);
   return (
     <Panel title={words.audit.title} hint={words.audit.hint} busy={known.loading}>
-      <div class={css.filters}>
+      <div class={cx(css.filters, css.even)}>
         <TextField
           label={words.audit.who}
           value={query.who ?? ''}

@@ -4,7 +4,7 @@ import { useResource } from '../../api/use_resource';
 import { formatCount } from '../../lib/format';
 import { useQueryState } from '../../lib/query';
 import { settings as words } from '../../strings/settings';
-import { Badge, Button, CheckField, CopyButton, Empty, KeyValue, Panel, Resource, TextField } from '../../ui';
+import { Badge, Button, CheckField, Empty, KeyValue, Panel, Resource, TextField } from '../../ui';
 import { wantedGroups } from './filter';
 import css from './settings.module.css';
 
@@ -99,17 +99,11 @@ function Rollout({ state, approval }: { state: string; approval: string }) {
 }
 
 function Setting({ of }: { of: SettingView }) {
-  const variable = of.variable ?? '';
   return (
     <li class={css.setting}>
       <div class={css.name}>
         <code>{of.name}</code>
-        {variable && (
-          <span class={css.variable}>
-            <code>{variable}</code>
-            <CopyButton text={variable} label={words.configuration.copyName(variable)} />
-          </span>
-        )}
+        {of.variable && <code class={css.variable}>{of.variable}</code>}
       </div>
       <div class={css.value}>
         <Value of={of} />
@@ -146,6 +140,6 @@ function Origin({ name }: { name: string }) {
       </Badge>
     );
   }
-  const label = name === 'file' ? known.file : name === 'command' ? known.command : name;
+  const label = name === 'file' || name === 'command' ? known[name] : known.environment;
   return <Badge tone="accent">{label}</Badge>;
 }
