@@ -21,7 +21,9 @@ from gateway.cli.account_output import as_json, print_json, verdict_as_json, ver
 from gateway.cli.account_replacing import run_replace
 from gateway.cli.common import CommandError, settings_from, warn
 from gateway.config import Settings
+from gateway.controlplane.sign_in.rekeying import rekey_second_factors
 from gateway.store.engine import Opening
+from gateway.store.users import UserStore
 
 __all__ = ["run_add", "run_import", "run_rekey"]
 
@@ -87,6 +89,7 @@ def run_rekey(args: argparse.Namespace) -> int:
     async def work(office: Office) -> int:
         await office.check_vault(vault)
         count = await vault.rekey(office.store)
+        count += await rekey_second_factors(UserStore(office.store.database), vault)
         # Now that no secret needs another key, have the database say so.
         await office.check_vault(vault)
         return count
