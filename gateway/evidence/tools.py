@@ -64,8 +64,9 @@ _PARALLEL: Final = {1: (1,), 4: (1, 4), 16: (1, 4, 16)}
 """Streams side by side, by the most of them."""
 _ROUNDS: Final = (4, 1, 2, 8)
 _DOCTORS_REQUESTS: Final = 2
+"""Before a real provider; a replay upstream, which costs nothing, is asked for more."""
 _DOCTORS_TOKENS: Final = 64
-_TOKENS_OF_A_QUESTION: Final = 20
+_TOKENS_OF_A_QUESTION: Final = 35
 _SECONDS_OF_AN_ANSWER: Final = 2
 """A cheap model's, with the tools' short questions."""
 _DOCTOR_SECONDS: Final = 30

@@ -1018,7 +1018,7 @@ export interface components {
          */
         AccountAdded: {
             account: components["schemas"]["AccountView"];
-            check: components["schemas"]["gateway.controlplane.account_views.CheckView"] | null;
+            check: components["schemas"]["CredentialCheck"] | null;
             warnings: string[];
         };
         /**
@@ -1042,7 +1042,7 @@ export interface components {
          */
         AccountChecked: {
             account: components["schemas"]["AccountView"];
-            check: components["schemas"]["gateway.controlplane.account_views.CheckView"];
+            check: components["schemas"]["CredentialCheck"];
         };
         /**
          * AccountList
@@ -1291,6 +1291,18 @@ export interface components {
          */
         CheckLevel: "ok" | "problem" | "unseen" | "warning";
         /**
+         * CheckView
+         * @description What one check of a run has found.
+         */
+        CheckView: {
+            name: string;
+            level: components["schemas"]["CheckLevel"];
+            what: string;
+            fix: string;
+            ms: number | null;
+            at: number;
+        };
+        /**
          * CompareRun
          * @description Send the same requests to what serves now, which the settings name, and to this gateway.
          */
@@ -1345,6 +1357,18 @@ export interface components {
             lines: components["schemas"]["CostLineView"][];
             now_usd: number | null;
             is_partial: boolean;
+        };
+        /**
+         * CredentialCheck
+         * @description What a check of a credential found.
+         */
+        CredentialCheck: {
+            good: boolean;
+            finding: string;
+            message: string;
+            status: number | null;
+            request_id: string | null;
+            milliseconds: number | null;
         };
         /**
          * DoctorRun
@@ -1452,7 +1476,7 @@ export interface components {
             problem: string;
             warnings: string[];
             known_as: string | null;
-            check: components["schemas"]["gateway.controlplane.account_views.CheckView"] | null;
+            check: components["schemas"]["CredentialCheck"] | null;
         };
         /**
          * ImportLook
@@ -1988,7 +2012,7 @@ export interface components {
          */
         RunDetail: {
             run: components["schemas"]["RunView"];
-            checks: components["schemas"]["gateway.controlplane.canary_tools.CheckView"][];
+            checks: components["schemas"]["CheckView"][];
             has_markdown: boolean;
             report: Record<string, never> | null;
         };
@@ -2347,30 +2371,6 @@ export interface components {
             event_number: number | null;
             byte: number | null;
         };
-        /**
-         * CheckView
-         * @description What a check of a credential found.
-         */
-        "gateway.controlplane.account_views.CheckView": {
-            good: boolean;
-            finding: string;
-            message: string;
-            status: number | null;
-            request_id: string | null;
-            milliseconds: number | null;
-        };
-        /**
-         * CheckView
-         * @description What one check of a run has found.
-         */
-        "gateway.controlplane.canary_tools.CheckView": {
-            name: string;
-            level: components["schemas"]["CheckLevel"];
-            what: string;
-            fix: string;
-            ms: number | null;
-            at: number;
-        };
     };
     responses: never;
     parameters: never;
@@ -2402,10 +2402,12 @@ export type CacheGroup = components['schemas']['CacheGroup'];
 export type CacheReport = components['schemas']['CacheReport'];
 export type CanaryView = components['schemas']['CanaryView'];
 export type CheckLevel = components['schemas']['CheckLevel'];
+export type CheckView = components['schemas']['CheckView'];
 export type CompareRun = components['schemas']['CompareRun'];
 export type ConformanceRun = components['schemas']['ConformanceRun'];
 export type CostLineView = components['schemas']['CostLineView'];
 export type CostView = components['schemas']['CostView'];
+export type CredentialCheck = components['schemas']['CredentialCheck'];
 export type DoctorRun = components['schemas']['DoctorRun'];
 export type EdgeView = components['schemas']['EdgeView'];
 export type Ended = components['schemas']['Ended'];
@@ -2488,8 +2490,6 @@ export type UserChange = components['schemas']['UserChange'];
 export type UserList = components['schemas']['UserList'];
 export type UserView = components['schemas']['UserView'];
 export type ViolationView = components['schemas']['ViolationView'];
-export type GatewayControlplaneAccountViewsCheckView = components['schemas']['gateway.controlplane.account_views.CheckView'];
-export type GatewayControlplaneCanaryToolsCheckView = components['schemas']['gateway.controlplane.canary_tools.CheckView'];
 export type $defs = Record<string, never>;
 export interface operations {
     list_accounts: {
