@@ -9,8 +9,9 @@ import { preload, Setup, SignIn } from './routes';
 import { Shell } from './shell';
 
 const ENTRANCES = new Set(['/sign-in', '/setup']);
-/** The page was opened by a link that lets somebody in; it counts even for who is signed in already. */
-const BY_LINK = window.location.pathname === '/setup' && window.location.hash.length > 1;
+/** The address that the page was opened by, if it is a link that lets somebody in: it counts even for who is in. */
+const LINK =
+  window.location.hash.length > 1 && ENTRANCES.has(window.location.pathname) && window.location.pathname;
 
 /** Shows the pages to who is signed in, and to others how to get in; the address stays as it is. */
 export function Gate() {
@@ -18,7 +19,7 @@ export function Gate() {
   const { state, csrf } = session.value;
   const before = useRef<{ csrf: string | undefined } | undefined>(undefined);
   if (state !== 'loading') before.current ??= { csrf };
-  const linkPending = BY_LINK && path === '/setup' && before.current?.csrf === csrf;
+  const linkPending = path === LINK && before.current?.csrf === csrf;
   const [failure, setFailure] = useState<ApiFailure>();
 
   const ask = useCallback(() => {
@@ -52,7 +53,7 @@ export function Gate() {
       </>
     );
   }
-  const settingUp = state === 'setup' || path === '/setup';
+  const settingUp = path === '/setup' || (state === 'setup' && path !== LINK);
   const title = settingUp ? shell.pages['/setup'] : shell.pages['/sign-in'];
   return (
     <>
