@@ -22,8 +22,8 @@ from gateway.providers.base import Credential
 
 __all__ = ["Intake", "Judged"]
 
-_ANSWER_SECONDS: Final = 10.0
-_ALL_SECONDS: Final = 20.0
+_ANSWER_SECONDS: Final = 8.0
+_ALL_SECONDS: Final = 14.0
 _MOST_ASKED: Final = 100
 """Credentials of one file that are asked about before they are saved."""
 

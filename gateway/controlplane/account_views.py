@@ -19,7 +19,7 @@ __all__ = [
     "AccountRest",
     "AccountUsed",
     "AccountView",
-    "CheckView",
+    "CredentialCheck",
     "LimitView",
     "RenewalView",
     "StateName",
@@ -150,7 +150,7 @@ class AccountList(msgspec.Struct, kw_only=True):
     """How many accounts there are, whatever was asked for."""
 
 
-class CheckView(msgspec.Struct, kw_only=True):
+class CredentialCheck(msgspec.Struct, kw_only=True):
     """What a check of a credential found."""
 
     good: bool
@@ -166,9 +166,9 @@ class CheckView(msgspec.Struct, kw_only=True):
     milliseconds: int | None
 
 
-def view_of_check(verdict: Verdict) -> CheckView:
+def view_of_check(verdict: Verdict) -> CredentialCheck:
     """Return what is shown of a check."""
-    return CheckView(
+    return CredentialCheck(
         good=verdict.is_good,
         finding=verdict.finding.value,
         message=verdict.message,

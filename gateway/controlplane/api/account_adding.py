@@ -17,7 +17,7 @@ from gateway.accounts.importing import ImportRefusedError, ImportWishes, Lack
 from gateway.accounts.remote_drafts import refuse_remote_draft
 from gateway.accounts.secrets import ApiKeySecret, SecretFormatError
 from gateway.controlplane.account_intake import Intake, Judged
-from gateway.controlplane.account_views import AccountView, CheckView, facts_of, view_of_check
+from gateway.controlplane.account_views import AccountView, CredentialCheck, facts_of, view_of_check
 from gateway.controlplane.api.accounts import Bound, Name, Owner, Priority, Weight, account_of, refused
 from gateway.controlplane.endpoints import Call, endpoint
 from gateway.controlplane.parts import Parts
@@ -77,7 +77,7 @@ class AccountAdded(msgspec.Struct, kw_only=True):
     """What was added."""
 
     account: AccountView
-    check: CheckView | None
+    check: CredentialCheck | None
     warnings: list[str]
 
 
@@ -139,7 +139,7 @@ class ImportEntry(msgspec.Struct, kw_only=True):
     warnings: list[str]
     known_as: str | None
     """Name of the account that has its name, its refresh token or its API key already."""
-    check: CheckView | None
+    check: CredentialCheck | None
     """Null where the provider was not asked."""
 
 

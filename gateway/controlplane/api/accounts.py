@@ -14,7 +14,7 @@ from gateway.controlplane.account_directory import BadCursorError
 from gateway.controlplane.account_views import (
     AccountList,
     AccountView,
-    CheckView,
+    CredentialCheck,
     StateName,
     facts_of,
     view_of_check,
@@ -81,7 +81,7 @@ class AccountChecked(msgspec.Struct, kw_only=True):
     """What a check of an account found."""
 
     account: AccountView
-    check: CheckView
+    check: CredentialCheck
 
 
 @endpoint("GET", "/api/v1/accounts", access=Access.VIEWER, query=AccountsWanted, answer=AccountList)
