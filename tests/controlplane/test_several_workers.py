@@ -1,0 +1,95 @@
+"""Several workers: one of them shows the requests of all."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from gateway.controlplane.worker_reports import WorkerFiles
+from gateway.replay.server import ReplayUpstream
+from tests.contract.harness import MESSAGES
+from tests.controlplane.api_client import ApiClient
+from tests.controlplane.feed_reader import watching
+from tests.controlplane.test_streams_in_flight import BoardOfPage
+from tests.faults.gateway_process import GatewayProcess, serving_process
+from tests.faults.waiting import until
+from tests.replay.raw_client import LIMIT, message
+
+TOKEN = "a-token-of-the-operators-own"
+
+
+def control_of(running: GatewayProcess) -> dict[str, Any]:
+    """Return what the worker said last that serves the control plane."""
+    return [line for line in running.named("gateway is ready") if line["control_url"] is not None][-1]
+
+
+async def test_the_board_has_the_streams_of_all_workers_and_what_became_of_them() -> None:
+    async with (
+        ReplayUpstream() as upstream,
+        serving_process(upstream.url, WORKERS="2", CONTROL_TOKEN=TOKEN) as running,
+    ):
+        url = control_of(running)["control_url"]
+        async with watching(url, TOKEN) as reader, AsyncExitStack() as stack:
+            board = BoardOfPage(reader)
+            # Which of them takes a connection the kernel says.
+            while {row["worker"] for row in board.rows.values()} != {0, 1}:
+                connection = await stack.enter_async_context(running.connect())
+                headers = [("x-replay-fault", "hang:event=5")]
+                await connection.send(MESSAGES, message(stream=True), headers=headers, usual=running.usual)
+                count = len(board.rows) + 1
+                await board.until(lambda rows, count=count: len(rows) == count)
+            health = await reader.until("health", lambda health: len(health["workers"]) == 2)
+            assert [one["worker"] for one in health["workers"]] == [0, 1]
+            assert sum(one["in_flight"] for one in health["workers"]) == len(board.rows)
+            assert health["workers_wanted"] == 2
+            async with watching(url, TOKEN, "?topics=machine") as other:
+                machine = await other.until("machine", lambda machine: machine["states"])
+                assert machine["states"] == {"IN_BLOCK": len(board.rows)}
+            told: set[str] = set()
+            asked: set[str | None] = set()
+            for _ in range(8):
+                asked.add((await running.ask()).header("x-gateway-request-id"))
+            while told != asked:
+                told.add((await reader.until("request"))["id"])
+
+
+async def test_a_control_plane_that_died_comes_back_with_its_worker() -> None:
+    async with (
+        ReplayUpstream() as upstream,
+        serving_process(upstream.url, WORKERS="2", CONTROL_TOKEN=TOKEN) as running,
+    ):
+        before = control_of(running)
+        async with watching(before["control_url"], TOKEN, "?topics=changed") as reader:
+            psutil.Process(before["pid"]).send_signal(signal.SIGKILL)
+            ready = len(running.named("gateway is ready"))
+            await until(lambda: len(running.named("gateway is ready")) > ready)
+            assert reader.response.status == 200
+        after = control_of(running)
+        assert after["pid"] != before["pid"]
+        assert after["control_url"] == before["control_url"]
+        assert (await ApiClient(after["control_url"], TOKEN).ask("HEAD", "/api/v1/live")).status == 200
+        assert (await running.ask()).status == 200
+
+
+async def test_files_that_are_torn_old_or_none_are_passed_over(tmp_path: Path) -> None:
+    first, other = WorkerFiles(tmp_path, 0, 3), WorkerFiles(tmp_path, 1, 3)
+
+    def look() -> None:
+        assert not other.is_watched()
+        first.mark_watched()
+        assert other.is_watched()
+        for torn in (b"", b"{", b'{"at":1}', b"\xff\xfe", b"[" * 100_000, b"null"):
+            (tmp_path / "report_1.json").write_bytes(torn)
+            assert first.read() == []
+        first.unmark_watched()
+        assert not other.is_watched()
+        other.remove()
+        other.remove()
+
+    async with asyncio.timeout(LIMIT):
+        await asyncio.to_thread(look)
