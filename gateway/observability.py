@@ -13,6 +13,7 @@ from aiohttp import web
 from attrs import define, field
 
 from gateway.config import Address, Settings
+from gateway.controlplane.security_headers import SECURITY_HEADERS
 from gateway.controlplane.server import ControlPlane, Dashboard
 from gateway.dataplane.connections import ConnectionServer, Patience
 from gateway.ledger.log_line import RequestLog
@@ -127,6 +128,7 @@ class Observability:
         server = _BoundedServer(
             control.handle,
             patience=_PATIENCE,
+            error_headers=SECURITY_HEADERS,
             handler_cancellation=True,
             options={
                 "access_log": None,

@@ -176,6 +176,7 @@ class ClientConnection(web.RequestHandler):
         if isinstance(request.writer, StreamWriter):
             request.writer.chunked, request.writer.length = False, None
         response = error_response(error, new_request_id())
+        response.headers.update(self._server.error_headers)
         response.force_close()
         return response
 
@@ -303,10 +304,21 @@ class ConnectionServer(web.Server):
         patience: Patience,
         options: Mapping[str, Any],
         diversion: Diversion | None = None,
+        error_headers: Mapping[str, str] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Serve `handler`; `options` are those of aiohttp's connections, `kwargs` those of its server."""
+        """Serve `handler`.
+
+        Args:
+            handler: of requests.
+            patience: with each client.
+            options: those of aiohttp's connections.
+            diversion: that requests may take.
+            error_headers: of answers to what is no valid HTTP, besides the usual ones.
+            kwargs: options of aiohttp's server.
+        """
         super().__init__(handler, **kwargs)
+        self.error_headers = error_headers or {}
         self._patience = patience
         self._diversion = diversion
         self._options = options
