@@ -214,6 +214,33 @@ class RequestQueries:
                 is_exact &= seen < most
         return Count(number, is_exact)
 
+    async def wrong_by_span(
+        self, span: int, since: int, spans: int, *, provider: str | None = None
+    ) -> dict[str, list[int]]:
+        """Return how many requests went wrong in each of some spans of time, by provider; empty for none.
+
+        Args:
+            span: seconds.
+            since: Unix seconds, where the first span begins.
+            spans: how many there are.
+            provider: whose requests count; None for all.
+        """
+        wanted = RequestFilter(since=since, until=since + span * spans, provider=provider, went_wrong=True)
+        found: dict[str, list[int]] = {}
+        async with self.database.read() as connection:
+            for way in await _ways(connection, wanted):
+                part = _looked_at(way, wanted, None, most=_COUNTED)
+                begins = [since + span * number for number in range(spans)]
+                counts = [
+                    func.count().filter(part.c.at >= begin, part.c.at < begin + span).label(f"n{number}")
+                    for number, begin in enumerate(begins)
+                ]
+                query = select(part.c.provider, *counts).where(*(condition(part.c) for condition in way.rest))
+                for name, *numbers in (await connection.execute(query.group_by(part.c.provider))).all():
+                    known = found.setdefault(name or "", [0] * spans)
+                    found[name or ""] = [one + more for one, more in zip(known, numbers, strict=True)]
+        return found
+
     async def get(self, request_id: str) -> RequestRow | None:
         """Return a request by its id, or by the one that the upstream gave it; None if there is none."""
         async with self.database.read() as connection:

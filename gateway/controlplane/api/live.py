@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 from aiohttp import web
@@ -11,9 +11,12 @@ from aiohttp_sse import EventSourceResponse
 
 from gateway.controlplane.access import Access
 from gateway.controlplane.endpoints import Call, endpoint
+from gateway.controlplane.health import HealthView
 from gateway.controlplane.live import EVENTS, STATES, Viewer
 from gateway.controlplane.parts import Parts
+from gateway.controlplane.request_views import RequestView
 from gateway.controlplane.security_headers import SECURITY_HEADERS
+from gateway.controlplane.streams import MachineState, StreamsState
 from gateway.store.errors import StoreError
 from gateway.wire.errors import SERVER_NAME, ApiError
 
@@ -28,6 +31,32 @@ _STUCK_SECONDS: Final = 30.0
 _CHECK_SECONDS: Final = 2.0
 """Between two looks whether the viewer is still signed in."""
 _RETRY: Final = 30
+
+
+class Changed(msgspec.Struct, kw_only=True):
+    """A list has changed."""
+
+    what: str
+    """`accounts`, `keys`, `settings`, `users` or `canary`."""
+
+
+class Reset(msgspec.Struct, kw_only=True):
+    """Events are missing."""
+
+    why: str
+
+
+class LiveEvents(msgspec.Struct, kw_only=True):
+    """What the events hold, by their names."""
+
+    streams: StreamsState
+    machine: MachineState
+    health: HealthView
+    request: RequestView
+    changed: Changed
+    job: dict[str, Any]
+    """Progress of a job; its `id` says of which."""
+    reset: Reset
 
 
 class LiveQuery(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -49,7 +78,7 @@ class LiveQuery(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     access=Access.VIEWER,
     query=LiveQuery,
     media_type=_MEDIA_TYPE,
-    answer=str,
+    answer=LiveEvents,
     seconds=None,
 )
 async def watch_live(parts: Parts, call: Call) -> web.StreamResponse:
@@ -58,7 +87,7 @@ async def watch_live(parts: Parts, call: Call) -> web.StreamResponse:
     A stream of server-sent events, named by topic, with JSON. `request` (a request has ended), `changed` (a list
     has changed: `what` says which) and `job` (progress of a job) have ids: whoever comes back with the last one is
     told of what came since, or gets `reset` where that is not known any more: then all has to be read again.
-    `streams`, `machine` and `health` are states: `whole` says that what was known before has no meaning any more.
+    `streams`, `machine` and `health` are states. With `whole`, what was known of `streams` before is no more.
     """
     headers = {**SECURITY_HEADERS, "server": SERVER_NAME}
     topics = _topics(call.query.topics)

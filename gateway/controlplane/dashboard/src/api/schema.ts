@@ -442,7 +442,7 @@ export interface paths {
         };
         /**
          * Watch what happens
-         * @description A stream of server-sent events, named by topic, with JSON. `request` (a request has ended), `changed` (a list has changed: `what` says which) and `job` (progress of a job) have ids: whoever comes back with the last one is told of what came since, or gets `reset` where that is not known any more: then all has to be read again. `streams`, `machine` and `health` are states: `whole` says that what was known before has no meaning any more. For everybody who has signed in.
+         * @description A stream of server-sent events, named by topic, with JSON. `request` (a request has ended), `changed` (a list has changed: `what` says which) and `job` (progress of a job) have ids: whoever comes back with the last one is told of what came since, or gets `reset` where that is not known any more: then all has to be read again. `streams`, `machine` and `health` are states. With `whole`, what was known of `streams` before is no more. For everybody who has signed in.
          */
         get: operations["watch_live"];
         put?: never;
@@ -485,6 +485,26 @@ export interface paths {
          * @description For everybody who has signed in.
          */
         get: operations["list_broken_rules"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/overview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Add up the last hour, and say how the gateway is
+         * @description For everybody who has signed in.
+         */
+        get: operations["get_overview"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1285,6 +1305,13 @@ export interface components {
             tools: components["schemas"]["ToolView"][];
         };
         /**
+         * Changed
+         * @description A list has changed.
+         */
+        Changed: {
+            what: string;
+        };
+        /**
          * CheckLevel
          * @description How bad a finding is.
          * @enum {unknown}
@@ -1453,6 +1480,22 @@ export interface components {
             value: number;
         };
         /**
+         * HealthView
+         * @description How the gateway is now.
+         */
+        HealthView: {
+            at: number;
+            version: string;
+            rollout: string;
+            rollout_approval: string;
+            database: string;
+            database_answers: boolean;
+            spool_bytes: number;
+            workers: components["schemas"]["WorkerHealth"][];
+            workers_wanted: number;
+            providers: components["schemas"]["ProviderHealth"][];
+        };
+        /**
          * HeldView
          * @description What a request that is under way may use.
          */
@@ -1461,6 +1504,21 @@ export interface components {
             at: number;
             tokens: number;
             cost_usd: number;
+        };
+        /**
+         * HourSums
+         * @description What an hour's requests add up to.
+         */
+        HourSums: {
+            requests: number;
+            errors: number;
+            cost_usd: number;
+            unpriced: number;
+            prompt_tokens: number;
+            output_tokens: number;
+            cached_share: number | null;
+            first_content_p50_ms: number | null;
+            first_content_p95_ms: number | null;
         };
         /**
          * ImportEntry
@@ -1685,6 +1743,15 @@ export interface components {
          */
         Lack: "client_id" | "companion" | "owner" | "subscription" | "token_url";
         /**
+         * LaneSegment
+         * @description A part of a request's way: what it was at, from when and until when.
+         */
+        LaneSegment: [
+            string,
+            number,
+            number | null
+        ];
+        /**
          * LimitView
          * @description A limit of an account, as its provider last spoke of it.
          */
@@ -1755,6 +1822,34 @@ export interface components {
             role: components["schemas"]["Role"];
             needs_code: boolean;
             expires_at: number;
+        };
+        /**
+         * LiveEvents
+         * @description What the events hold, by their names.
+         */
+        LiveEvents: {
+            streams: components["schemas"]["StreamsState"];
+            machine: components["schemas"]["MachineState"];
+            health: components["schemas"]["HealthView"];
+            request: components["schemas"]["RequestView"];
+            changed: components["schemas"]["Changed"];
+            job: Record<string, never>;
+            reset: components["schemas"]["Reset"];
+        };
+        /**
+         * MachineState
+         * @description How often which edge of the state machine was taken, and how many streams are in which state.
+         */
+        MachineState: {
+            since: number;
+            edges: [
+                string,
+                string,
+                number
+            ][];
+            states: {
+                [key: string]: number;
+            };
         };
         /**
          * MachineView
@@ -1829,6 +1924,32 @@ export interface components {
             role: components["schemas"]["Role"];
         };
         /**
+         * Overview
+         * @description The last hour, and how the gateway is now.
+         */
+        Overview: {
+            since: number;
+            span_seconds: number;
+            sums: components["schemas"]["HourSums"];
+            series: components["schemas"]["OverviewSeries"];
+            providers: components["schemas"]["ProviderSums"][];
+            health: components["schemas"]["HealthView"];
+        };
+        /**
+         * OverviewSeries
+         * @description The hour in spans of five minutes; the last one is not over.
+         */
+        OverviewSeries: {
+            starts: number[];
+            requests: number[];
+            errors: number[];
+            cost_usd: number[];
+            output_tokens: number[];
+            cached_share: (number | null)[];
+            first_content_p50_ms: (number | null)[];
+            first_content_p95_ms: (number | null)[];
+        };
+        /**
          * PasswordChange
          * @description Another password.
          */
@@ -1849,6 +1970,26 @@ export interface components {
             input_tokens: number;
             most_output_tokens: number;
             seconds: number;
+        };
+        /**
+         * ProviderHealth
+         * @description The accounts of one provider.
+         */
+        ProviderHealth: {
+            provider: string;
+            accounts: {
+                [key: string]: number;
+            };
+            in_flight: number;
+            waiting: number;
+        };
+        /**
+         * ProviderSums
+         * @description The hour of one provider.
+         */
+        ProviderSums: {
+            provider: string;
+            sums: components["schemas"]["HourSums"];
         };
         /**
          * Purpose
@@ -1956,6 +2097,13 @@ export interface components {
             longest_gap_ms: number | null;
             ms: number | null;
             switched: boolean;
+        };
+        /**
+         * Reset
+         * @description Events are missing.
+         */
+        Reset: {
+            why: string;
         };
         /**
          * Role
@@ -2173,6 +2321,69 @@ export interface components {
             is_end: boolean;
         };
         /**
+         * StreamChange
+         * @description What is new of a request in flight; what is absent is as it was.
+         */
+        StreamChange: {
+            id: string;
+            provider?: string | null;
+            actor?: string;
+            account?: string | null;
+            model?: string | null;
+            is_stream?: boolean;
+            phase?: string;
+            lane_from?: number;
+            lane?: components["schemas"]["LaneSegment"][];
+            attempts?: number;
+            heard_at?: number | null;
+            longest_gap?: number;
+            bytes?: number;
+            events?: number;
+            output_tokens?: number | null;
+            is_exact?: boolean;
+            tokens_per_second?: number | null;
+        };
+        /**
+         * StreamView
+         * @description A request in flight.
+         */
+        StreamView: {
+            id: string;
+            began_at: number;
+            route: string;
+            is_stream: boolean;
+            worker: number;
+            provider: string | null;
+            actor: string;
+            account: string | null;
+            model: string | null;
+            session: string | null;
+            client: string | null;
+            /** @description `waiting` (for an account), `head` (of the upstream's answer), `start`, the type of the block that is open, `between` two blocks, `ending`, `stopped`, `failed`, `violated`; `body` of an answer that is passed on as it comes. */
+            phase: string;
+            lane: components["schemas"]["LaneSegment"][];
+            attempts: number;
+            heard_at: number | null;
+            longest_gap: number;
+            bytes: number;
+            events: number;
+            output_tokens: number | null;
+            is_exact: boolean;
+            tokens_per_second: number | null;
+        };
+        /**
+         * StreamsState
+         * @description Requests in flight, or how they have changed.
+         */
+        StreamsState: {
+            whole: boolean;
+            at: number;
+            came: components["schemas"]["StreamView"][];
+            changed: components["schemas"]["StreamChange"][];
+            gone: string[];
+            not_shown: number;
+        };
+        /**
          * SwitchView
          * @description The request's session left the account that had its prompt cached.
          */
@@ -2371,6 +2582,22 @@ export interface components {
             event_number: number | null;
             byte: number | null;
         };
+        /**
+         * WorkerHealth
+         * @description One process that serves.
+         */
+        WorkerHealth: {
+            worker: number;
+            pid: number;
+            started_at: number;
+            lag_seconds: number;
+            longest_lag_seconds: number;
+            in_flight: number;
+            forwarded: number;
+            records_waiting: number;
+            ledger_away: boolean;
+            is_draining: boolean;
+        };
     };
     responses: never;
     parameters: never;
@@ -2401,6 +2628,7 @@ export type BudgetView = components['schemas']['BudgetView'];
 export type CacheGroup = components['schemas']['CacheGroup'];
 export type CacheReport = components['schemas']['CacheReport'];
 export type CanaryView = components['schemas']['CanaryView'];
+export type Changed = components['schemas']['Changed'];
 export type CheckLevel = components['schemas']['CheckLevel'];
 export type CheckView = components['schemas']['CheckView'];
 export type CompareRun = components['schemas']['CompareRun'];
@@ -2416,7 +2644,9 @@ export type ErrorAnswer = components['schemas']['ErrorAnswer'];
 export type ErrorDetail = components['schemas']['ErrorDetail'];
 export type Facets = components['schemas']['Facets'];
 export type FactorView = components['schemas']['FactorView'];
+export type HealthView = components['schemas']['HealthView'];
 export type HeldView = components['schemas']['HeldView'];
+export type HourSums = components['schemas']['HourSums'];
 export type ImportEntry = components['schemas']['ImportEntry'];
 export type ImportLook = components['schemas']['ImportLook'];
 export type ImportOrder = components['schemas']['ImportOrder'];
@@ -2433,19 +2663,26 @@ export type KeyUsage = components['schemas']['KeyUsage'];
 export type KeyView = components['schemas']['KeyView'];
 export type Kind = components['schemas']['Kind'];
 export type Lack = components['schemas']['Lack'];
+export type LaneSegment = components['schemas']['LaneSegment'];
 export type LimitView = components['schemas']['LimitView'];
 export type LimitsView = components['schemas']['LimitsView'];
 export type LinkAnswer = components['schemas']['LinkAnswer'];
 export type LinkCheck = components['schemas']['LinkCheck'];
 export type LinkUse = components['schemas']['LinkUse'];
 export type LinkView = components['schemas']['LinkView'];
+export type LiveEvents = components['schemas']['LiveEvents'];
+export type MachineState = components['schemas']['MachineState'];
 export type MachineView = components['schemas']['MachineView'];
 export type MadeKey = components['schemas']['MadeKey'];
 export type NewAccount = components['schemas']['NewAccount'];
 export type NewKey = components['schemas']['NewKey'];
 export type NewUser = components['schemas']['NewUser'];
+export type Overview = components['schemas']['Overview'];
+export type OverviewSeries = components['schemas']['OverviewSeries'];
 export type PasswordChange = components['schemas']['PasswordChange'];
 export type PlanView = components['schemas']['PlanView'];
+export type ProviderHealth = components['schemas']['ProviderHealth'];
+export type ProviderSums = components['schemas']['ProviderSums'];
 export type Purpose = components['schemas']['Purpose'];
 export type RecoveryCodes = components['schemas']['RecoveryCodes'];
 export type RefusalView = components['schemas']['RefusalView'];
@@ -2454,6 +2691,7 @@ export type RequestCount = components['schemas']['RequestCount'];
 export type RequestDetail = components['schemas']['RequestDetail'];
 export type RequestList = components['schemas']['RequestList'];
 export type RequestView = components['schemas']['RequestView'];
+export type Reset = components['schemas']['Reset'];
 export type Role = components['schemas']['Role'];
 export type RolloutView = components['schemas']['RolloutView'];
 export type Rotation = components['schemas']['Rotation'];
@@ -2474,6 +2712,9 @@ export type SignIn = components['schemas']['SignIn'];
 export type SmokeRun = components['schemas']['SmokeRun'];
 export type SpentView = components['schemas']['SpentView'];
 export type StateView = components['schemas']['StateView'];
+export type StreamChange = components['schemas']['StreamChange'];
+export type StreamView = components['schemas']['StreamView'];
+export type StreamsState = components['schemas']['StreamsState'];
 export type SwitchView = components['schemas']['SwitchView'];
 export type TimelineAnswer = components['schemas']['TimelineAnswer'];
 export type TimelineView = components['schemas']['TimelineView'];
@@ -2490,6 +2731,7 @@ export type UserChange = components['schemas']['UserChange'];
 export type UserList = components['schemas']['UserList'];
 export type UserView = components['schemas']['UserView'];
 export type ViolationView = components['schemas']['ViolationView'];
+export type WorkerHealth = components['schemas']['WorkerHealth'];
 export type $defs = Record<string, never>;
 export interface operations {
     list_accounts: {
@@ -3409,7 +3651,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "text/event-stream": string;
+                    "text/event-stream": components["schemas"]["LiveEvents"];
                 };
             };
             /** @description It could not be served; the message says why. */
@@ -3470,6 +3712,37 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["BrokenRules"];
+                };
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    get_overview: {
+        parameters: {
+            query?: {
+                provider?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Overview"];
                 };
             };
             /** @description It could not be served; the message says why. */

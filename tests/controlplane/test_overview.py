@@ -1,0 +1,44 @@
+"""The overview: the last hour and how the gateway is."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tests.controlplane.api_client import ApiClient
+from tests.dashboard.site import gateway_site
+from tests.replay.raw_client import LIMIT
+
+
+async def test_the_overview_adds_up_the_last_hour_and_says_how_the_gateway_is() -> None:
+    async with gateway_site() as site:
+        client = ApiClient(site.url, site.token)
+        async with site.streaming():
+            # Sums are made every two seconds.
+            async with asyncio.timeout(LIMIT):
+                while True:
+                    status, found = await client.get("/api/v1/overview")
+                    assert status == 200
+                    if found["sums"]["requests"] == site._asked:
+                        break
+                    await asyncio.sleep(0.1)
+        sums, series = found["sums"], found["series"]
+        assert (sums["errors"], sums["requests"]) == (3, 12)
+        assert sum(series["requests"]) == 12
+        assert sum(series["errors"]) == 3
+        assert sums["cost_usd"] > 0
+        assert sums["output_tokens"] > 0
+        assert 0 < sums["first_content_p50_ms"] <= sums["first_content_p95_ms"]
+        assert {len(values) for values in series.values()} == {12}
+        by_provider = {one["provider"]: one["sums"]["requests"] for one in found["providers"]}
+        assert by_provider == {"anthropic": 11, "openai": 1}
+        health = found["health"]
+        assert health["database_answers"]
+        assert (health["database"], health["spool_bytes"], health["rollout"]) == ("sqlite", 0, "canary")
+        (worker,) = health["workers"]
+        assert (worker["in_flight"], worker["ledger_away"], worker["is_draining"]) == (1, False, False)
+        accounts = {one["provider"]: sum(one["accounts"].values()) for one in health["providers"]}
+        assert accounts == {"anthropic": 2, "openai": 1}
+        _, found = await client.get("/api/v1/overview?provider=openai")
+        assert found["sums"]["requests"] == 1
+        assert [one["provider"] for one in found["providers"]] == ["openai"]
+        assert (await client.get("/api/v1/overview?provider=a%20b"))[0] == 400
