@@ -26,6 +26,7 @@ __all__ = ["EVENTS", "STATES", "LiveHub", "Viewer"]
 EVENTS: Final = ("request", "changed", "job")
 STATES: Final = ("streams", "health", "machine")
 _RESET: Final = "reset"
+_START: Final = "start"
 
 _MOST_VIEWERS: Final = 32
 _KEPT_EVENTS: Final = 1000
@@ -253,8 +254,9 @@ class LiveHub:
         if missed is None:
             viewer.reset("events are missing since this page was last connected")
         else:
-            # An event that is but an id tells nothing; the browser comes back with it.
-            for frame in missed or [f"retry: 2000\nid: {self.boot}-{self._number}\n\n".encode()]:
+            # With an id to come back with, even if nothing happens.
+            start = _frame(_START, {}, f"{self.boot}-{self._number}")
+            for frame in missed or [b"retry: 2000\n" + start]:
                 viewer.add(frame)
         for topic in STATES:
             if topic in viewer.topics and topic in self._states:

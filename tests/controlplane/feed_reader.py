@@ -46,7 +46,9 @@ class FeedReader:
                 elif name == "data":
                     data = value
                 elif not text and data:
-                    return LiveEvent(topic, json.loads(data), self.last_id)
+                    if topic != "start":
+                        return LiveEvent(topic, json.loads(data), self.last_id)
+                    data = ""
         return LiveEvent("", None, self.last_id)
 
     async def until(self, topic: str, wanted: Callable[[Any], bool] = lambda _: True) -> Any:
