@@ -1,0 +1,370 @@
+"""Signing in to the dashboard: links, passwords, sessions and their end."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+
+from gateway.config import DashboardSettings
+from gateway.controlplane.sign_in import attempts
+from gateway.store.tables import user_links, user_sessions, users
+from gateway.store.user_links import Purpose
+from gateway.store.users import UserStore
+from gateway.wire.errors import ApiError
+from tests import log_watch
+from tests.controlplane.api_client import ApiClient
+from tests.controlplane.visitors import PASSWORD, TOKEN, Browser, Place, dashboard
+
+HOUR = 3600.0
+
+
+async def age(place: Place, **seconds: float) -> None:
+    """Have columns of all sessions lie so much further back."""
+    values = {name: user_sessions.c[name] - by for name, by in seconds.items()}
+    async with place.database.write() as connection:
+        await connection.execute(update(user_sessions).values(values))
+
+
+async def rows(place: Place) -> list[Any]:
+    async with place.database.read() as connection:
+        return list((await connection.execute(select(user_sessions))).mappings().all())
+
+
+@pytest.fixture
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the gateway look at what tests write to the database by themselves without waiting for two seconds."""
+    monkeypatch.setattr("gateway.controlplane.sign_in.sessions._CACHE_SECONDS", 0.0)
+
+
+async def test_the_first_user_chooses_a_name_and_a_password_by_a_link_that_works_once() -> None:
+    async with dashboard() as place:
+        browser = place.browser()
+        seen = await browser.session()
+        assert (seen["signed_in"], seen["setup_needed"], seen["user"]) == (False, True, None)
+        assert seen["version"] is seen["rollout"] is seen["csrf_token"] is None
+        token = await place.link(role="admin")
+        status, about = await browser.post("/api/v1/session/link/check", {"token": token})
+        assert (status, about["purpose"], about["name"], about["role"]) == (200, "set_password", "", "admin")
+        use = {"token": token, "name": "Ana", "password": PASSWORD}
+        for worse, words in (
+            ({"password": "short"}, "needs 10 to 256"),
+            ({"password": "passwordpassword"}, "tried first"),
+            ({"password": "aaaaaaaaaaaaaaa"}, "tried first"),
+            ({"name": "administra-Tor", "password": "ADMINISTRA-TOR"}, "tried first"),
+            ({"name": "line\u2028break"}, "visible characters"),
+        ):
+            status, refused = await browser.post("/api/v1/session/link", use | worse)
+            assert status == 400, worse
+            assert words in refused["error"]["message"]
+        status, seen = await browser.post("/api/v1/session/link", use)
+        assert (status, seen["signed_in"]) == (200, True)
+        assert (seen["user"]["name"], seen["user"]["role"]) == ("Ana", "admin")
+        for again, body in (("/api/v1/session/link/check", {"token": token}), ("/api/v1/session/link", use)):
+            status, refused = await place.browser().post(again, body)
+            assert (status, "not good any more" in refused["error"]["message"]) == (404, True)
+        other = place.browser()
+        assert (await other.sign_in("ANA")).status == 200
+        seen = await other.session()
+        assert (seen["user"]["name"], seen["user"]["how"], seen["setup_needed"]) == ("Ana", "password", False)
+        assert seen["version"]
+
+
+async def test_a_newer_link_takes_the_place_of_an_older_one_and_old_links_are_good_no_more() -> None:
+    async with dashboard() as place:
+        first, second = await place.link(role="admin"), await place.link(role="admin")
+        browser = place.browser()
+        assert (await browser.post("/api/v1/session/link/check", {"token": first}))[0] == 404
+        assert (await browser.post("/api/v1/session/link/check", {"token": second}))[0] == 200
+        async with place.database.write() as connection:
+            await connection.execute(update(user_links).values(expires_at=user_links.c.expires_at - 2 * HOUR))
+        assert (await browser.post("/api/v1/session/link/check", {"token": second}))[0] == 404
+
+
+async def test_a_sign_in_link_lets_somebody_in_without_a_password() -> None:
+    async with dashboard() as place:
+        user = await UserStore(place.database).add("demo", "admin")
+        browser = place.browser()
+        token = await place.link(Purpose.SIGN_IN, user_id=user.id)
+        status, seen = await browser.post("/api/v1/session/link", {"token": token})
+        assert (status, seen["user"]["name"], seen["user"]["how"]) == (200, "demo", "link")
+        assert (await browser.get("/api/v1/users"))[0] == 200
+        # And nobody signs in by that name without one.
+        assert (await place.browser().sign_in("demo", "")).status == 401
+
+
+async def test_neither_a_wrong_password_nor_a_wrong_name_says_which_it_was() -> None:
+    async with dashboard() as place:
+        await place.add("ana")
+        browser = place.browser()
+        wrong = [await browser.sign_in("ana", PASSWORD + "!"), await browser.sign_in("nobody", PASSWORD)]
+        assert {answer.status for answer in wrong} == {401}
+        assert len({answer.json["error"]["message"] for answer in wrong}) == 1
+        assert not browser.cookies
+
+
+async def test_the_cookie_is_for_this_host_alone_and_no_script_reads_it() -> None:
+    async with dashboard() as place:
+        browser = await place.add("ana")
+        port = place.url.rpartition(":")[2]
+        attributes = r"; Path=/; Max-Age=604800; HttpOnly; SameSite=Strict"
+        assert re.fullmatch(rf"gateway_session_{port}=[\w-]{{43}}{attributes}", browser.set_cookie)
+        (row,) = await rows(place)
+        assert browser.token not in str(dict(row))
+    settings = DashboardSettings(public_url="https://gateway.example")
+    async with dashboard(dashboard=settings) as place:
+        browser = place.browser(headers={"host": "gateway.example", "origin": "https://gateway.example"})
+        status, _ = await browser.post(
+            "/api/v1/session/link", {"token": await place.link(role="admin"), "name": "ana", "password": PASSWORD}
+        )
+        assert status == 200
+        assert re.fullmatch(rf"__Host-gateway_session=[\w-]{{43}}{attributes}; Secure", browser.set_cookie)
+        # A page of a neighbouring host could set this one.
+        plain = place.browser(headers=browser.headers, cookies={"gateway_session": browser.token})
+        assert not (await plain.session())["signed_in"]
+        # Past the proxy, by a tunnel to this machine, there is no https.
+        tunnelled = place.browser()
+        assert (await tunnelled.sign_in()).status == 200
+        assert "Secure" not in tunnelled.set_cookie
+
+
+@pytest.mark.usefixtures("_at_once")
+async def test_a_session_ends_when_nobody_uses_it_and_after_a_week_in_any_case() -> None:
+    async with dashboard() as place:
+        browser = await place.add("ana")
+        await age(place, used_at=11 * HOUR)
+        assert (await browser.session())["signed_in"]
+        await age(place, used_at=12.1 * HOUR)
+        assert not (await browser.session())["signed_in"]
+        assert (await browser.get("/api/v1/users"))[0] == 401
+        assert await rows(place) == []
+        assert (await browser.sign_in()).status == 200
+        await age(place, created_at=7 * 24 * HOUR)
+        assert not (await browser.session())["signed_in"]
+
+
+@pytest.mark.usefixtures("_at_once")
+async def test_the_token_changes_with_use_and_an_old_copy_of_it_ends_the_session() -> None:
+    async with dashboard() as place:
+        browser = await place.add("ana")
+        before = browser.token
+        copied = place.browser(cookies=dict(browser.cookies))
+        await age(place, rotated_at=901)
+        # One of several requests at a time is offered another token.
+        await browser.get("/api/v1/session")
+        after = browser.token
+        assert after != before
+        await copied.get("/api/v1/session")
+        assert copied.token == before
+        # Both are good until the new one comes back and a minute has passed: other tabs are under way.
+        assert (await browser.session())["signed_in"]
+        assert (await copied.session())["signed_in"]
+        assert copied.token == before
+        await age(place, former_until=61)
+        assert (await browser.session())["signed_in"]
+        assert not (await copied.session())["signed_in"]
+        assert not (await browser.session())["signed_in"]
+        status, log = await ApiClient(place.url, TOKEN).get("/api/v1/audit?action=session.reused")
+        assert (status, [entry["who"] for entry in log["entries"]]) == (200, ["ana"])
+
+
+@pytest.mark.usefixtures("_at_once")
+async def test_an_answer_that_is_lost_on_its_way_signs_nobody_out() -> None:
+    async with dashboard() as place:
+        browser = await place.add("ana")
+        kept = dict(browser.cookies)
+        for _ in range(3):
+            await age(place, rotated_at=901, offered_at=61)
+            browser.cookies = dict(kept)
+            # The new token is offered again and again until one arrives.
+            assert (await browser.session())["signed_in"]
+            assert browser.cookies != kept
+        assert (await browser.session())["signed_in"]
+
+
+async def test_signing_out_ends_the_session_at_once() -> None:
+    async with dashboard() as place:
+        browser = await place.add("ana")
+        copied = place.browser(cookies=dict(browser.cookies), csrf=browser.csrf)
+        assert (await copied.get("/api/v1/users"))[0] == 200
+        assert (await browser.ask("DELETE", "/api/v1/session")).status == 204
+        assert not browser.cookies
+        assert (await copied.get("/api/v1/users"))[0] == 401
+        assert (await copied.ask("DELETE", "/api/v1/session")).status == 204
+
+
+async def test_who_is_removed_or_may_do_less_is_so_at_once() -> None:
+    async with dashboard() as place:
+        ana, bob = await place.add("ana"), await place.add("bob")
+        assert (await bob.get("/api/v1/users"))[0] == 200
+        listed = (await ana.get("/api/v1/users"))[1]["users"]
+        assert [(user["name"], user["is_you"], user["has_password"]) for user in listed] == [
+            ("ana", True, True),
+            ("bob", False, True),
+        ]
+        path = f"/api/v1/users/{listed[1]['id']}"
+        answer = await ana.ask("PATCH", path, {"role": "viewer"})
+        assert (answer.status, answer.json["role"]) == (200, "viewer")
+        assert (await bob.post("/api/v1/users", {"name": "eve"}))[0] == 403
+        assert (await ana.ask("DELETE", path)).status == 204
+        assert (await bob.get("/api/v1/users"))[0] == 401
+
+
+async def test_a_lost_password_is_set_anew_by_a_link_and_ends_all_sessions() -> None:
+    async with dashboard() as place:
+        ana, bob = await place.add("ana"), await place.add("bob")
+        user = next(user for user in (await ana.get("/api/v1/users"))[1]["users"] if user["name"] == "bob")
+        status, link = await ana.post(f"/api/v1/users/{user['id']}/link")
+        assert status == 200
+        assert link["url"].startswith(f"{place.url}/setup#")
+        token = link["url"].partition("#")[2]
+        # Until then the old one is good.
+        assert (await place.browser().sign_in("bob")).status == 200
+        anew = place.browser()
+        status, _ = await anew.post("/api/v1/session/link", {"token": token, "password": "another good password"})
+        assert status == 200
+        assert (await bob.get("/api/v1/users"))[0] == 401
+        assert (await place.browser().sign_in("bob")).status == 401
+        assert (await place.browser().sign_in("bob", "another good password")).status == 200
+
+
+async def test_users_change_their_password_and_end_their_other_sessions() -> None:
+    async with dashboard() as place:
+        here, there = await place.add("ana"), place.browser()
+        await there.sign_in()
+        wrong = await here.post("/api/v1/session/password", {"current": "not this one", "new": "another good one"})
+        assert (wrong[0], wrong[1]["error"]["message"]) == (403, "That is not your password.")
+        common = await here.post("/api/v1/session/password", {"current": PASSWORD, "new": "qwertyuiop"})
+        assert common[0] == 400
+        change = {"current": PASSWORD, "new": "another good one"}
+        assert (await here.post("/api/v1/session/password", change))[0] == 204
+        assert (await here.get("/api/v1/users"))[0] == 200
+        assert (await there.get("/api/v1/users"))[0] == 401
+        await there.sign_in(password="another good one")
+        sessions = (await here.get("/api/v1/session/others"))[1]["sessions"]
+        assert sorted(one["is_this"] for one in sessions) == [False, True]
+        (other,) = [one for one in sessions if not one["is_this"]]
+        assert (await here.ask("DELETE", f"/api/v1/session/others/{other['id']}")).status == 204
+        assert (await there.get("/api/v1/users"))[0] == 401
+        await there.sign_in(password="another good one")
+        ended = await here.ask("DELETE", "/api/v1/session/others")
+        assert (ended.status, ended.json) == (200, {"ended": 1})
+        assert (await there.get("/api/v1/users"))[0] == 401
+        # Nobody ends what is somebody else's.
+        bob = await place.add("bob")
+        (mine,) = (await here.get("/api/v1/session/others"))[1]["sessions"]
+        assert (await bob.ask("DELETE", f"/api/v1/session/others/{mine['id']}")).status == 404
+
+
+async def test_the_last_admin_stays_one() -> None:
+    async with dashboard() as place:
+        ana = await place.add("ana")
+        (user,) = (await ana.get("/api/v1/users"))[1]["users"]
+        path = f"/api/v1/users/{user['id']}"
+        status, made = await ana.post("/api/v1/users", {"name": "bob", "role": "admin"})
+        assert status == 201
+        # Who has not set a password yet cannot stand in.
+        for answer in (await ana.ask("DELETE", path), await ana.ask("PATCH", path, {"role": "viewer"})):
+            assert answer.status == 409
+            assert "make somebody else one first" in answer.json["error"]["message"]
+        assert (await ana.ask("DELETE", f"/api/v1/users/{made['user']['id']}")).status == 204
+        bob = await place.add("bob")
+        assert (await bob.ask("DELETE", path)).status == 204
+        assert (await ana.post("/api/v1/users", {"name": "eve"}))[0] == 401
+
+
+async def test_no_two_users_have_one_name_however_it_is_written() -> None:
+    async with dashboard() as place:
+        ana = await place.add("Ana Müller")
+        for name in ("ana müller", "ANA MU\u0308LLER", "\uff21na Müller"):
+            assert (await ana.post("/api/v1/users", {"name": name}))[0] == 409, name
+        assert (await place.browser().sign_in("ana mu\u0308ller")).status == 200
+        for name in ("", " ", "a\nb", "a\0b", "x" * 65):
+            assert (await ana.post("/api/v1/users", {"name": name}))[0] == 400, name
+
+
+async def test_too_many_wrong_passwords_are_refused_for_a_while_and_do_not_lock_the_owner_out() -> None:
+    async with dashboard() as place:
+        ana = await place.add("ana")
+        assert (await ana.sign_in()).status == 200
+        stranger = place.browser(address="127.0.0.2")
+        for _ in range(10):
+            assert (await stranger.sign_in("ana", "wrong")).status == 401
+        refused = await stranger.sign_in("ana", "wrong")
+        assert (refused.status, "wait" in refused.json["error"]["message"]) == (429, True)
+        assert 0 < int(refused.headers["retry-after"]) <= 60
+        # From elsewhere they would go on with this name, but for its bound.
+        assert (await place.browser(address="127.0.0.3").sign_in("ana", "wrong")).status == 429
+        assert (await place.browser().sign_in("ana")).status == 200
+
+
+def test_attempts_come_back_with_time_and_take_bounded_memory() -> None:
+    now = 0.0
+    counted = attempts.Attempts(clock=lambda: now)
+
+    def tries(address: str, name: str = "") -> int:
+        for count in range(1000):
+            try:
+                counted.take("password", address, name)
+            except ApiError:
+                return count
+        raise AssertionError
+
+    assert tries("2001:db8::1") == 10
+    # The same household, with another of its addresses.
+    assert tries("2001:db8::2") == 0
+    assert tries("::ffff:192.0.2.1") == 10
+    assert tries("192.0.2.1") == 0
+    now += 30
+    assert tries("192.0.2.1") == 1
+    now += 1e6
+    assert sum(tries(f"192.0.2.{host}", "ana") for host in range(5)) == 10
+    assert sum(tries(f"198.51.100.{host}", f"user {host}") for host in range(30)) == 90
+    for number in range(20_000):
+        counted.take("token", f"10.{number // 65536}.{number // 256 % 256}.{number % 256}")
+    assert len(counted._of_addresses._known) <= 4096
+
+
+async def test_what_programs_send_as_the_token_is_bounded_apart_from_people() -> None:
+    async with dashboard() as place:
+        await place.add("ana")
+        wrong = ApiClient(place.url, "wrong")
+        statuses = [(await wrong.get("/api/v1/users"))[0] for _ in range(12)]
+        assert statuses == [401] * 10 + [429] * 2
+        assert (await place.browser().sign_in()).status == 200
+        async with dashboard(control_token="") as other:
+            assert (await ApiClient(other.url, "anything").get("/api/v1/users"))[0] == 401
+
+
+async def test_nothing_of_a_password_or_a_token_is_kept_in_the_clear_or_logged(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    secret = "my-secret-word-typed-in-the-wrong-field"
+    async with dashboard() as place:
+        ana = await place.add("ana")
+        await ana.sign_in()
+        await place.browser().sign_in(secret, secret)
+        await ana.post("/api/v1/session/password", {"current": secret, "new": secret})
+        link = (await ana.post("/api/v1/users", {"name": "bob"}))[1]["link"]["url"]
+        known = [PASSWORD, secret, ana.token, ana.csrf, link.partition("#")[2]]
+        audit = (await ana.ask("GET", "/api/v1/audit")).body.decode()
+        assert "session.refused" in audit
+        stored = ""
+        for table in (users, user_sessions, user_links):
+            async with place.database.read() as connection:
+                stored += str((await connection.execute(select(table))).all())
+        for text in (audit, stored, str(log_watch.recent_events()), "".join(capsys.readouterr())):
+            assert not [one for one in known if one in text]
+        assert "$argon2id$" in stored
+
+
+async def test_off_loopback_without_https_people_are_warned() -> None:
+    everywhere = "0.0.0.0:0"  # noqa: S104 - which is what it is about
+    async with dashboard(control_listen=everywhere) as place:
+        (warning,) = (await Browser(place.url.replace(everywhere[:-2], "127.0.0.1")).session())["warnings"]
+        assert "without encryption" in warning
+    settings = DashboardSettings(public_url="https://gateway.example")
+    async with dashboard(control_listen=everywhere, dashboard=settings) as place:
+        assert (await Browser(place.url.replace(everywhere[:-2], "127.0.0.1")).session())["warnings"] == []
