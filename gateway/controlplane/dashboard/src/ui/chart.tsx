@@ -51,7 +51,11 @@ export function Chart(props: ChartProps) {
   const [failed, setFailed] = useState(false);
 
   useEffect(() => {
-    if (loaded) return;
+    if (loaded) {
+      // Since this was rendered, for another chart of the page.
+      setDrawn(() => loaded);
+      return;
+    }
     let gone = false;
     import('./chart_canvas').then(
       (module) => {

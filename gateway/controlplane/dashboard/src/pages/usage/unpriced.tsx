@@ -1,0 +1,48 @@
+import type { UsageGroup } from '../../api/schema';
+import { useResource } from '../../api/use_resource';
+import { formatCount } from '../../lib/format';
+import { usage as words } from '../../strings/usage';
+import { CodeBlock, WarningIcon } from '../../ui';
+import { loadGroups } from './data';
+import type { Period } from './period';
+import css from './usage.module.css';
+
+/** Says which requests are in no cost, why, and what to do about it. */
+export function Unpriced({ period, count, now }: { period: Period; count: number; now: number }) {
+  const models = useResource((signal) => loadGroups(period, 'model', now, signal), [period.since, now]);
+  const groups = models.data?.groups.filter((group) => group.sums.unpriced > 0) ?? [];
+  const without = groups.filter((group) => group.has_price !== true && group.model != null);
+  return (
+    <section class={css.notice} aria-label={words.unpriced.title(formatCount(count), count === 1)}>
+      <WarningIcon size={18} />
+      <div class={css.noticeBody}>
+        <h2>{words.unpriced.title(formatCount(count), count === 1)}</h2>
+        {without.length > 0 && (
+          <>
+            <p>{words.unpriced.without}</p>
+            <Models groups={without} />
+            <details class={css.how}>
+              <summary>{words.unpriced.howTitle}</summary>
+              <p>{words.unpriced.how}</p>
+              <CodeBlock text={words.unpriced.command} label={words.unpriced.commandLabel} />
+            </details>
+          </>
+        )}
+        {groups.length > without.length && <p>{words.unpriced.noUsage}</p>}
+      </div>
+    </section>
+  );
+}
+
+function Models({ groups }: { groups: readonly UsageGroup[] }) {
+  return (
+    <ul class={css.models}>
+      {groups.map((group) => (
+        <li key={group.model}>
+          <code>{group.model}</code>{' '}
+          <span class="quiet">{words.unpriced.count(formatCount(group.sums.unpriced))}</span>
+        </li>
+      ))}
+    </ul>
+  );
+}
