@@ -77,6 +77,8 @@ interface TextProps extends ControlProps {
   autofocus?: boolean;
   inputmode?: 'text' | 'numeric' | 'decimal';
   maxlength?: number;
+  /** Id of a datalist: names to choose from. */
+  list?: string;
   /** For keys, ids and models. */
   mono?: boolean;
 }
