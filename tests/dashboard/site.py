@@ -43,9 +43,9 @@ PEOPLE: Final = {Role.ADMIN: "Olivia", Role.VIEWER: "Victor"}
 _LINK_SECONDS: Final = 60.0
 _SESSION: Final = "5c1d7a52-6a0e-4f0e-9a51-3d6f3c1b7a10"
 _CONVERSATION: Final = (
-    ("claude-opus-5-5", "thinking"),
+    ("claude-opus-5-5", "thinking-then-text"),
     ("claude-opus-5-5", "tool-use"),
-    ("claude-haiku-5", "simple"),
+    ("claude-haiku-5", "text-markdown-code"),
 )
 _CHAT: Final = {"model": "gpt-5", "messages": [{"role": "user", "content": "Say hello"}]}
 
