@@ -58,7 +58,7 @@ export const accounts = {
     idle: 'With these settings of the gateway nothing is served by it.',
   },
   back: 'back in',
-  since: 'since',
+  since: 'began',
   rests: {
     title: 'At rest',
     account: 'All models',
@@ -126,6 +126,7 @@ export const accounts = {
     boundNone: 'no bound',
     created: 'Added',
     requests: 'Its requests',
+    showRequests: 'Show them',
   },
   columns: {
     name: 'Name',

@@ -93,7 +93,7 @@ function facts(account: AccountView): [string, preact.ComponentChildren][] {
     [
       words.facts.requests,
       <Link key="requests" href={`/requests?account=${encodeURIComponent(account.name)}`}>
-        {words.facts.requests}
+        {words.facts.showRequests}
       </Link>,
     ],
     [words.facts.kind, kindOf(account)],

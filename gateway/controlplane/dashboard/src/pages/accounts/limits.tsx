@@ -16,7 +16,13 @@ const SHOWN = 0.005;
 export function limitName(limit: LimitView): string {
   const [base = limit.name] = limit.name.split('_');
   const name = words.limits.names[limit.name] ?? words.limits.names[base] ?? limit.name;
-  return limit.family === 'account' || limit.family === '' ? name : words.limits.of(name, limit.family);
+  return limit.family === 'account' || limit.family === ''
+    ? name
+    : words.limits.of(name, capitalized(limit.family));
+}
+
+function capitalized(family: string): string {
+  return family.charAt(0).toUpperCase() + family.slice(1);
 }
 
 /** How worrying a limit is. */

@@ -22,7 +22,7 @@ import { StateBadge } from './state_badge';
 import type { Actions, Opened } from './use_actions';
 
 /** Columns that are shown before anybody chooses. */
-export const SHOWN_AT_FIRST = ['name', 'provider', 'state', 'limit', 'inFlight', 'requests', 'cost', 'last'];
+export const SHOWN_AT_FIRST = ['name', 'provider', 'state', 'limit', 'inFlight', 'requests', 'cost'];
 
 /** Columns of the table; the same list as long as the actions stay, so that it need not be sorted again. */
 export function useColumns(
@@ -37,7 +37,6 @@ export function useColumns(
       {
         key: 'name',
         label: words.columns.name,
-        width: 200,
         hideable: false,
         render: (account) => <strong class={css.cellName}>{account.name}</strong>,
         sortValue: (account) => account.name,
@@ -45,14 +44,14 @@ export function useColumns(
       {
         key: 'provider',
         label: words.columns.provider,
-        width: 120,
+        width: 112,
         render: (account) => <ProviderBadge provider={account.provider} />,
         sortValue: (account) => account.provider,
       },
       {
         key: 'state',
         label: words.columns.state,
-        width: 190,
+        width: 172,
         render: (account) => {
           const work = working.get(account.id);
           return work ? (
@@ -66,14 +65,14 @@ export function useColumns(
       {
         key: 'limit',
         label: words.columns.limit,
-        width: 190,
+        width: 168,
         render: (account) => <MostUsed account={account} />,
         sortValue: (account) => mostUsed(account)?.used,
       },
-      number('inFlight', 90, (account) => account.in_flight),
-      number('requests', 120, (account) => account.day.requests),
+      number('inFlight', 88, (account) => account.in_flight),
+      number('requests', 132, (account) => account.day.requests),
       money('cost', 110, (account) => account.day.cost_usd),
-      number('monthRequests', 120, (account) => account.month.requests),
+      number('monthRequests', 132, (account) => account.month.requests),
       money('monthCost', 110, (account) => account.month.cost_usd),
       moment('last', 110, (account) => account.last_used_at),
       {
@@ -87,7 +86,7 @@ export function useColumns(
       {
         key: 'actions',
         label: words.columns.actions,
-        width: 90,
+        width: 84,
         align: 'end',
         hideable: false,
         render: (account) => (
