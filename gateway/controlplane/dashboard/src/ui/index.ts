@@ -1,6 +1,7 @@
 export { Badge, ProviderBadge, TONE_ICONS, type Tone } from './badge';
 export { Button, type ButtonKind, IconButton, Link } from './button';
 export { Chart, type ChartProps, type Series } from './chart';
+export { Choice } from './choice';
 export { CodeBlock, CopyButton, copyText } from './copy';
 export { type Column, ColumnMenu, DataTable, type Sort, sorted, useShownColumns } from './data_table';
 export { ConfirmDialog, Dialog } from './dialog';
