@@ -3,6 +3,7 @@
     async def test_an_account_is_renamed(dashboard: OpenDashboard) -> None:
         async with dashboard() as site:
             page = await site.page("/accounts")
+            await has_come(page)
             …
             await assert_accessible(page)
             await screenshot(page, "accounts")
@@ -46,6 +47,7 @@ __all__ = [
     "assert_accessible",
     "expect",
     "find_chromium",
+    "has_come",
     "open_browser",
     "open_dashboard",
     "screenshot",
@@ -86,6 +88,9 @@ async def open_browser() -> AsyncGenerator[Browser]:
             await browser.close()
 
 
+expect.set_options(timeout=_MILLISECONDS)
+
+
 @define(eq=False, slots=False)  # Playwright leaves a note on whose methods it calls
 class Site:
     """A gateway and the pages that are open of its dashboard."""
@@ -108,21 +113,23 @@ class Site:
         """Let pages do what a regular expression finds in the words of a problem."""
         self._expected.append(re.compile(pattern))
 
-    async def page(
+    async def page(self, path: str = "/", **options: Any) -> Page:
+        """Open a page in a browser profile of its own; `options` are those of `profile`."""
+        return await self.open(await self.profile(**options), path)
+
+    async def profile(
         self,
-        path: str = "/",
         *,
         role: str | None = "admin",
         theme: str = "light",
         width: int = 1280,
         height: int = 900,
         **more: Any,
-    ) -> Page:
-        """Open a page in a browser profile of its own.
+    ) -> BrowserContext:
+        """Make a browser profile, with cookies and a cache of its own.
 
         Args:
-            path: of the dashboard.
-            role: `admin` or `viewer`; None: nobody has signed in.
+            role: who has signed in, `admin` or `viewer`; None: nobody has.
             theme: `light` or `dark`, as the system says.
             width: of the window, in pixels.
             height: likewise.
@@ -140,10 +147,10 @@ class Site:
         context.set_default_timeout(_MILLISECONDS)
         if role is not None:
             await self.sign_in(context, role)
-        return await self.open(context, path)
+        return context
 
     async def open(self, context: BrowserContext, path: str = "/") -> Page:
-        """Open one more page in a profile: another tab."""
+        """Open a page in a profile: a tab."""
         page = await context.new_page()
         self._watch(page)
         await page.goto(self.url + path)
@@ -243,6 +250,12 @@ async def assert_accessible(page: Page, *, within: str | None = None) -> None:
         within,
     )
     assert not found, "axe found:\n" + "\n".join(found)
+
+
+async def has_come(page: Page) -> None:
+    """Wait until a page is live and all its panels show what they have to."""
+    await expect(page.get_by_role("status").get_by_text("Live", exact=True)).to_be_visible()
+    await expect(page.locator("main [aria-busy=true]")).to_have_count(0)
 
 
 async def screenshot(page: Page, name: str, *, full: bool = False) -> Path:

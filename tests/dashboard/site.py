@@ -114,13 +114,13 @@ class GatewaySite(Served):
             return (await connection.execute(select(func.count()).select_from(requests))).scalar_one()
 
     @asynccontextmanager
-    async def streaming(self, count: int = 1, *, fault: str = "hang:event=4") -> AsyncGenerator[None]:
-        """Have streams in flight for as long as the context lasts."""
+    async def streaming(self, count: int = 1, *, fault: str = "hang:event=4", **body: Any) -> AsyncGenerator[None]:
+        """Have streams in flight for as long as the context lasts; `body` is what their requests have besides."""
         async with AsyncExitStack() as stack:
             for _ in range(count):
                 connection = await stack.enter_async_context(self.connect())
                 headers = [("x-replay-fault", fault)]
-                await connection.send(MESSAGES, message(stream=True), headers=headers, usual=self.usual)
+                await connection.send(MESSAGES, message(stream=True, **body), headers=headers, usual=self.usual)
                 await connection.until(b"content_block_delta")
             yield
         self._asked += count
