@@ -136,6 +136,8 @@ class ViolationView(msgspec.Struct, kw_only=True):
     """Of the event that broke it; the first is 1."""
     byte: int | None
     """Where that event begins in the stream."""
+    is_enforced: bool
+    """Whether the gateway is set to end such streams; otherwise it only watches (`stream_mode`)."""
 
 
 class RequestDetail(msgspec.Struct, kw_only=True):
@@ -163,13 +165,14 @@ class RequestDetail(msgspec.Struct, kw_only=True):
     """A command that asks the same kind of thing; its key is in GATEWAY_KEY."""
 
 
-def request_detail(row: RequestRow, prices: PriceBook, base_url: str) -> RequestDetail:
+def request_detail(row: RequestRow, prices: PriceBook, base_url: str, *, is_enforced: bool) -> RequestDetail:
     """Return all that is known of a request.
 
     Args:
         row: its record.
         prices: to work its cost out again.
         base_url: of the data plane.
+        is_enforced: whether streams that break a rule are ended.
     """
     return RequestDetail(
         request=request_view(row),
@@ -178,7 +181,7 @@ def request_detail(row: RequestRow, prices: PriceBook, base_url: str) -> Request
         switch=_switch(decoded(row.switch)),
         usage=_usage(Usage.from_columns(row.columns()) or Usage()),
         cost=_cost(row, cost_of_row(row.columns(), prices)),
-        violation=_violation(row),
+        violation=_violation(row, is_enforced=is_enforced),
         notes=notes_of(row),
         agent=row.agent,
         api_version=row.api_version,
@@ -278,7 +281,7 @@ def _listed(line: CostLine) -> Any:
     return line.unit_usd if line.list_usd is None else line.list_usd
 
 
-def _violation(row: RequestRow) -> ViolationView | None:
+def _violation(row: RequestRow, *, is_enforced: bool) -> ViolationView | None:
     if row.code is None:
         return None
     place = _BROKE_AT.fullmatch(row.reason or "")
@@ -287,4 +290,5 @@ def _violation(row: RequestRow) -> ViolationView | None:
         rule=find_rule(row.code),
         event_number=None if place is None else int(place[1]),
         byte=None if place is None else int(place[2]),
+        is_enforced=is_enforced,
     )

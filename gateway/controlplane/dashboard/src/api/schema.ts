@@ -2581,6 +2581,7 @@ export interface components {
             rule: components["schemas"]["RuleView"] | null;
             event_number: number | null;
             byte: number | null;
+            is_enforced: boolean;
         };
         /**
          * WorkerHealth

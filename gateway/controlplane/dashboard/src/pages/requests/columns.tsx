@@ -1,0 +1,128 @@
+import type { RequestView } from '../../api/schema';
+import { formatDay } from '../../lib/format';
+import { requests as words } from '../../strings/requests';
+import { type Column, Count, Duration, ProviderBadge, TimeText, Usd } from '../../ui';
+import { OutcomeBadge } from './outcome';
+import css from './requests.module.css';
+
+const { columns: labels } = words;
+
+/** Columns that are shown until the reader chooses. */
+export const USUAL = [
+  'at',
+  'outcome',
+  'model',
+  'account',
+  'actor',
+  'prompt',
+  'output',
+  'cost',
+  'content',
+  'total',
+  'why',
+] as const;
+
+/** Time of day for requests of today; with the date for others. */
+export function When({ at }: { at: number }) {
+  const isToday = formatDay(at) === formatDay(Date.now() / 1000);
+  return <TimeText at={at} mode={isToday ? 'clock' : 'date'} />;
+}
+
+function text(
+  key: keyof typeof labels,
+  width: number,
+  of: (row: RequestView) => string | null,
+): Column<RequestView> {
+  return { key, label: labels[key], width, render: (row) => of(row) ?? <span class="quiet">–</span> };
+}
+
+function mono(
+  key: keyof typeof labels,
+  width: number,
+  of: (row: RequestView) => string | null,
+): Column<RequestView> {
+  return {
+    key,
+    label: labels[key],
+    width,
+    render: (row) => <span class="mono">{of(row)}</span>,
+  };
+}
+
+function number(
+  key: keyof typeof labels,
+  width: number,
+  of: (row: RequestView) => number | null,
+): Column<RequestView> {
+  return { key, label: labels[key], width, align: 'end', render: (row) => <Count value={of(row)} compact /> };
+}
+
+function time(
+  key: keyof typeof labels,
+  width: number,
+  of: (row: RequestView) => number | null,
+): Column<RequestView> {
+  return { key, label: labels[key], width, align: 'end', render: (row) => <Duration ms={of(row)} /> };
+}
+
+/** All columns of the list. `href` is the address of a request. */
+export function makeColumns(href: (id: string) => string): readonly Column<RequestView>[] {
+  return [
+    {
+      key: 'at',
+      label: labels.at,
+      width: 142,
+      hideable: false,
+      render: (row) => (
+        // A way to open it in a tab of its own; the row itself is what the keyboard opens.
+        <a class={css.rowLink} href={href(row.id)} tabIndex={-1} title={words.list.open(row.id)}>
+          <When at={row.at} />
+        </a>
+      ),
+    },
+    {
+      key: 'outcome',
+      label: labels.outcome,
+      width: 144,
+      render: (row) => <OutcomeBadge request={row} quiet />,
+    },
+    number('status', 64, (row) => row.status),
+    text('model', 150, (row) => row.model_served ?? row.model),
+    {
+      key: 'account',
+      label: labels.account,
+      width: 116,
+      render: (row) =>
+        row.account ?? <span class="quiet">{row.tried.length > 0 ? `(${row.tried.at(-1)})` : '–'}</span>,
+    },
+    text('actor', 116, (row) => row.actor),
+    {
+      key: 'provider',
+      label: labels.provider,
+      width: 116,
+      render: (row) => row.provider && <ProviderBadge provider={row.provider} />,
+    },
+    text('route', 190, (row) => row.route),
+    number('prompt', 76, (row) => row.prompt_tokens),
+    number('cached', 76, (row) => row.cache_read_tokens),
+    number('output', 70, (row) => row.output_tokens),
+    {
+      key: 'cost',
+      label: labels.cost,
+      width: 80,
+      align: 'end',
+      render: (row) => <Usd value={row.cost_usd} />,
+    },
+    time('firstByte', 84, (row) => row.ms_to_first_byte),
+    time('content', 96, (row) => row.ms_to_content),
+    time('gap', 92, (row) => row.longest_gap_ms),
+    time('total', 80, (row) => row.ms),
+    number('attempts', 78, (row) => row.tried.length),
+    text('stop', 110, (row) => row.stop_reason),
+    { key: 'why', label: labels.why, render: (row) => row.why },
+    mono('session', 130, (row) => row.session),
+    text('client', 140, (row) => row.client),
+    text('class', 96, (row) => row.request_class),
+    mono('id', 230, (row) => row.id),
+  ];
+}

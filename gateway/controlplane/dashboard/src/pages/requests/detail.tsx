@@ -1,0 +1,204 @@
+import { useEffect, useRef } from 'preact/hooks';
+import { api, take } from '../../api/client';
+import type { RequestDetail } from '../../api/schema';
+import { useResource } from '../../api/use_resource';
+import { onLive } from '../../live/live';
+import { requests as words } from '../../strings/requests';
+import {
+  Button,
+  ChevronLeftIcon,
+  CodeBlock,
+  CopyButton,
+  DownIcon,
+  DownloadIcon,
+  Empty,
+  ErrorNote,
+  IconButton,
+  Link,
+  Loading,
+  PageActions,
+  Panel,
+  ProviderBadge,
+  UpIcon,
+  usePageTitle,
+} from '../../ui';
+import { CostPanel } from './cost';
+import { Facts } from './detail_facts';
+import { OutcomeBadge } from './outcome';
+import type { RequestList } from './request_list';
+import css from './requests.module.css';
+import { summarise } from './summary';
+import { TimePanel } from './time';
+import { TimelinePanel } from './timeline';
+import { UsagePanel } from './usage';
+import { ViolationPanel } from './violation';
+
+const { detail: labels } = words;
+
+/** One request in full. J and K, or the buttons, go to its neighbours in the list; Escape goes back to it. */
+export function Detail(props: {
+  id: string;
+  list: RequestList;
+  back: string;
+  href: (id: string) => string;
+  onGo: (id: string) => void;
+  onBack: () => void;
+}) {
+  const { id, list } = props;
+  const found = useResource(
+    (signal) => take(api.GET('/api/v1/requests/{id}', { params: { path: { id } }, signal })),
+    [id],
+  );
+  const timeline = useResource(
+    (signal) => take(api.GET('/api/v1/requests/{id}/timeline', { params: { path: { id } }, signal })),
+    [id],
+  );
+  usePageTitle(labels.title(id));
+  useEffect(() => {
+    window.scrollTo(0, 0);
+    return onLive('request', (row: { id?: string }) => {
+      // It had not ended when it was asked for.
+      if (row.id !== id) return;
+      found.reload();
+      timeline.reload();
+    });
+  }, [id]);
+
+  const rows = list.rows.value;
+  const at = rows.findIndex((row) => row.id === id);
+  const newer = at > 0 ? rows[at - 1]?.id : undefined;
+  const older = at >= 0 ? rows[at + 1]?.id : undefined;
+  useEffect(() => {
+    if (at >= 0 && at >= rows.length - 2) void list.more();
+  }, [at, rows.length]);
+  useKeys({
+    k: newer === undefined ? undefined : () => props.onGo(newer),
+    j: older === undefined ? undefined : () => props.onGo(older),
+    Escape: props.onBack,
+  });
+
+  const known = found.data;
+  return (
+    <>
+      <PageActions>
+        <Link href={props.back} button="plain" icon={ChevronLeftIcon} aria-keyshortcuts="Escape">
+          {labels.back}
+        </Link>
+        <IconButton
+          label={labels.previous}
+          title={`${labels.previous} (K)`}
+          aria-keyshortcuts="K"
+          icon={UpIcon}
+          disabled={newer === undefined}
+          onClick={() => newer !== undefined && props.onGo(newer)}
+        />
+        <IconButton
+          label={labels.next}
+          title={`${labels.next} (J)`}
+          aria-keyshortcuts="J"
+          icon={DownIcon}
+          disabled={older === undefined}
+          onClick={() => older !== undefined && props.onGo(older)}
+        />
+      </PageActions>
+      {known ? (
+        <div class={css.detail}>
+          {found.error && <ErrorNote error={found.error} onRetry={found.reload} />}
+          <Summary detail={known} hasTimeline={Boolean(timeline.data?.timeline)} />
+          {known.violation && (
+            <ViolationPanel
+              detail={known}
+              violation={known.violation}
+              broken={timeline.data?.timeline?.broken}
+            />
+          )}
+          <TimePanel detail={known} />
+          {known.request.stream && <TimelinePanel of={timeline} />}
+          <div class={css.pair}>
+            <UsagePanel usage={known.usage} />
+            <CostPanel detail={known} />
+          </div>
+          <Facts detail={known} />
+          {known.curl && (
+            <Panel title={words.facts.curl} hint={words.facts.curlHint}>
+              <CodeBlock text={known.curl} label={words.facts.curl} />
+            </Panel>
+          )}
+        </div>
+      ) : found.error ? (
+        <Panel title={labels.title(id)}>
+          {found.error.status === 404 ? (
+            <Empty title={labels.unknown}>
+              <p>{found.error.message}</p>
+              <Button onClick={found.reload}>{labels.retry}</Button>
+            </Empty>
+          ) : (
+            <ErrorNote error={found.error} onRetry={found.reload} />
+          )}
+        </Panel>
+      ) : (
+        <Panel title={labels.title(id)}>
+          <Loading what={labels.what} height={480} />
+        </Panel>
+      )}
+    </>
+  );
+}
+
+function Summary({ detail, hasTimeline }: { detail: RequestDetail; hasTimeline: boolean }) {
+  const { request, curl } = detail;
+  return (
+    <Panel
+      title={labels.summary}
+      actions={
+        <>
+          <CopyButton text={request.id} label={labels.copyId} />
+          {curl && <CopyButton text={curl} label={labels.copyCurl} />}
+          {hasTimeline && (
+            <Link
+              href={`/api/v1/requests/${encodeURIComponent(request.id)}/skeleton.sse`}
+              download
+              button="plain"
+              icon={DownloadIcon}
+            >
+              {labels.skeleton}
+            </Link>
+          )}
+        </>
+      }
+    >
+      <div class={css.summary}>
+        <div class={css.badges}>
+          <OutcomeBadge request={request} />
+          {request.provider && <ProviderBadge provider={request.provider} />}
+          {request.session && (
+            <Link href={`/requests?${new URLSearchParams({ session: request.session })}`}>
+              {labels.session}
+            </Link>
+          )}
+        </div>
+        <p class={css.sentences}>{summarise(detail).join(' ')}</p>
+      </div>
+    </Panel>
+  );
+}
+
+/** Single keys that do something, unless the reader types or a dialog is open. */
+function useKeys(keys: Record<string, (() => void) | undefined>): void {
+  const latest = useRef(keys);
+  latest.current = keys;
+  useEffect(() => {
+    const onKey = (event: KeyboardEvent) => {
+      if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
+      const target = event.target as HTMLElement;
+      if (target.closest('input, textarea, select, [contenteditable], [role=menu], dialog[open]')) return;
+      if (document.querySelector('dialog[open], :popover-open')) return;
+      const run = latest.current[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+      if (!run) return;
+      event.preventDefault();
+      run();
+    };
+    document.addEventListener('keydown', onKey);
+    return () => document.removeEventListener('keydown', onKey);
+  }, []);
+}

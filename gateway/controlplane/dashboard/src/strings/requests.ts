@@ -1,0 +1,436 @@
+import { formatCount, formatDuration } from '../lib/format';
+
+const OUTCOMES: Record<string, string> = {
+  complete: 'Complete',
+  repaired: 'Repaired',
+  truncated: 'Truncated',
+  violation: 'Violation',
+  upstream_error: 'Upstream error',
+  cancelled: 'Cancelled',
+  refused: 'Refused',
+  rejected: 'Rejected',
+  failed: 'Failed',
+};
+
+const OUTCOME_MEANS: Record<string, string> = {
+  complete: 'The answer came to its end.',
+  repaired: 'All of the content came; the gateway added the message_stop that was missing.',
+  truncated: 'The stream ended too early; the gateway told the client so with an error event.',
+  violation: 'The stream broke a rule of the protocol; the gateway ended it with an error event.',
+  upstream_error: 'The upstream ended the stream with an error event of its own.',
+  cancelled: 'The client went away.',
+  refused: 'The upstream refused it before any content.',
+  rejected: 'The gateway itself refused it.',
+  failed: 'A defect of the gateway ended it.',
+};
+
+const RANGES: Record<string, string> = {
+  '15m': 'Last 15 minutes',
+  '1h': 'Last hour',
+  '6h': 'Last 6 hours',
+  '24h': 'Last 24 hours',
+  '7d': 'Last 7 days',
+  '30d': 'Last 30 days',
+};
+
+const FILTERS: Record<string, string> = {
+  range: 'Time',
+  since: 'From',
+  until: 'Until',
+  wrong: 'Only',
+  outcome: 'Outcome',
+  model: 'Model',
+  account: 'Account',
+  tried: 'Tried account',
+  actor: 'Key',
+  provider: 'Provider',
+  stop_reason: 'Stop reason',
+  code: 'Violation',
+  status: 'Status',
+  session: 'Session',
+  route: 'Route',
+};
+
+const NOTES: Record<string, string> = {
+  partial: 'The answer did not come to its end, so its last counters may be missing: it may have cost more.',
+  'no usage': 'The answer said no usage, so its cost is not known.',
+  'no model': 'Nobody said which model it was, so its cost is not known.',
+  'unknown model':
+    'There is no price for this model. Add one to the file that prices_file names, then run `gateway costs recompute`.',
+  'unknown service tier':
+    'There is no price for this service tier. Add one, then run `gateway costs recompute`.',
+  'unknown speed': 'There is no price for this speed. Add one, then run `gateway costs recompute`.',
+  'unknown inference geo':
+    'There is no price for this place of inference. Add one, then run `gateway costs recompute`.',
+  'unknown price of web search':
+    'There is no price for web searches. Add one, then run `gateway costs recompute`.',
+  'too large': 'The counters are nonsense: too large to be priced.',
+  free: 'Requests of this kind are free.',
+  'no answer': 'There was no answer, and nothing to pay.',
+  'refused before output': 'The model refused before it had said anything: not billed.',
+  'refused before output but billed':
+    'The model refused before it had said anything; in this category that is billed.',
+  'refused midway': 'The model refused after it had begun to answer: what it said is billed.',
+  fallback: 'Another model took over; each is billed for what it did.',
+  'without code execution':
+    'Code execution is billed by the hour, not by the request: it is not in this cost.',
+  'no price was worked out': 'No price was worked out.',
+};
+
+const SWITCHES: Record<string, string> = {
+  failed: 'it had failed',
+  cooling: 'it was resting',
+  full: 'it was full',
+  paused: 'it was paused',
+  needs_reauth: 'it needed a new credential',
+  parked: 'it was parked',
+  unreachable: 'it could not be reached',
+  unwell: 'it had failed lately',
+  removed: 'it had been removed',
+};
+
+function listed(parts: readonly string[]): string {
+  return parts.length < 2 ? (parts[0] ?? '') : `${parts.slice(0, -1).join(', ')} and ${parts.at(-1)}`;
+}
+
+/** The words of the Requests page. */
+export const requests = {
+  what: 'the requests',
+  title: 'Requests',
+  caption: 'Requests, the newest first',
+  outcome: (outcome: string | null) => OUTCOMES[outcome ?? ''] ?? outcome ?? 'Unknown',
+  outcomeMeans: (outcome: string | null) => OUTCOME_MEANS[outcome ?? ''],
+  columns: {
+    at: 'Time',
+    outcome: 'Outcome',
+    status: 'Status',
+    model: 'Model',
+    account: 'Account',
+    actor: 'Key',
+    provider: 'Provider',
+    route: 'Route',
+    prompt: 'Prompt',
+    cached: 'Cached',
+    output: 'Output',
+    cost: 'Cost',
+    firstByte: 'First byte',
+    content: 'First content',
+    gap: 'Longest gap',
+    total: 'Total',
+    attempts: 'Attempts',
+    stop: 'Stop reason',
+    why: 'Why',
+    session: 'Session',
+    client: 'Client',
+    class: 'Class',
+    id: 'Request',
+  },
+  filters: {
+    label: 'Which requests',
+    names: (name: string) => FILTERS[name] ?? name,
+    range: (range: string) => RANGES[range] ?? range,
+    anyTime: 'Any time',
+    custom: 'From … until …',
+    wrong: 'What went wrong',
+    wrongHint: 'And was not the client’s doing',
+    any: 'Any',
+    more: 'More filters',
+    title: 'Filter requests',
+    clear: 'Clear all',
+    remove: (name: string, value: string) => `Remove the filter ${name}: ${value}`,
+    apply: 'Show requests',
+    model: 'Model, as asked for or as it answered',
+    modelHint: '* stands for any text, ? for any character: claude-opus-*',
+    account: 'Account that served it',
+    tried: 'Account that was tried',
+    triedHint: 'Whether it served or not',
+    actor: 'Key, by name or id',
+    status: 'HTTP status that the client got',
+    statusError: 'A status is a number from 100 to 599.',
+    sessionHint: 'Of Claude Code',
+    order: 'The end is before the beginning.',
+    namesFailed: 'Names to choose from could not be loaded; type them instead.',
+  },
+  list: {
+    count: (number: number, isExact: boolean) =>
+      isExact
+        ? `${formatCount(number)} ${number === 1 ? 'request' : 'requests'}`
+        : `at least ${formatCount(number)} requests`,
+    none: 'There are no requests yet',
+    noneNext: 'Each request shows up here when it has ended. The Now page has those that run.',
+    noneFound: 'No request is like that',
+    noneFoundNext: 'Take a filter out, or look at a longer time.',
+    fresh: (number: number) => `${formatCount(number)} new`,
+    missed: 'Show new requests',
+    more: 'Load more',
+    end: 'That is all.',
+    gaveUp: 'None of the requests that were looked at is like that. Older ones have not been looked at yet.',
+    lookFurther: 'Look further back',
+    full: (number: number) =>
+      `${formatCount(number)} requests are shown. For more, narrow the filter or export them.`,
+    loadingMore: 'Loading more…',
+    export: 'Export CSV',
+    exportHint: 'The newest 200,000 of these requests, for a spreadsheet',
+    open: (id: string) => `Open ${id}`,
+    watching: 'New requests are added as they end',
+  },
+  detail: {
+    what: 'the request',
+    title: (id: string) => `Request ${id}`,
+    back: 'All requests',
+    previous: 'Newer request',
+    next: 'Older request',
+    unknown: 'This request is not known',
+    actions: 'More',
+    copyId: 'Copy id',
+    copyCurl: 'Copy as curl',
+    skeleton: 'Download skeleton .sse',
+    session: 'Requests of this session',
+    summary: 'What happened',
+    retry: 'Look again',
+  },
+  say: {
+    asked: (facts: {
+      actor: string | null;
+      client: string | null;
+      model: string | null;
+      stream: boolean;
+      route: string;
+    }) => {
+      const who = facts.actor && facts.actor !== 'unknown' ? facts.actor : 'Somebody without a valid key';
+      const what = facts.model
+        ? `asked ${facts.model} for ${facts.stream ? 'a stream' : 'an answer'}`
+        : `sent ${facts.route}`;
+      return `${who} ${what}${facts.client ? `, with ${facts.client}` : ''}.`;
+    },
+    tried: (tries: readonly { account: string; fault: string | null; status: number | null }[]) =>
+      `${listed(
+        tries.map((one) => `${one.account} ${FAULT_SAYS[one.fault ?? ''] ?? `failed (${one.fault})`}`),
+      )}.`,
+    served: (account: string, after: boolean, model: string | null) =>
+      `${account} served it${after ? ' instead' : ''}${model ? `, with ${model}` : ''}.`,
+    nobody: 'No account was asked.',
+    switched: (account: string, reason: string) =>
+      `The session left ${account}, which had its prompt cached: ${SWITCHES[reason] ?? reason}.`,
+    ended: (facts: {
+      outcome: string | null;
+      status: number | null;
+      stop: string | null;
+      reason: string | null;
+      code: string | null;
+      total: number | null;
+      stream: boolean;
+    }) => {
+      const after = facts.total === null ? '' : ` after ${formatDuration(facts.total)}`;
+      const status = facts.status === null ? '' : `HTTP ${facts.status}`;
+      const because = facts.reason ? `: ${facts.reason}` : '';
+      switch (facts.outcome) {
+        case 'complete':
+          return `It was complete${after}${facts.stop ? `; the model stopped with ${facts.stop}` : ''}.`;
+        case 'repaired':
+          return `All of its content came${after}; only message_stop was missing, and the gateway added it.`;
+        case 'truncated':
+          return `The stream ended too early${after}${because}. The client got whole events, then one error event.`;
+        case 'violation':
+          return `The stream broke the rule ${facts.code ?? ''}${after}.`;
+        case 'upstream_error':
+          return `The upstream ended the stream with an error${after}, which the client got as it was.`;
+        case 'cancelled':
+          return `The client went away${after}, and the request upstream was ended with it.`;
+        case 'refused':
+          return `The upstream refused it${after}; the client got ${status || 'no answer'}${because}.`;
+        case 'rejected':
+          return `The gateway refused it${after}; the client got ${status || 'no answer'}${because}.`;
+        case 'failed':
+          return `A defect of the gateway ended it${after}${because}.`;
+        default:
+          return `It ended${after}${because}.`;
+      }
+    },
+  },
+  time: {
+    title: 'Where the time went',
+    label: (total: string) => `From the request to its end: ${total}`,
+    waiting: 'Admission and waiting',
+    pause: 'Pause before the next try',
+    answer: 'Answer',
+    attempt: (account: string) => account,
+    served: 'served',
+    noAnswer: 'no answer',
+    fault: (fault: string, status: number | null) => (status === null ? fault : `${status} ${fault}`),
+    bar: (label: string, from: string, length: string) => `${label}: from ${from}, for ${length}`,
+    unsure: 'When each try began was not recorded; they are drawn one behind the other.',
+    firstByte: 'First byte',
+    firstByteHint: 'Until the head of the answer left',
+    content: 'First content',
+    contentHint: 'Until the upstream sent some',
+    gap: 'Longest gap',
+    gapHint: 'Silence of the upstream after that',
+    total: 'Total',
+    none: 'Nothing was measured.',
+  },
+  usage: {
+    title: 'Tokens',
+    prompt: 'Prompt',
+    input: 'Not cached',
+    cacheRead: 'Read from cache',
+    cacheWrite: 'Written to cache',
+    cacheWrite5m: 'for 5 minutes',
+    cacheWrite1h: 'for 1 hour',
+    output: 'Output',
+    thinking: 'of it thinking',
+    searches: 'Web searches',
+    fetches: 'Web fetches',
+    executions: 'Code executions',
+    tier: 'Service tier',
+    geo: 'Inference in',
+    speed: 'Speed',
+    none: 'The answer said nothing about tokens.',
+    bar: (parts: readonly string[]) => `Prompt: ${parts.join(', ')}`,
+    samplings: 'The answer is made of several samplings',
+    sampling: 'Sampling',
+  },
+  cost: {
+    title: 'Cost',
+    hint: 'Worked out again, with the prices that are known now for the time of the request',
+    caption: 'Cost line by line',
+    what: 'What',
+    quantity: 'Quantity',
+    price: 'Price',
+    usd: 'USD',
+    perMillion: 'per million',
+    each: 'each',
+    times: (value: string, what: string) => `× ${value} ${what}`,
+    sum: 'Sum',
+    recorded: 'Recorded',
+    corrected: 'Prices have been corrected since; what was recorded is in the sums.',
+    unknown: 'The cost is not known.',
+    note: (note: string) => NOTES[note] ?? note,
+    kinds: {
+      input: 'Prompt, not cached',
+      cache_write_5m: 'Written to cache, 5 minutes',
+      cache_write_1h: 'Written to cache, 1 hour',
+      cache_read: 'Read from cache',
+      output: 'Output',
+      web_searches: 'Web searches',
+    } as Record<string, string>,
+    switch: (tokens: number, account: string) =>
+      `Of this, about so much because ${formatCount(tokens)} tokens that were cached at ${account} had to be written again`,
+  },
+  violation: {
+    title: (code: string) => `Broken rule: ${code}`,
+    rule: 'The rule',
+    where: 'Where',
+    place: (event: number, byte: number) =>
+      `At event ${formatCount(event)}, which begins at byte ${formatCount(byte)} of the stream`,
+    placeUnknown: 'It was not recorded where.',
+    stage: 'Question it failed',
+    stages: {
+      framing: 'Framing: is it a usable event at all?',
+      payload: 'Payload: is it, looked at alone, what its name promises?',
+      order: 'Order: may it come here?',
+    } as Record<string, string>,
+    guard: 'What the guard did',
+    held: (status: number) =>
+      `Nothing had been sent to the client yet: it got HTTP ${status} with an error, as if the request had failed.`,
+    ended:
+      'The client got all whole events before it, then one error event that names the rule. The broken event and what came after it were kept back.',
+    watched:
+      'The gateway is set to watch only (stream_mode = observe): the client got the stream as it came, and this is what would have ended it.',
+    todo: 'What to do',
+    advice: {
+      framing:
+        'Bytes were damaged, or something that is no event stream was sent. Look for a proxy between the gateway and the provider; gateway doctor looks at the way.',
+      payload:
+        'The provider, or what stands for it at the account’s base URL, sends events that official SDKs cannot read. Check the base URL; give whoever runs it the skeleton, which sse-fsm check judges alike.',
+      order:
+        'The provider, or what stands for it at the account’s base URL, mixes up its events. A proxy that translates or merges streams does that. Give whoever runs it the skeleton, which sse-fsm check judges alike.',
+    } as Record<string, string>,
+    unknownRule: 'This version does not know the rule; the request was recorded by another one.',
+    broken: 'The event that broke it, without its content',
+    others: 'Requests with the same violation',
+  },
+  timeline: {
+    title: 'Timeline',
+    what: 'the timeline',
+    none: 'No timeline was kept',
+    views: 'Timeline as',
+    drawing: 'Drawing',
+    table: 'Table',
+    scale: 'Left to right',
+    byTime: 'By time',
+    byOrder: 'By order',
+    label: 'Events of the stream; arrow keys go from one to the next',
+    legend: 'Blocks',
+    stream: 'Message',
+    client: 'Client',
+    lane: (index: number) => `Block ${index}`,
+    block: (index: number, kind: string) => (kind ? `${index} ${kind}` : String(index)),
+    leftOut: (number: number) =>
+      `${formatCount(number)} more events are not in it: the stream was too long for all of them.`,
+    committed: 'The client’s answer begins',
+    end: (outcome: string) => `End: ${outcome}`,
+    rule: (code: string) => `broke the rule ${code}`,
+    entry: (place: number, of: number) => `${formatCount(place)} of ${formatCount(of)}`,
+    at: (time: string) => `at ${time}`,
+    until: (time: string) => `until ${time}`,
+    silence: (time: string) => `after ${time} of silence`,
+    within: (time: string) => `longest gap within ${time}`,
+    gap: (time: string) => `${time} of silence`,
+    bytes: (size: string) => size,
+    times: (count: number) => `× ${formatCount(count)}`,
+    caption: 'Events in the order in which they came',
+    columns: {
+      at: 'After',
+      gap: 'Gap',
+      event: 'Event',
+      block: 'Block',
+      detail: 'Detail',
+      count: 'Number',
+      size: 'Bytes',
+    },
+  },
+  facts: {
+    title: 'All that is known',
+    id: 'Request id',
+    upstreamId: 'Upstream’s id',
+    time: 'Time',
+    route: 'Route',
+    provider: 'Provider',
+    account: 'Account',
+    actor: 'Key',
+    client: 'Client',
+    session: 'Session',
+    agent: 'Agent',
+    class: 'Request class',
+    trace: 'Trace id',
+    version: 'API version',
+    asked: 'Model asked for',
+    served: 'Model that served',
+    status: 'HTTP status',
+    stop: 'Stop reason',
+    stream: 'Stream',
+    yes: 'Yes',
+    no: 'No',
+    size: 'Size',
+    events: (number: number) => `${formatCount(number)} ${number === 1 ? 'event' : 'events'}`,
+    bytesIn: (size: string) => `${size} from upstream`,
+    bytesOut: (size: string) => `${size} to the client`,
+    notes: 'Notes',
+    reason: 'Reason',
+    curl: 'The same kind of request again',
+    curlHint:
+      'Of a request’s body nothing is kept; this sends the least that the API takes. The key is taken from GATEWAY_KEY.',
+    copy: (what: string) => `Copy ${what}`,
+  },
+} as const;
+
+const FAULT_SAYS: Record<string, string> = {
+  transport: 'could not be reached',
+  credential: 'was refused for its credential',
+  request: 'refused the request',
+  quota: 'was at a limit',
+  billing: 'had a problem with its billing',
+  overload: 'was overloaded',
+  upstream: 'had an error',
+};
