@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from http import HTTPStatus
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -107,6 +108,9 @@ async def watch_live(parts: Parts, call: Call) -> web.StreamResponse:
         await response.prepare(call.request)
         async with response:
             await _tell(parts, call, viewer, response)
+    except ConnectionError:
+        # The viewer has gone already; what is returned goes nowhere.
+        return response if response.prepared else web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE)
     finally:
         parts.live.leave(viewer)
     return response
