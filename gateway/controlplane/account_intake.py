@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Final
@@ -26,6 +27,8 @@ _ANSWER_SECONDS: Final = 8.0
 _ALL_SECONDS: Final = 14.0
 _MOST_ASKED: Final = 100
 """Credentials of one file that are asked about before they are saved."""
+_PLACE: Final = re.compile(r"\[(\d{1,4})\]")
+"""How an entry of a file is called in a message."""
 
 
 @define(frozen=True)
@@ -110,9 +113,9 @@ class Intake:
 def _judge(found: Finding, names: set[str], holders: Holders) -> Judged:
     index, name, draft = found.index, found.name, found.draft
     if draft is None:
-        # People are shown which entry it is.
-        problem = found.problem.replace(f"[{index}]: ", "").replace(f"[{index}].", "").replace(f"[{index}] ", "")
-        return Judged(index, name, None, problem)
+        # People are shown which entry it is, and count from 1.
+        problem = re.sub(rf"\[{index}\](?:: |\.| )", "", found.problem)
+        return Judged(index, name, None, _PLACE.sub(lambda place: f"entry {int(place[1]) + 1}", problem))
     try:
         refuse_remote_draft(draft)
     except DraftError as error:
