@@ -19,6 +19,7 @@ from typing import Any, Final
 import pytest
 from attrs import define
 
+from gateway.controlplane.pages import BUILD
 from gateway.replay.server import ReplayUpstream
 from tests.container.base import ROOT, base_archive, roomy_place
 from tests.container.images import Images, Running, missing_programs
@@ -128,13 +129,20 @@ def test_the_image_has_a_list_of_its_components_that_is_what_is_installed_and_pi
         tree = built.images.tree(container)
         listed = json.loads((tree / "opt/gateway/share/sbom.cdx.json").read_text("utf-8"))
         places = list(tree.glob("opt/gateway/lib/python3.*/site-packages/*.dist-info"))
+        assert list(tree.glob("opt/gateway/lib/python3.*/site-packages/gateway/**/dashboard/build/index.html"))
     pinned = _pairs(re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / "constraints.txt").read_text("utf-8"), re.MULTILINE))
 
     assert (listed["bomFormat"], listed["metadata"]["component"]["name"]) == ("CycloneDX", "claude-stream-gateway")
-    components = _pairs((component["name"], component["version"]) for component in listed["components"])
+    scripts = [one for one in listed["components"] if one.get("purl", "").startswith("pkg:npm/")]
+    packages = [one for one in listed["components"] if one not in scripts]
+    components = _pairs((component["name"], component["version"]) for component in packages)
     own = {("claude-stream-gateway", listed["metadata"]["component"]["version"])}
     assert components | own == _pairs(place.name.removesuffix(".dist-info").split("-") for place in places) | own
     assert components - own <= pinned
+    bundled = re.findall(r"^## (\S+) - (\S+) \(", (BUILD / "licenses.md").read_text("utf-8"), re.MULTILINE)
+    named = {("/".join(filter(None, (one.get("group"), one["name"]))), one["version"]) for one in scripts}
+    assert named == set(bundled)
+    assert bundled
 
 
 def _pairs(found: Any) -> set[tuple[str, str]]:

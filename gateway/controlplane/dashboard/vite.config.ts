@@ -13,6 +13,8 @@ export default defineConfig({
     modulePreload: { polyfill: false },
     // A data: URL in a style sheet would need more than the content security policy gives.
     assetsInlineLimit: 0,
+    // What of others' is in the scripts, with their licenses.
+    license: { fileName: 'licenses.md' },
   },
   test: {
     environment: 'happy-dom',
