@@ -10,15 +10,15 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from attrs import define, evolve
-from sqlalchemy import and_, case, delete, exists, func, or_, select, update
+from attrs import define, evolve, field
+from sqlalchemy import RowMapping, and_, case, delete, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.accounts.account import Account, AccountKind, Condition, Cooldown
 from gateway.store import statements
 from gateway.store.engine import Database, database_time
 from gateway.store.errors import NameTakenError, StoreError
-from gateway.store.rows import storable, structure, unstructure
+from gateway.store.rows import KnownRows, storable, structure, unstructure
 from gateway.store.statements import ACCOUNTS, SESSIONS, bump, locking
 from gateway.store.tables import account_cooldowns, account_limits, accounts, refresh_leases, session_pins
 
@@ -28,6 +28,7 @@ ENVIRONMENT: Final = "environment"
 """Id and name of the account whose key is in the environment."""
 
 _SOUND: Final = {"condition": Condition.OK.value, "condition_reason": "", "condition_since": database_time()}
+_ALL: Final = select(accounts).order_by(accounts.c.created_at, accounts.c.id)
 
 
 def new_account_id() -> str:
@@ -40,10 +41,13 @@ class AccountStore:
     """Accounts and their cool-downs. Every method raises `StoreError` if the database cannot be used."""
 
     database: Database
+    _known: KnownRows[Account] = field(factory=lambda: KnownRows(_account), init=False, repr=False)
+    _known_cooldowns: KnownRows[Cooldown] = field(factory=lambda: KnownRows(_cooldown), init=False, repr=False)
 
     async def all(self) -> list[Account]:
-        """Return all accounts, the oldest first."""
-        return await self._accounts()
+        """Return all accounts, the oldest first; one that has not changed is the object that it was before."""
+        async with self.database.read() as connection:
+            return await self._known.read(await connection.execute(_ALL), ("id",))
 
     async def find(self, id_or_name: str) -> Account | None:
         """Return the account with this id, or else with this name."""
@@ -51,11 +55,10 @@ class AccountStore:
         return min(found, key=lambda account: account.id != id_or_name, default=None)
 
     async def cooldowns(self) -> list[Cooldown]:
-        """Return the cool-downs that are not over."""
+        """Return the cool-downs that are not over; one that has not changed is the object that it was before."""
         query = select(account_cooldowns).where(account_cooldowns.c.until > database_time())
         async with self.database.read() as connection:
-            rows = (await connection.execute(query)).mappings().all()
-        return structure(Cooldown, rows, account_cooldowns.name)
+            return await self._known_cooldowns.read(await connection.execute(query), ("account_id", "family"))
 
     async def add(self, account: Account) -> Account:
         """Store a new account and return it as it is stored, with the time of its creation if it had none.
@@ -309,9 +312,8 @@ class AccountStore:
         return account
 
     async def _accounts(self, *conditions: Any) -> list[Account]:
-        query = select(accounts).where(*conditions).order_by(accounts.c.created_at, accounts.c.id)
         async with self.database.read() as connection:
-            rows = (await connection.execute(query)).mappings().all()
+            rows = (await connection.execute(_ALL.where(*conditions))).mappings().all()
         return structure(Account, rows, accounts.name)
 
     async def _change(self, account_id: str, values: dict[str, Any]) -> bool:
@@ -320,6 +322,14 @@ class AccountStore:
             if changed.rowcount:
                 await bump(connection, ACCOUNTS)
         return bool(changed.rowcount)
+
+
+def _account(row: RowMapping) -> Account:
+    return structure(Account, (row,), accounts.name)[0]
+
+
+def _cooldown(row: RowMapping) -> Cooldown:
+    return structure(Cooldown, (row,), account_cooldowns.name)[0]
 
 
 def _not_before_resumed(since: float | None) -> Any:

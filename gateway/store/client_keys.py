@@ -7,7 +7,7 @@ import json
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from attrs import asdict, define, evolve, field, fields
 from sqlalchemy import RowMapping, delete, insert, or_, select, update
@@ -18,13 +18,15 @@ from gateway.actors.terms import KeyLimits, KeyTerms
 from gateway.store import statements
 from gateway.store.engine import Database, database_time
 from gateway.store.errors import StoreError
-from gateway.store.rows import structure
+from gateway.store.rows import KnownRows, structure
 from gateway.store.statements import KEYS, bump, locking
 from gateway.store.tables import client_keys, former_keys, key_terms
 
 __all__ = ["ClientKeyStore", "KeyMeantError", "changed_terms", "stored_keys"]
 
 _LIMITS = tuple(one.name for one in fields(KeyLimits))
+_AT_A_TIME: Final = 200
+"""Keys that are looked at before others have their turn."""
 
 
 class KeyMeantError(Exception):
@@ -53,11 +55,64 @@ class _TermsRow:
     models: str | None
 
 
+@define(frozen=True)
+class _TermsOf:
+    """What a key may do."""
+
+    key_id: str
+    terms: KeyTerms
+
+
+@define(frozen=True)
+class _FormerOf:
+    """A key that another one took the place of."""
+
+    key_id: str
+    former: FormerKey = field(repr=False)
+
+
+@define(eq=False)
+class _KnownKeys:
+    """All keys as they were last read."""
+
+    _rows: KnownRows[_Row] = field(factory=lambda: KnownRows(_row), init=False)
+    _terms: KnownRows[_TermsOf] = field(factory=lambda: KnownRows(_terms_of), init=False)
+    _former: KnownRows[_FormerOf] = field(factory=lambda: KnownRows(_former_of), init=False)
+    _keys: dict[str, tuple[_Row, _TermsOf | None, tuple[_FormerOf, ...], StoredKey]] = field(
+        factory=dict, init=False
+    )
+
+    async def read(self, connection: AsyncConnection) -> list[StoredKey]:
+        """Return all keys, the newest first."""
+        query = select(client_keys).order_by(client_keys.c.created_at.desc(), client_keys.c.id)
+        valid = former_keys.c.valid_until > database_time() - _REMEMBERED_SECONDS
+        rows = await self._rows.read(await connection.execute(query), ("id",))
+        all_terms = await self._terms.read(await connection.execute(select(key_terms)), ("key_id",))
+        terms = {one.key_id: one for one in all_terms}
+        formers: dict[str, tuple[_FormerOf, ...]] = {}
+        for one in await self._former.read(
+            await connection.execute(select(former_keys).where(valid)), ("digest",)
+        ):
+            formers[one.key_id] = (*formers.get(one.key_id, ()), one)
+        now: dict[str, tuple[_Row, _TermsOf | None, tuple[_FormerOf, ...], StoredKey]] = {}
+        for place, row in enumerate(rows, start=1):
+            made_of = (row, terms.get(row.id), formers.get(row.id, ()))
+            known = self._keys.get(row.id)
+            if known is None or known[:3] != made_of:
+                known = (*made_of, _stored_key(*made_of))
+            now[row.id] = known
+            if place % _AT_A_TIME == 0:
+                await asyncio.sleep(0)
+        self._keys = now
+        return [key for _, _, _, key in now.values()]
+
+
 @define
 class ClientKeyStore:
     """Client keys. Every method raises `StoreError` if the database cannot be used."""
 
     database: Database
+    _known: _KnownKeys = field(factory=_KnownKeys, init=False, repr=False)
 
     async def create(self, name: str, pepper: bytes, terms: KeyTerms | None = None) -> tuple[StoredKey, str]:
         """Make a key and return it twice: as stored, and in clear, which is the only time it is seen."""
@@ -79,15 +134,9 @@ class ClientKeyStore:
         return stored, key
 
     async def all(self) -> list[StoredKey]:
-        """Return all keys, the newest first."""
-        query = select(client_keys).order_by(client_keys.c.created_at.desc(), client_keys.c.id)
-        valid = former_keys.c.valid_until > database_time() - _REMEMBERED_SECONDS
+        """Return all keys, the newest first; one that has not changed is the object that it was before."""
         async with self.database.read() as connection:
-            rows = (await connection.execute(query)).mappings().all()
-            terms = (await connection.execute(select(key_terms))).mappings().all()
-            former = (await connection.execute(select(former_keys).where(valid))).mappings().all()
-        # Of ten thousand keys this takes long enough for streams to notice.
-        return await asyncio.to_thread(stored_keys, rows, terms, former)
+            return await self._known.read(connection)
 
     async def ids_of(self, name: str) -> list[str]:
         """Return the ids of the keys of this name that are valid now."""
@@ -208,18 +257,34 @@ def stored_keys(
     Raises:
         StoreError: one is none that the gateway can have written.
     """
-    terms_of = {row["key_id"]: _terms(row) for row in terms}
-    formers: dict[str, list[FormerKey]] = {}
-    for row, one in zip(former, structure(FormerKey, former, former_keys.name), strict=True):
-        formers.setdefault(row["key_id"], []).append(one)
+    terms_of = {row["key_id"]: _terms_of(row) for row in terms}
+    formers: dict[str, list[_FormerOf]] = {}
+    for row in former:
+        formers.setdefault(row["key_id"], []).append(_former_of(row))
     return [
-        StoredKey(
-            **asdict(row),
-            terms=terms_of.get(row.id, KeyTerms()),
-            former=tuple(formers.get(row.id, ())),
-        )
+        _stored_key(row, terms_of.get(row.id), formers.get(row.id, ()))
         for row in structure(_Row, rows, client_keys.name)
     ]
+
+
+def _row(row: RowMapping) -> _Row:
+    return structure(_Row, (row,), client_keys.name)[0]
+
+
+def _terms_of(row: RowMapping) -> _TermsOf:
+    return _TermsOf(row["key_id"], _terms(row))
+
+
+def _former_of(row: RowMapping) -> _FormerOf:
+    return _FormerOf(row["key_id"], structure(FormerKey, (row,), former_keys.name)[0])
+
+
+def _stored_key(row: _Row, terms: _TermsOf | None, former: Iterable[_FormerOf]) -> StoredKey:
+    return StoredKey(
+        **asdict(row),
+        terms=KeyTerms() if terms is None else terms.terms,
+        former=tuple(one.former for one in former),
+    )
 
 
 def changed_terms(terms: KeyTerms, changes: Mapping[str, Any]) -> KeyTerms:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
+from attrs import define, field
 from cattrs import Converter
 from cattrs.errors import BaseValidationError
-from sqlalchemy import RowMapping
+from sqlalchemy import Result, RowMapping
 
 from gateway.store.errors import StoreError
 
-__all__ = ["storable", "structure", "unstructure"]
+__all__ = ["KnownRows", "storable", "structure", "unstructure"]
 
 _T = TypeVar("_T")
 
 _LONGEST: Final = 1_000
+_AT_A_TIME: Final = 200
+"""Rows that are looked at before others have their turn: streams share the event loop."""
 
 
 def _only(kind: type) -> Any:
@@ -61,6 +65,45 @@ def structure(cls: type[_T], rows: Iterable[RowMapping], table: str) -> list[_T]
             f"the table {table} of the database holds a row that the gateway cannot have written; "
             "restore the database from a copy, or delete that row"
         ) from None
+
+
+@define(eq=False)
+class KnownRows(Generic[_T]):
+    """The rows of a table as they were last read, each with the object that was made of it.
+
+    Of thousands of rows that are read again mostly none has changed. To make new objects of them all would take
+    long, and the collector of garbage as long again.
+    """
+
+    make: Callable[[RowMapping], _T]
+    """Returns the object of a row; raises `StoreError`."""
+    _known: dict[Any, tuple[tuple[Any, ...], _T]] = field(factory=dict, init=False, repr=False)
+
+    async def read(self, result: Result[Any], key: Sequence[str]) -> list[_T]:
+        """Return the objects of all rows; a row that has not changed keeps its object.
+
+        Args:
+            result: the rows, all of them; always with the same columns.
+            key: the columns that tell one row from all others.
+
+        Raises:
+            StoreError: a row is none that the gateway can have written.
+        """
+        names = tuple(result.keys())
+        places = [names.index(name) for name in key]
+        now: dict[Any, tuple[tuple[Any, ...], _T]] = {}
+        for part in result.partitions(_AT_A_TIME):
+            for row in part:
+                values = tuple(row)
+                of = values[places[0]] if len(places) == 1 else tuple(values[place] for place in places)
+                known = self._known.get(of)
+                if known is None or known[0] != values:
+                    known = (values, self.make(row._mapping))  # noqa: SLF001 - SQLAlchemy's own name for it
+                now[of] = known
+            if len(part) == _AT_A_TIME:
+                await asyncio.sleep(0)
+        self._known = now
+        return [thing for _, thing in now.values()]
 
 
 def unstructure(thing: Any) -> dict[str, Any]:
