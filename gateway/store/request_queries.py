@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
-from attrs import asdict, define
+from attrs import asdict, define, evolve
 from sqlalchemy import (
     ColumnElement,
     RowMapping,
@@ -219,6 +219,8 @@ class RequestQueries:
     ) -> dict[str, list[int]]:
         """Return how many requests went wrong in each of some spans of time, by provider; empty for none.
 
+        Only those that are in the sums count, so that the two fit together.
+
         Args:
             span: seconds.
             since: Unix seconds, where the first span begins.
@@ -229,7 +231,7 @@ class RequestQueries:
         found: dict[str, list[int]] = {}
         async with self.database.read() as connection:
             for way in await _ways(connection, wanted):
-                part = _looked_at(way, wanted, None, most=_COUNTED)
+                part = _looked_at(evolve(way, condition=partial(_summed, way)), wanted, None, most=_COUNTED)
                 begins = [since + span * number for number in range(spans)]
                 counts = [
                     func.count().filter(part.c.at >= begin, part.c.at < begin + span).label(f"n{number}")
@@ -506,6 +508,10 @@ def _equals(name: str, value: object) -> _Condition:
 def _incomplete(outcome: str, column: Any) -> ColumnElement[bool]:
     # The second half is what a partial index is known by.
     return and_(column.outcome == outcome, column.outcome != literal("complete", literal_execute=True))
+
+
+def _summed(way: _Way, column: Any) -> ColumnElement[bool]:
+    return and_(column.summed.is_(True), *([way.condition(column)] if way.condition is not None else []))
 
 
 def _during(start: ColumnElement[int], span: int, since: float, until: float) -> list[ColumnElement[bool]]:

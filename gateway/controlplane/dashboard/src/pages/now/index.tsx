@@ -12,7 +12,7 @@ import type { Scale } from './lane_geometry';
 import css from './now.module.css';
 import { useBoard } from './use_board';
 
-const EVERY = 10_000;
+const EVERY = 5_000;
 const ALL = '';
 
 /** What the gateway does now, and did in the last hour. */

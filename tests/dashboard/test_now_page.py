@@ -1,0 +1,98 @@
+"""The page Now: streams in flight as they go on, how the gateway is, and what has just ended."""
+
+from __future__ import annotations
+
+import re
+from contextlib import AsyncExitStack
+
+from tests.contract.harness import MESSAGES
+from tests.dashboard.browsing import OpenDashboard, Site, assert_accessible, expect, screenshot
+from tests.replay.raw_client import RawConnection, message
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+
+
+async def begin(site: Site, stack: AsyncExitStack, model: str, **headers: str) -> RawConnection:
+    """Begin a stream that stays for as long as the stack does, or until it is over."""
+    gateway = site.gateway
+    connection = await stack.enter_async_context(gateway.connect())
+    named = [(name.replace("_", "-"), value) for name, value in headers.items()]
+    await connection.send(MESSAGES, message(stream=True, model=model), headers=named, usual=gateway.usual)
+    return connection
+
+
+async def test_streams_are_on_the_board_while_they_last_and_below_it_when_they_are_over(
+    dashboard: OpenDashboard,
+) -> None:
+    async with dashboard() as site, AsyncExitStack() as stack:
+        page = await site.page("/")
+        board = page.get_by_role("region", name="In flight")
+        await expect(board.get_by_text("No request is in flight")).to_be_visible()
+        ended = page.get_by_role("region", name="Just ended")
+        await expect(ended.get_by_role("row")).to_have_count(site.gateway._asked + 1)
+
+        await begin(site, stack, "replay-thinking-then-text", x_replay_fault="hang:event=5")
+        await begin(site, stack, HOSTILE, x_replay_fault="hang:head")
+        rows = board.get_by_role("row")
+        await expect(rows).to_have_count(3)
+        thinking = rows.filter(has_text="replay-thinking-then-text")
+        await expect(thinking).to_contain_text("Thinking")
+        await expect(thinking).to_contain_text("Ana's laptop")
+        await expect(rows.filter(has_text=HOSTILE)).to_contain_text("Awaits the answer")
+        health = page.get_by_role("region", name="Health")
+        await expect(health).to_contain_text("2 requests")
+        await expect(health).to_contain_text("SQLite answers")
+
+        # One that ends leaves the board, and what became of it is told at once.
+        quick = await begin(site, stack, "claude-sonnet-5", x_replay_tokens_per_second="100")
+        await quick.receive()
+        await expect(ended.get_by_role("row").nth(1)).to_contain_text("claude-sonnet-5")
+        await expect(rows).to_have_count(3)
+
+        # By keyboard: the board's first row, its details, and back.
+        await thinking.focus()
+        await page.keyboard.press("Enter")
+        dialog = page.get_by_role("dialog", name="Request in flight")
+        await expect(dialog).to_contain_text("Its way so far")
+        await expect(dialog.get_by_role("row", name="Thinking")).to_be_visible()
+        await assert_accessible(page)
+        await screenshot(page, "now-detail")
+        await page.keyboard.press("Escape")
+        await expect(dialog).to_be_hidden()
+        await expect(thinking).to_be_focused()
+
+        # Filters are in the address.
+        await page.get_by_role("radio", name="OpenAI").check()
+        await expect(page).to_have_url(f"{site.url}/?provider=openai")
+        await expect(board).to_contain_text("No request to this provider is in flight")
+        await expect(ended.get_by_role("row")).to_have_count(2)
+        await page.go_back()
+        await expect(rows).to_have_count(3)
+        await page.get_by_role("radio", name="The last minute").check()
+        await expect(page).to_have_url(f"{site.url}/?lanes=minute")
+        await expect(page.get_by_role("region", name="Last hour")).to_contain_text(re.compile(r"\d+% of requests"))
+        await assert_accessible(page)
+        await screenshot(page, "now", full=True)
+        dark = await site.page("/", theme="dark", width=360)
+        await expect(dark.get_by_role("region", name="In flight").get_by_role("row")).to_have_count(3)
+        await assert_accessible(dark)
+        await screenshot(dark, "now", full=True)
+
+
+async def test_a_page_that_is_open_while_the_gateway_restarts_shows_what_is_in_flight_afterwards(
+    dashboard: OpenDashboard,
+) -> None:
+    async with dashboard(traffic=False) as site, AsyncExitStack() as stack:
+        site.expect("request failed|response: 503|Failed to fetch")
+        page = await site.page("/")
+        rows = page.get_by_role("region", name="In flight").get_by_role("row")
+        await begin(site, stack, "claude-opus-5-5", x_replay_fault="hang:event=5")
+        await expect(rows).to_have_count(2)
+        other = await site.page("/", role="viewer")
+        await expect(other.get_by_role("region", name="In flight").get_by_role("row")).to_have_count(2)
+        await site.gateway.restart()
+        await begin(site, stack, "claude-sonnet-5", x_replay_fault="hang:event=5")
+        for one in (page, other):
+            rows = one.get_by_role("region", name="In flight").get_by_role("row")
+            await expect(rows.filter(has_text="claude-sonnet-5")).to_be_visible()
+            await expect(rows).to_have_count(2)
