@@ -13,6 +13,12 @@ export const access = {
   recoveryHint: 'One of the codes you wrote down. Each works once.',
   useRecovery: 'Use a recovery code',
   useApp: 'Use the app',
+  missing: {
+    name: 'Enter your name.',
+    password: 'Enter your password.',
+    newPassword: 'Choose a password of 10 characters or more.',
+    code: 'Enter a code.',
+  },
   strength: {
     rule: 'At least 10 characters. A few words that do not belong together are easy to keep and hard to guess.',
     missing: (count: number) => (count === 1 ? 'One more character.' : `${count} more characters.`),
@@ -64,11 +70,13 @@ export const access = {
   mine: {
     password: {
       title: 'Password',
+      hint: 'When you change it, your other browsers are signed out.',
       none: 'You have none: you came by a link.',
       current: 'Current password',
-      submit: 'Change password',
-      set: 'Set password',
-      done: 'The password is changed. Other browsers are signed out.',
+      change: 'Change password',
+      set: 'Set a password',
+      submit: 'Save',
+      done: 'The password is saved. Other browsers are signed out.',
     },
     second: {
       title: 'Second factor',
@@ -145,6 +153,7 @@ export const access = {
     add: 'Add a user',
     addTitle: 'Add a user',
     addName: 'Name',
+    addNameMissing: 'Enter a name.',
     addRole: 'Role',
     addSubmit: 'Add and make a link',
     actions: (name: string) => `What can be done with ${name}`,
@@ -162,6 +171,9 @@ export const access = {
       viewer: 'They may then look at everything and change nothing.',
     },
     newLink: 'New link for a password',
+    newLinkTitle: (name: string) => `Make a link for ${name}?`,
+    newLinkBody: 'With it they choose another password. The present one is good until they do.',
+    newLinkSubmit: 'Make the link',
     resetTotp: 'Reset the second factor',
     resetTitle: (name: string) => `Reset the second factor of ${name}?`,
     resetBody: 'From then on the password alone signs them in. Be sure that it is them who asked.',

@@ -1,5 +1,6 @@
 import { useState } from 'preact/hooks';
 import { api, take } from '../../api/client';
+import { failureFrom } from '../../api/failure';
 import type { LinkView } from '../../api/schema';
 import { loadSession, session } from '../../api/session';
 import { useResource } from '../../api/use_resource';
@@ -8,6 +9,7 @@ import { Button, CodeBlock, ErrorNote, Link, Loading, TextField } from '../../ui
 import css from './access.module.css';
 import { Card } from './card';
 import { CodeField } from './code_field';
+import { FormError } from './form_error';
 import { dropToken, takeToken, tokenIn } from './link_token';
 import { PasswordField } from './password_field';
 import { SHORTEST } from './password_strength';
@@ -47,15 +49,19 @@ function Choose({ token, link }: { token: string; link: LinkView }) {
   const [password, setPassword] = useState('');
   const [code, setCode] = useState('');
   const [needsCode, setNeedsCode] = useState(link.needs_code);
+  const [tried, setTried] = useState(false);
   const { busy, failure, submit } = useSubmission();
+  const short = [...password].length < SHORTEST;
 
   async function choose(): Promise<void> {
+    setTried(true);
+    if (!name.trim() || short) return;
     await submit(async () => {
       try {
         const body = { token, password, name: isFirst ? name.trim() : null, code };
         await take(api.POST('/api/v1/session/link', { body }));
       } catch (error) {
-        if ((error as { kind?: string }).kind === CODE_NEEDED) setNeedsCode(true);
+        if (failureFrom(error).kind === CODE_NEEDED) setNeedsCode(true);
         throw error;
       }
       dropToken();
@@ -84,6 +90,7 @@ function Choose({ token, link }: { token: string; link: LinkView }) {
             autocomplete="username"
             value={name}
             onValue={setName}
+            error={tried && !name.trim() ? words.missing.name : undefined}
             maxlength={64}
             autofocus
           />
@@ -95,18 +102,13 @@ function Choose({ token, link }: { token: string; link: LinkView }) {
           label={words.newPassword}
           value={password}
           onValue={setPassword}
+          error={tried && short ? words.missing.newPassword : undefined}
           autofocus={!isFirst}
           fresh
         />
         {needsCode && <CodeField value={code} onValue={setCode} recovery />}
-        {failure && <ErrorNote error={failure} />}
-        <Button
-          kind="primary"
-          type="submit"
-          busy={busy}
-          class={css.wide}
-          disabled={!name.trim() || [...password].length < SHORTEST || (needsCode && !code.trim())}
-        >
+        <FormError failure={failure} />
+        <Button kind="primary" type="submit" busy={busy} class={css.wide}>
           {words.setup.submit}
         </Button>
       </form>
@@ -160,7 +162,7 @@ function WithoutLink({ onToken }: { onToken: (token: string) => void }) {
           autocomplete="off"
           mono
         />
-        <Button type="submit" class={css.wide} disabled={!pasted.trim()}>
+        <Button type="submit" class={css.wide}>
           {words.setup.without.use}
         </Button>
       </form>

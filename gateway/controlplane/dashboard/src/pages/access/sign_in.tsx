@@ -1,12 +1,14 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { useLocation } from 'preact-iso';
 import { api, take } from '../../api/client';
+import { failureFrom } from '../../api/failure';
 import { loadSession, session } from '../../api/session';
 import { access as words } from '../../strings/access';
 import { Button, CodeBlock, ErrorNote, Link, Loading, TextField } from '../../ui';
 import css from './access.module.css';
 import { Card } from './card';
 import { CodeField } from './code_field';
+import { FormError } from './form_error';
 import { dropToken, takeToken } from './link_token';
 import { PasswordField } from './password_field';
 import { useSubmission } from './use_submission';
@@ -62,18 +64,48 @@ function ByPassword() {
   const [password, setPassword] = useState('');
   const [code, setCode] = useState('');
   const [asksForCode, setAsksForCode] = useState(false);
+  const [missing, setMissing] = useState<'username' | 'password' | 'code'>();
   const { busy, failure, submit, clear } = useSubmission();
   const form = useRef<HTMLFormElement>(null);
   const elsewhere = path !== '/' && path !== PATH;
 
+  useEffect(() => {
+    // The browser minds `autofocus` but once, at the load of the page.
+    focus(asksForCode ? 'code' : 'username');
+  }, [asksForCode]);
+
+  function focus(field: string): void {
+    const input = form.current?.elements.namedItem(field);
+    if (input instanceof HTMLInputElement) input.select();
+  }
+
   async function signIn(): Promise<void> {
-    const body = { name: name.trim(), password, code };
+    // What a password manager filled in may not have been told to the fields yet.
+    const filled = new FormData(form.current ?? undefined);
+    const body = {
+      name: String(filled.get('username') ?? name).trim(),
+      password: String(filled.get('password') ?? password),
+      code: String(filled.get('code') ?? ''),
+    };
+    setName(body.name);
+    setPassword(body.password);
+    const lacking = !body.name
+      ? 'username'
+      : !body.password
+        ? 'password'
+        : asksForCode && !body.code && 'code';
+    setMissing(lacking || undefined);
+    if (lacking) {
+      clear();
+      focus(lacking);
+      return;
+    }
     let wantsCode = false;
     const worked = await submit(async () => {
       try {
         await take(api.POST('/api/v1/session', { body }));
       } catch (error) {
-        wantsCode = (error as { kind?: string }).kind === CODE_NEEDED && !asksForCode;
+        wantsCode = failureFrom(error).kind === CODE_NEEDED && !asksForCode;
         if (wantsCode) return;
         throw error;
       }
@@ -81,11 +113,12 @@ function ByPassword() {
     });
     if (wantsCode) setAsksForCode(true);
     // What was wrong is what one corrects.
-    if (!worked) form.current?.querySelector<HTMLInputElement>('input:last-of-type')?.select();
+    if (!worked) focus(asksForCode ? 'code' : 'password');
   }
 
   function startOver(): void {
     clear();
+    setMissing(undefined);
     setAsksForCode(false);
     setPassword('');
     setCode('');
@@ -106,7 +139,12 @@ function ByPassword() {
         }}
       >
         {asksForCode ? (
-          <CodeField value={code} onValue={setCode} autofocus recovery />
+          <CodeField
+            value={code}
+            onValue={setCode}
+            error={missing === 'code' ? words.missing.code : undefined}
+            recovery
+          />
         ) : (
           <>
             <TextField
@@ -115,20 +153,19 @@ function ByPassword() {
               autocomplete="username"
               value={name}
               onValue={setName}
+              error={missing === 'username' ? words.missing.name : undefined}
               maxlength={64}
-              autofocus
             />
-            <PasswordField label={words.password} value={password} onValue={setPassword} />
+            <PasswordField
+              label={words.password}
+              value={password}
+              onValue={setPassword}
+              error={missing === 'password' ? words.missing.password : undefined}
+            />
           </>
         )}
-        {failure && <ErrorNote error={failure} />}
-        <Button
-          kind="primary"
-          type="submit"
-          busy={busy}
-          class={css.wide}
-          disabled={asksForCode ? !code.trim() : !name.trim() || !password}
-        >
+        <FormError failure={failure} />
+        <Button kind="primary" type="submit" busy={busy} class={css.wide}>
           {words.signIn.submit}
         </Button>
         {asksForCode && (

@@ -2,11 +2,14 @@ import { useLocation } from 'preact-iso';
 import { useQueryState } from '../../lib/query';
 import { settings as words } from '../../strings/settings';
 import { Tabs } from '../../ui';
+import { MyAccount, Users } from '../access/account';
 import { Audit } from './audit';
 import { Configuration } from './configuration';
+import css from './settings.module.css';
 
 const TABS = [
   { key: 'configuration', label: words.tabs.configuration },
+  { key: 'access', label: words.tabs.access },
   { key: 'audit', label: words.tabs.audit },
 ] as const;
 
@@ -23,6 +26,12 @@ export default function Page() {
       onActive={(tab) => route(tab === 'configuration' ? '/settings' : `/settings?tab=${tab}`)}
     >
       {active === 'configuration' && <Configuration />}
+      {active === 'access' && (
+        <div class={css.stack}>
+          <Users />
+          <MyAccount />
+        </div>
+      )}
       {active === 'audit' && <Audit />}
     </Tabs>
   );
