@@ -263,11 +263,9 @@ def check_public_url(url: str) -> None:
     """
     if not url:
         return
-    check_base_url(url)
-    if urlsplit(url).path not in {"", "/"}:
-        raise BadValueError(
-            f"must end behind the host or the port: the dashboard needs a host of its own, not {url!r}"
-        )
+    bad = not url.isprintable() or any(mark in url for mark in " \\?#@") or not _is_http(url)
+    if bad or urlsplit(url).path not in {"", "/"}:
+        raise BadValueError("must be like https://gateway.example.com, with a port if need be and without a path")
 
 
 def check_header(name: str) -> None:

@@ -361,7 +361,7 @@ async def test_nothing_of_a_password_or_a_token_is_kept_in_the_clear_or_logged(
 
 
 async def test_off_loopback_without_https_people_are_warned() -> None:
-    everywhere = "0.0.0.0:0"  # noqa: S104 - which is what it is about
+    everywhere = "0.0.0.0:0"
     async with dashboard(control_listen=everywhere) as place:
         (warning,) = (await Browser(place.url.replace(everywhere[:-2], "127.0.0.1")).session())["warnings"]
         assert "without encryption" in warning

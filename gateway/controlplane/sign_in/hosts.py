@@ -68,8 +68,11 @@ class Place:
         given = _origin(scheme.lower(), authority)
         if given is None:
             return False
-        if self._public is not None and (given == self._public or not self.is_own_name(request)):
-            return given == self._public
+        if given == self._public:
+            return True
+        host, _ = self.authority(request)
+        if self._public is not None and (host == self._public_host or not self.is_own_name(request)):
+            return False
         hosts = request.headers.getall("host", [])
         return len(hosts) == 1 and given == _origin(scheme.lower(), hosts[0].strip())
 
