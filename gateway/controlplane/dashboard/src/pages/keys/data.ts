@@ -47,11 +47,16 @@ export function searchable(text: string): string {
   return trimmed.startsWith(PREFIX) ? trimmed.slice(0, SHOWN) : trimmed;
 }
 
-/** Lists keys, page by page until there are so many. */
-export async function loadKeys(query: KeyQuery, most: number, signal: AbortSignal): Promise<KeyList> {
+/** Lists keys, page by page until there are so many; goes on behind those of `before`, if they are given. */
+export async function loadKeys(
+  query: KeyQuery,
+  most: number,
+  signal: AbortSignal,
+  before?: KeyList,
+): Promise<KeyList> {
   const { order, usual } = ORDERS[query.sort.key] ?? { order: 'newest' as const, usual: 'desc' as const };
-  const found: KeyView[] = [];
-  let after: string | undefined;
+  const found: KeyView[] = [...(before?.keys ?? [])];
+  let after = before?.after ?? undefined;
   for (;;) {
     const page: KeyList = await take(
       api.GET('/api/v1/keys', {

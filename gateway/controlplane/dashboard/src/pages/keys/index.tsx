@@ -1,7 +1,7 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import type { KeyList, KeyView, MadeKey } from '../../api/schema';
 import { isAdmin } from '../../api/session';
-import { useResource } from '../../api/use_resource';
+import { type ResourceState, useResource } from '../../api/use_resource';
 import { formatCount, formatTime } from '../../lib/format';
 import { useQueryState } from '../../lib/query';
 import { keys as words } from '../../strings/keys';
@@ -23,7 +23,7 @@ import {
   useShownColumns,
 } from '../../ui';
 import { COLUMNS, INITIAL_COLUMNS } from './columns';
-import { loadKeys, revokeKey, STATES } from './data';
+import { type KeyQuery, loadKeys, revokeKey, STATES } from './data';
 import { type KeyAction, KeyDetails } from './key_details';
 import { CreateDialog, EditDialog, RotateDialog } from './key_form';
 import css from './keys.module.css';
@@ -49,11 +49,7 @@ export default function Page() {
   const filter = `${query.search ?? ''}\n${query.state ?? ''}\n${query.sort ?? ''}`;
   const [wanted, setWanted] = useState({ filter, most: FIRST });
   const most = wanted.filter === filter ? wanted.most : FIRST;
-  const list = useResource(
-    (signal) => loadKeys({ search: query.search ?? '', state: query.state, sort }, most, signal),
-    [filter, most],
-    { refreshOn: ['keys'], everyMs: EVERY },
-  );
+  const list = useKeys({ search: query.search ?? '', state: query.state, sort }, filter, most);
   const [open, setOpen] = useState<Open>();
   const [shown, setShown] = useShownColumns('keys', INITIAL_COLUMNS);
   const admin = isAdmin();
@@ -100,7 +96,8 @@ export default function Page() {
                 found.after === null ? undefined : (
                   <More
                     busy={list.loading}
-                    onMore={() => setWanted({ filter, most: found.keys.length + STEP })}
+                    // Whoever has come so far reads on: each time there is more.
+                    onMore={() => setWanted({ filter, most: 2 * found.keys.length + STEP })}
                   />
                 )
               }
@@ -118,6 +115,23 @@ export default function Page() {
       )}
       {open && <OpenDialog open={open} list={data} onOpen={setOpen} reload={list.reload} />}
     </div>
+  );
+}
+
+/** The list: what comes behind it is added to it; when keys have changed all of it is read again. */
+function useKeys(query: KeyQuery, filter: string, most: number): ResourceState<KeyList> {
+  const latest = useRef<{ filter: string; most: number; list: KeyList } | undefined>(undefined);
+  return useResource(
+    async (signal) => {
+      const known = latest.current;
+      const before = known?.filter === filter && known.most < most ? known.list : undefined;
+      const list = await loadKeys(query, most, signal, before);
+      latest.current = { filter, most, list };
+      return list;
+    },
+    [filter, most],
+    // Of a long list not all is asked for again and again; of changes it is told.
+    { refreshOn: ['keys'], everyMs: most > FIRST ? undefined : EVERY },
   );
 }
 
