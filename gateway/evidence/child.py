@@ -63,7 +63,7 @@ async def _smoke(order: SmokeOrder, voice: Voice) -> None:
 
     def done(check: CheckResult) -> None:
         statuses = f"HTTP {check.statuses}" if check.exchanges else ""
-        what = "; ".join(part for part in (statuses, check.remarks or check.expected) if part)
+        what = "; ".join(part for part in (statuses, check.remarks) if part) if check.remarks else check.expected
         voice.check(check.name, _LEVELS[check.result], mask(what), ms=check.milliseconds)
 
     began = datetime.now(UTC)

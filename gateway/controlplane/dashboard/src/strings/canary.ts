@@ -138,6 +138,7 @@ export const canary = {
     waiting: 'The first findings come in a moment.',
     fix: 'What to do:',
     report: 'Report',
+    markdown: (kind: Kind) => `${NAMES[kind]}, as Markdown`,
     reportHint: 'As the command prints it, for a pull request or a request for promotion.',
     copy: 'Copy Markdown',
     download: 'Download',

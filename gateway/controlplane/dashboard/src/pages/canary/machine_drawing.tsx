@@ -107,7 +107,7 @@ function Node(props: {
       data-state={box.name}
       data-here={here > 0 ? '' : undefined}
       role="button"
-      tabIndex={0}
+      tabindex={0}
       aria-pressed={props.isChosen}
       aria-description={state.meaning.replaceAll('`', '')}
       onClick={choose}

@@ -252,7 +252,7 @@ function Report({ run, hasMarkdown }: { run: RunView; hasMarkdown: boolean }) {
         }}
       >
         <summary>{words.run.report}</summary>
-        {text !== undefined && <CodeBlock text={text} label={words.run.report} height={480} />}
+        {text !== undefined && <CodeBlock text={text} label={words.run.markdown(run.kind)} height={480} />}
       </details>
     </section>
   );

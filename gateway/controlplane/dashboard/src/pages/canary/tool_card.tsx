@@ -11,6 +11,7 @@ import {
   Badge,
   Button,
   CheckField,
+  Duration,
   ErrorNote,
   PlayIcon,
   ProgressBar,
@@ -232,8 +233,12 @@ function Running({ run }: { run: RunView }) {
   );
 }
 
-/** How long a run goes on; ticks each second. */
+/** How long a run took, or has taken so far. */
 export function Elapsed({ run }: { run: RunView }) {
+  return isOver(run) ? <Duration ms={elapsed(run, 0)} /> : <Ticking run={run} />;
+}
+
+function Ticking({ run }: { run: RunView }) {
   const latest = useSignal(run);
   if (latest.peek() !== run) latest.value = run;
   const text = useComputed(() => formatDuration(elapsed(latest.value, now.value)));
