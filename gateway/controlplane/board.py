@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -16,8 +17,8 @@ from sse_fsm import State, StreamGuard
 
 __all__ = ["Board"]
 
-_AT_A_TIME: Final = 50
-"""Requests that are looked at before others have their turn."""
+_TURN_SECONDS: Final = 0.002
+"""After which others have theirs."""
 _LONGEST: Final = 200
 """Characters of what clients and upstreams choose."""
 _MOST_TOKENS: Final = 10**9
@@ -47,15 +48,17 @@ class Board:
     not_shown: int = field(default=0, init=False)
     _watched: dict[InFlight, _Watched] = field(factory=dict, init=False)
 
-    def begin(self) -> None:
+    async def begin(self) -> None:
         """Begin to watch."""
         self.edges.clear()
         self._watched.clear()
         self.requests.watch()
-        for request in self.requests.now:
+        turns = _Turns()
+        for request in list(self.requests.now):
+            await turns.let_others()
             # What came before does not count.
             self._watched[request] = watched = _Watched(request)
-            watched.lane.read(request, asyncio.get_running_loop().time() - request.started)
+            watched.lane.read(request, turns.clock() - request.started)
             watched.counted = watched.lane.edges
 
     def end(self) -> None:
@@ -66,21 +69,21 @@ class Board:
 
     async def look(self) -> list[StreamView]:
         """Return the requests that are in flight, the oldest first."""
-        clock = asyncio.get_running_loop().time
-        behind = datetime.now(UTC).timestamp() - clock()
-        for number, request in enumerate(self.requests.take_ended()):
-            await _let_others(number)
+        turns = _Turns()
+        behind = datetime.now(UTC).timestamp() - turns.clock()
+        for request in self.requests.take_ended():
+            await turns.let_others()
             # What it did after the last look counts too.
-            self._read(self._watched.pop(request, None) or _Watched(request), clock())
+            self._read(self._watched.pop(request, None) or _Watched(request), turns.clock())
         in_flight = sorted(self.requests.now, key=lambda request: request.started)
         states: Counter[str] = Counter()
         views: list[StreamView] = []
-        for number, request in enumerate(in_flight):
-            await _let_others(number)
+        for request in in_flight:
+            await turns.let_others()
             if request not in self.requests.now:
                 continue
             watched = self._watched.setdefault(request, _Watched(request))
-            self._read(watched, clock())
+            self._read(watched, turns.clock())
             if (guard := request.guard) is not None:
                 states[guard.state.name] += 1
             if len(views) < self.most:
@@ -131,9 +134,21 @@ class Board:
         )
 
 
-async def _let_others(number: int) -> None:
-    if number % _AT_A_TIME == _AT_A_TIME - 1:
-        await asyncio.sleep(0)
+@define(eq=False)
+class _Turns:
+    """Keeps a long piece of work from holding up the event loop."""
+
+    clock: Callable[[], float] = field(factory=lambda: asyncio.get_running_loop().time)
+    _since: float = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._since = self.clock()
+
+    async def let_others(self) -> None:
+        """Let others have their turn if this one was long enough."""
+        if self.clock() - self._since > _TURN_SECONDS:
+            await asyncio.sleep(0)
+            self._since = self.clock()
 
 
 def _bytes(request: InFlight) -> int:

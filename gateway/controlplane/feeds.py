@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Final
 
 from attrs import define, field
 
 from gateway.controlplane.board import Board
-from gateway.controlplane.health import HealthView, ProcessVitals, Vitals
+from gateway.controlplane.health import ProcessVitals, Vitals
 from gateway.controlplane.lane import Edge
 from gateway.controlplane.live import LiveHub
 from gateway.controlplane.request_views import RequestView, request_view
@@ -71,12 +71,10 @@ class OtherHosts:
                 await self._look(tell=True)
 
     async def _look(self, *, tell: bool) -> None:
-        try:
+        with _harmless():
             rows = await self.follower.look()
-        except StoreError:
-            return
-        for row in rows if tell else ():
-            self.hub.publish("request", request_view(row))
+            for row in rows if tell else ():
+                self.hub.publish("request", request_view(row))
 
 
 @define(eq=False)
@@ -86,7 +84,6 @@ class HealthFeed:
     hub: LiveHub
     vitals: Vitals
     files: WorkerFiles | None
-    _last: HealthView | None = field(default=None, init=False)
 
     async def run(self) -> None:
         """Look while somebody watches, until the hub is closed."""
@@ -94,9 +91,10 @@ class HealthFeed:
         while not hub.closed:
             await hub.until_watched("health")
             while hub.is_watched("health") and not hub.closed:
-                others = [] if self.files is None else await asyncio.to_thread(_reports, self.files)
-                view = await self.vitals.look(report.health for report in others)
-                hub.update("health", view, lambda view=view: view)
+                with _harmless():
+                    others = [] if self.files is None else await asyncio.to_thread(_reports, self.files)
+                    view = await self.vitals.look(report.health for report in others)
+                    hub.update("health", view, lambda view=view: view)
                 await hub.nap(_HEALTH_SECONDS)
             hub.forget("health")
 
@@ -127,14 +125,16 @@ class StreamsFeed:
         topics = ("streams", "machine", "request") if self.files is not None else ("streams", "machine")
         while not hub.closed:
             await hub.until_watched(*topics)
-            self.board.begin()
+            with _harmless():
+                await self.board.begin()
             self._since = _now()
             self._told.clear()
             if self.files is not None:
                 hub.skip("request")
             try:
                 while hub.is_watched(*topics) and not hub.closed:
-                    await self._look_safely()
+                    with _harmless():
+                        await self._look()
                     await hub.nap(_SECONDS_OF_MANY if len(self._known) > _MANY else _SECONDS)
             finally:
                 self.board.end()
@@ -144,13 +144,6 @@ class StreamsFeed:
                     await asyncio.to_thread(self.files.unmark_watched)
                 hub.forget("streams")
                 hub.forget("machine")
-
-    async def _look_safely(self) -> None:
-        try:
-            await self._look()
-        except Exception as error:  # noqa: BLE001 - what people are shown is not worth a gateway
-            _log.error("a defect in what is shown of requests in flight", **exception_facts(error))
-            await self.hub.nap(_HEALTH_SECONDS)
 
     async def _look(self) -> None:
         others = [] if self.files is None else await asyncio.to_thread(_reports, self.files)
@@ -228,10 +221,8 @@ class WorkerReporter:
     async def run(self, stopped: asyncio.Event) -> None:
         """Look while somebody watches, until told to stop."""
         while not stopped.is_set():
-            try:
+            with _harmless():
                 await self._look()
-            except Exception as error:  # noqa: BLE001 - what people are shown is not worth a gateway
-                _log.error("a defect in what is shown of requests in flight", **exception_facts(error))
             with suppress(TimeoutError):
                 async with asyncio.timeout(_SECONDS):
                     await stopped.wait()
@@ -242,7 +233,7 @@ class WorkerReporter:
         if watched != self._watched:
             self._watched = watched
             if watched:
-                self.board.begin()
+                await self.board.begin()
             else:
                 self.board.end()
                 self._ended.clear()
@@ -260,6 +251,18 @@ class WorkerReporter:
             ended=list(self._ended),
         )
         await asyncio.to_thread(self.files.write, report)
+
+
+@contextmanager
+def _harmless() -> Generator[None]:
+    """Log what goes wrong: what people are shown is not worth a gateway."""
+    try:
+        yield
+    except StoreError:
+        # The health says so.
+        pass
+    except Exception as error:  # noqa: BLE001 - whatever it is
+        _log.error("a defect in what is shown of this gateway", **exception_facts(error))
 
 
 def _now() -> float:
