@@ -137,7 +137,7 @@ export const requests = {
     more: 'More filters',
     title: 'Filter requests',
     clear: 'Clear all',
-    remove: (name: string, value: string) => `Remove the filter ${name}: ${value}`,
+    remove: 'remove this filter',
     apply: 'Show requests',
     model: 'Model, as asked for or as it answered',
     modelHint: '* stands for any text, ? for any character: claude-opus-*',

@@ -1,7 +1,7 @@
 import type { RequestView } from '../../api/schema';
-import { formatDay } from '../../lib/format';
+import { formatDay, formatTime, UNKNOWN } from '../../lib/format';
 import { requests as words } from '../../strings/requests';
-import { type Column, Count, Duration, ProviderBadge, TimeText, Usd } from '../../ui';
+import { type Column, Count, Duration, ProviderBadge, Usd } from '../../ui';
 import { OutcomeBadge } from './outcome';
 import css from './requests.module.css';
 
@@ -22,10 +22,26 @@ export const USUAL = [
   'why',
 ] as const;
 
-/** Time of day for requests of today; with the date for others. */
-export function When({ at }: { at: number }) {
-  const isToday = formatDay(at) === formatDay(Date.now() / 1000);
-  return <TimeText at={at} mode={isToday ? 'clock' : 'date'} />;
+const CLOCK = { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' } as const;
+const TODAY = new Intl.DateTimeFormat('en-GB', { ...CLOCK, second: '2-digit' });
+const THIS_YEAR = new Intl.DateTimeFormat('en-GB', { ...CLOCK, day: 'numeric', month: 'short' });
+
+/** Time of day for requests of today; shorter and with the date for others. */
+function When({ at }: { at: number }) {
+  if (!(Math.abs(at) < 1e11)) return <>{UNKNOWN}</>;
+  const date = new Date(at * 1000);
+  const exact = formatTime(at, 'full');
+  const now = new Date();
+  const text =
+    date.getFullYear() !== now.getFullYear()
+      ? formatDay(at)
+      : (date.toDateString() === now.toDateString() ? TODAY : THIS_YEAR).format(date);
+  return (
+    <time dateTime={date.toISOString()} title={exact}>
+      {text}
+      <span class="visually-hidden">, {exact}</span>
+    </time>
+  );
 }
 
 function text(
@@ -71,7 +87,7 @@ export function makeColumns(href: (id: string) => string): readonly Column<Reque
     {
       key: 'at',
       label: labels.at,
-      width: 142,
+      width: 108,
       hideable: false,
       render: (row) => (
         // A way to open it in a tab of its own; the row itself is what the keyboard opens.
@@ -83,19 +99,19 @@ export function makeColumns(href: (id: string) => string): readonly Column<Reque
     {
       key: 'outcome',
       label: labels.outcome,
-      width: 144,
+      width: 140,
       render: (row) => <OutcomeBadge request={row} quiet />,
     },
     number('status', 64, (row) => row.status),
-    text('model', 150, (row) => row.model_served ?? row.model),
+    text('model', 138, (row) => row.model_served ?? row.model),
     {
       key: 'account',
       label: labels.account,
-      width: 116,
+      width: 102,
       render: (row) =>
         row.account ?? <span class="quiet">{row.tried.length > 0 ? `(${row.tried.at(-1)})` : '–'}</span>,
     },
-    text('actor', 116, (row) => row.actor),
+    text('actor', 102, (row) => row.actor),
     {
       key: 'provider',
       label: labels.provider,
@@ -103,20 +119,20 @@ export function makeColumns(href: (id: string) => string): readonly Column<Reque
       render: (row) => row.provider && <ProviderBadge provider={row.provider} />,
     },
     text('route', 190, (row) => row.route),
-    number('prompt', 76, (row) => row.prompt_tokens),
+    number('prompt', 64, (row) => row.prompt_tokens),
     number('cached', 76, (row) => row.cache_read_tokens),
-    number('output', 70, (row) => row.output_tokens),
+    number('output', 60, (row) => row.output_tokens),
     {
       key: 'cost',
       label: labels.cost,
-      width: 80,
+      width: 72,
       align: 'end',
       render: (row) => <Usd value={row.cost_usd} />,
     },
     time('firstByte', 84, (row) => row.ms_to_first_byte),
-    time('content', 96, (row) => row.ms_to_content),
+    time('content', 90, (row) => row.ms_to_content),
     time('gap', 92, (row) => row.longest_gap_ms),
-    time('total', 80, (row) => row.ms),
+    time('total', 66, (row) => row.ms),
     number('attempts', 78, (row) => row.tried.length),
     text('stop', 110, (row) => row.stop_reason),
     { key: 'why', label: labels.why, render: (row) => row.why },

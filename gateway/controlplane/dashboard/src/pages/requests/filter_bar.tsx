@@ -150,15 +150,10 @@ function ChipButton({
   const name = labels.names(chip.name);
   const value = shownValue(chip.name, chip.value, facets);
   return (
-    <button
-      type="button"
-      class={css.chip}
-      aria-label={labels.remove(name, value)}
-      title={labels.remove(name, value)}
-      onClick={onRemove}
-    >
+    <button type="button" class={css.chip} title={labels.remove} onClick={onRemove}>
       <span class={css.chipName}>{name}</span>
       <span class={css.chipValue}>{value}</span>
+      <span class="visually-hidden">, {labels.remove}</span>
       <CloseIcon size={12} />
     </button>
   );

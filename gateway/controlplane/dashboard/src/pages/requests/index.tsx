@@ -7,7 +7,7 @@ import { onLive } from '../../live/live';
 import { Detail } from './detail';
 import { FilterBar } from './filter_bar';
 import { chipsOf, FILTER_NAMES, type Filter, NO_FILTER, toQuery } from './filters';
-import { List } from './list';
+import { isAtRest, List } from './list';
 import { RequestList } from './request_list';
 import css from './requests.module.css';
 import { gatewayRequests } from './source';
@@ -17,10 +17,13 @@ export default function Page() {
   const { route, url } = useLocation();
   const { id } = useRoute().params as { id?: string };
   const [filter, setFilter] = useQueryState<Filter>(FILTER_NAMES);
-  const atTop = useRef(true);
+  const box = useRef<HTMLDivElement>(null);
   const isOpen = useRef(false);
   isOpen.current = id !== undefined;
-  const list = useMemo(() => new RequestList(gatewayRequests, () => atTop.current && !isOpen.current), []);
+  const list = useMemo(
+    () => new RequestList(gatewayRequests, () => !isOpen.current && isAtRest(box.current)),
+    [],
+  );
   const facets = useResource((signal) => take(api.GET('/api/v1/facets', { signal })), [], {
     refreshOn: ['accounts', 'keys'],
     everyMs: 300_000,
@@ -29,7 +32,6 @@ export default function Page() {
   const query = useMemo(() => toQuery(filter, Date.now() / 1000), [key]);
 
   useEffect(() => {
-    atTop.current = true;
     void list.open(query);
   }, [query]);
   useEffect(() => {
@@ -64,9 +66,7 @@ export default function Page() {
         href={href}
         onOpen={(to) => route(href(to))}
         selected={last.current}
-        onTop={(top) => {
-          atTop.current = top;
-        }}
+        box={box}
         hidden={id !== undefined}
       />
       {id !== undefined && (

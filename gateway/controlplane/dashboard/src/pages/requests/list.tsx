@@ -1,4 +1,4 @@
-import { useEffect, useMemo, useRef } from 'preact/hooks';
+import { useEffect, useMemo } from 'preact/hooks';
 import type { RequestView } from '../../api/schema';
 import { requests as words } from '../../strings/requests';
 import {
@@ -24,6 +24,17 @@ import css from './requests.module.css';
 /** Pixels before the end of what is loaded at which more is asked for. */
 const AHEAD = 1_200;
 
+function scrolledIn(box: HTMLElement | null): HTMLElement | null | undefined {
+  return box?.querySelector('table')?.parentElement;
+}
+
+/** Whether new rows on top disturb nobody: the reader is at the top, and neither points into the table nor works in it. */
+export function isAtRest(box: HTMLElement | null): boolean {
+  if (!box) return true;
+  const isUsed = box.matches(':hover') || box.contains(document.activeElement);
+  return !isUsed && (scrolledIn(box)?.scrollTop ?? 0) < 4;
+}
+
 /** The table of requests. */
 export function List(props: {
   list: RequestList;
@@ -34,21 +45,20 @@ export function List(props: {
   href: (id: string) => string;
   onOpen: (id: string) => void;
   selected: string | undefined;
-  /** Told whether the reader is at the top, so that new requests may come in there. */
-  onTop: (top: boolean) => void;
+  /** Holds the table. */
+  box: { current: HTMLDivElement | null };
   hidden: boolean;
 }) {
-  const { list, href, onTop } = props;
+  const { list, href, box } = props;
   const columns = useMemo(() => makeColumns(href), [href]);
   const [shown, setShown] = useShownColumns('requests', USUAL);
-  const box = useRef<HTMLDivElement>(null);
   const rows = list.rows.value;
   const loading = list.loading.value;
   const count = list.count.value;
 
   useEffect(() => {
     // What is loaded may not fill the box.
-    const scrolled = box.current?.querySelector('table')?.parentElement;
+    const scrolled = scrolledIn(box.current);
     if (scrolled && scrolled.scrollHeight - scrolled.clientHeight < AHEAD / 2 && !list.gaveUp.value)
       void list.more();
   }, [rows, loading]);
@@ -56,13 +66,12 @@ export function List(props: {
   function onScroll(event: Event): void {
     const scrolled = event.target as HTMLElement;
     if (scrolled.querySelector(':scope > table') === null) return;
-    onTop(scrolled.scrollTop < 4);
     if (scrolled.scrollHeight - scrolled.scrollTop - scrolled.clientHeight < AHEAD && !list.error.peek())
       void list.more();
   }
 
   function toTop(): void {
-    const scrolled = box.current?.querySelector('table')?.parentElement;
+    const scrolled = scrolledIn(box.current);
     if (scrolled) scrolled.scrollTop = 0;
     void list.showHeld();
     scrolled?.querySelector<HTMLElement>('tbody tr[aria-rowindex="2"]')?.focus({ preventScroll: true });
@@ -104,15 +113,7 @@ export function List(props: {
             <ErrorNote error={list.error.value} onRetry={() => void list.open(props.exportQuery)} />
           </div>
         ) : (
-          <div
-            ref={box}
-            class={css.list}
-            onScrollCapture={onScroll}
-            onPointerEnter={() => onTop(false)}
-            onPointerLeave={() =>
-              onTop((box.current?.querySelector('table')?.parentElement?.scrollTop ?? 0) < 4)
-            }
-          >
+          <div ref={box} class={css.list} onScrollCapture={onScroll}>
             <DataTable<RequestView>
               rows={rows}
               columns={columns}

@@ -11,10 +11,13 @@ import { ticks } from './waterfall';
 
 const labels = words.timeline;
 const TOP = 16;
-const LANE = 20;
+const LANE = 22;
 const AXIS = 18;
 const LEFT = 64;
 const RIGHT = 10;
+
+/** They have marks of their own. */
+const UNMARKED = new Set(['committed', 'ping']);
 
 /** When which events came on a stream. */
 export function TimelinePanel({ of }: { of: ResourceState<TimelineAnswer> }) {
@@ -229,7 +232,7 @@ function Picture(props: {
               rx={2}
             />
             {size > 70 && (
-              <text class={css.blockText} x={left + 5} y={laneTop(block.lane) + LANE - 6}>
+              <text class={css.blockText} x={left + 5} y={laneTop(block.lane) + LANE - 9}>
                 {labels.block(block.index, block.kind)}
               </text>
             )}
@@ -250,16 +253,28 @@ function Picture(props: {
           <line class={css.commit} x1={x(laid.committed)} x2={x(laid.committed)} y1={TOP} y2={bottom} />
         </>
       )}
+      {entries.map(
+        (entry, index) =>
+          entry.event === 'ping' && (
+            <circle
+              key={index}
+              class={css.ping}
+              cx={x(laid.places[index]?.from ?? 0)}
+              cy={TOP + LANE / 2}
+              r={2.5}
+            />
+          ),
+      )}
       {entries.map((entry, index) => {
         const here = laid.places[index];
-        if (!here || entry.event.startsWith('content_block_') || entry.event === 'committed') return null;
+        if (!here || entry.event.startsWith('content_block_') || UNMARKED.has(entry.event)) return null;
         return (
           <circle
             key={index}
-            class={cx(css.event, entry.event === 'ping' && css.ping, entry.event === 'error' && css.broken)}
+            class={entry.event === 'error' ? css.broken : css.event}
             cx={x(here.from)}
             cy={TOP + LANE / 2}
-            r={entry.event === 'ping' ? 2.5 : 4}
+            r={4}
           />
         );
       })}
@@ -320,7 +335,7 @@ function deltas(
     if (!place || entry.event !== 'content_block_delta') return;
     const left = x(place.from).toFixed(1);
     const right = Math.max(x(place.from) + 1, x(place.to)).toFixed(1);
-    path += `M${left} ${laneTop(lane) + LANE - 5}H${right}`;
+    path += `M${left} ${laneTop(lane) + LANE - 4.5}H${right}`;
   });
   return path;
 }
@@ -377,14 +392,14 @@ const COLUMNS: readonly Column<Line>[] = [
     label: labels.columns.count,
     width: 80,
     align: 'end',
-    render: (line) => formatCount(line.entry.count),
+    render: (line) => line.entry.count > 0 && formatCount(line.entry.count),
   },
   {
     key: 'size',
     label: labels.columns.size,
     width: 90,
     align: 'end',
-    render: (line) => <Bytes value={line.entry.size} />,
+    render: (line) => line.entry.count > 0 && <Bytes value={line.entry.size} />,
   },
 ];
 
