@@ -181,12 +181,13 @@ class Lane:
     def _enter(self, phase: str, at: float) -> None:
         segments = self.segments
         at = round(at, 3)
+        lasts = len(segments) > 1 and segments[-1][0] in _BRIEF and at - segments[-1][1] < _SHORT
+        if lasts:
+            # What came before it is drawn up to now.
+            segments.pop()
         if segments:
             last, began, ended = segments[-1]
-            if last in _BRIEF and at - began < _SHORT and len(segments) > 1:
-                segments.pop()
-                last, began, ended = segments[-1]
-            if ended is None or ended > at:
+            if lasts or ended is None or ended > at:
                 segments[-1] = (last, began, max(began, at))
         segments.append((phase, at, None))
 

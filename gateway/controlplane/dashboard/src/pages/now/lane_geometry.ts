@@ -13,8 +13,8 @@ export interface Stretch {
 
 /** The seconds that the scale `minute` shows. */
 export const MINUTE = 60;
-/** Silence below this is what pauses between two deltas look like. */
-const QUIET_SECONDS = 2;
+/** Silence below this is what pauses between two deltas look like, and news of many streams that are on their way. */
+const QUIET_SECONDS = 3;
 /** Narrower stretches would not be seen. */
 const LEAST = 0.004;
 /** What must be seen, however short it was. */
