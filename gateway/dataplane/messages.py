@@ -204,12 +204,6 @@ class _Life:
     async def run(self) -> web.StreamResponse:
         self._api.in_flight.begin(self)
         try:
-            return await self._run()
-        finally:
-            self._api.in_flight.end(self)
-
-    async def _run(self) -> web.StreamResponse:
-        try:
             result = await self._prepare()
             if isinstance(result, ApiError):
                 return await self._reject(result)
@@ -225,6 +219,8 @@ class _Life:
             self._record.reason = f"internal error ({type(error).__name__}); the log says where"
             await self._settle("failed")
             raise
+        finally:
+            self._api.in_flight.end(self)
 
     async def _prepare(self) -> OpenStream | OpenBody | Refusal | ApiError:
         """Do all that comes before the first byte of an answer."""

@@ -137,12 +137,6 @@ class _Life:
     async def run(self) -> web.StreamResponse:
         self._api.in_flight.begin(self)
         try:
-            return await self._run()
-        finally:
-            self._api.in_flight.end(self)
-
-    async def _run(self) -> web.StreamResponse:
-        try:
             try:
                 asked = await self._api.before_an_end(self._admit())
                 lease = _Lease(await self._api.before_an_end(self._pool.acquire(self._actor_id, asked)))
@@ -163,6 +157,8 @@ class _Life:
             self._record.reason = f"internal error ({type(error).__name__}); the log says where"
             await self._settle("failed")
             raise
+        finally:
+            self._api.in_flight.end(self)
 
     async def _admit(self) -> SdkRequest:
         api, request = self._api, self._request
