@@ -1,4 +1,4 @@
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { failureFrom } from '../../api/failure';
 import { accounts as words } from '../../strings/accounts';
 import { CheckIcon, CloseIcon, EditIcon, IconButton, TextField } from '../../ui';
@@ -19,9 +19,13 @@ export function NameEditor(props: {
   const place = useRef<HTMLDivElement>(null);
   const giveBack = useRef(false);
 
-  useEffect(() => {
-    if (editing) place.current?.querySelector('input')?.select();
-    else if (giveBack.current) place.current?.querySelector<HTMLElement>('[data-rename]')?.focus();
+  // Before the paint: what is typed at once belongs into the field.
+  useLayoutEffect(() => {
+    if (editing) {
+      const field = place.current?.querySelector('input');
+      field?.focus();
+      field?.select();
+    } else if (giveBack.current) place.current?.querySelector<HTMLElement>('[data-rename]')?.focus();
     giveBack.current = editing;
   }, [editing]);
 
