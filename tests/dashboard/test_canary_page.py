@@ -19,6 +19,11 @@ OLD_KEY = "the-key-to-what-serves-now"
 HOSTILE = "claude-opus-5-5</code><img src=x onerror=alert(1)>\u202e"
 
 
+async def fits(page: Page) -> bool:
+    """Whether nothing of a page lies beside its window."""
+    return await page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
 async def run_smoke(page: Page) -> None:
     """Start a small one."""
     card = page.get_by_role("region", name="Smoke", exact=True)
@@ -70,11 +75,13 @@ async def test_smoke_is_run_by_one_and_watched_by_another_and_its_evidence_is_ta
         assert report.startswith("# Canary smoke: PASS\n")
         await assert_accessible(page)
         await screenshot(page, "canary", full=True)
+        assert await fits(page)
         await other.get_by_role("row").filter(has_text="Smoke").click()
         await expect(other.get_by_role("region", name="Smoke: what it found")).to_contain_text("16 of 16")
         await expect(other.get_by_role("button", name="Cancel")).to_have_count(0)
         await assert_accessible(other)
         await screenshot(other, "canary", full=True)
+        assert await fits(other)
 
         # The requests are there to be looked at, by a key that is of no use any more.
         await expect(found.get_by_role("link", name=re.compile("^key_"))).to_have_attribute(
@@ -148,5 +155,6 @@ async def test_the_machine_counts_what_streams_do_and_shows_who_broke_its_rules(
         await expect(rule).to_contain_text("<img src=x onerror=alert(1)>")
         await assert_accessible(page)
         await assert_accessible(narrow)
+        assert await fits(narrow)
         await rule.get_by_role("link", name=re.compile("^req_")).click()
         await expect(page).to_have_url(re.compile(r"/requests/req_\w+$"))
