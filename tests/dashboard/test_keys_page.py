@@ -79,8 +79,10 @@ async def test_a_key_is_limited_replaced_and_revoked_while_it_is_used(dashboard:
     async with dashboard() as site:
         first = site.gateway.key
         page = await site.page("/keys", theme="dark", width=360)
+        row = page.get_by_role("row", name="Ana's laptop")
+        await expect(row).to_be_visible()
         await screenshot(page, "keys")
-        await page.get_by_role("row", name="Ana's laptop").click()
+        await row.click()
         dialog = page.get_by_role("dialog")
         await expect(dialog.get_by_text("In all")).to_be_visible()
         await assert_accessible(page)

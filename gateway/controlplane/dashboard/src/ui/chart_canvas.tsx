@@ -46,7 +46,8 @@ export function ChartCanvas(props: ChartProps & { height: number }) {
     unit,
     height,
     series.map((one) => [one.label, one.color]),
-    typeof x[0],
+    // Names are part of the axis; times are data.
+    typeof x[0] === 'string' ? x : typeof x[0],
   ]);
 
   useEffect(() => {

@@ -1,6 +1,7 @@
 import { useMemo } from 'preact/hooks';
 import type { CacheGroup, CacheReport } from '../../api/schema';
 import type { ResourceState } from '../../api/use_resource';
+import { formatCompact } from '../../lib/format';
 import { usage as words } from '../../strings/usage';
 import {
   Badge,
@@ -57,8 +58,11 @@ function Cache({ period, report }: { period: Period; report: CacheReport }) {
           value={<Percent value={total.hit_share} />}
           hint={words.cache.hitsHint}
         />
-        <Stat label={words.cache.read} value={<Count value={total.read_tokens} compact />} />
-        <Stat label={words.cache.written} value={<Count value={total.write_tokens} compact />} />
+        <Stat
+          label={words.cache.read}
+          value={<Count value={total.read_tokens} compact />}
+          hint={words.cache.writtenHint(formatCompact(total.write_tokens))}
+        />
       </div>
       {!total.is_priced && <p class={css.note}>{words.cache.unpriced}</p>}
       {report.has_more && <p class={css.note}>{words.cache.cut}</p>}
@@ -88,14 +92,14 @@ const COLUMNS: readonly Column<CacheGroup>[] = [
   {
     key: 'model',
     label: words.column.model,
-    width: 200,
+    width: 140,
     sortValue: (group) => group.model,
     render: (group) => <span title={group.model ?? undefined}>{group.model ?? words.noneOf.model}</span>,
   },
   {
     key: 'hits',
     label: words.cache.hits,
-    width: 160,
+    width: 116,
     sortValue: (group) => group.hit_share,
     render: (group) => <ShareBar value={group.hit_share ?? 0} label={words.cache.hits} />,
   },
@@ -103,24 +107,24 @@ const COLUMNS: readonly Column<CacheGroup>[] = [
     key: 'saved',
     label: words.cache.saved,
     align: 'end',
-    width: 104,
+    width: 92,
     sortValue: (group) => (group.is_priced ? group.saved_usd : undefined),
     render: (group) =>
       group.is_priced ? <Usd value={group.saved_usd} /> : <Badge tone="warning">{words.cache.noPrice}</Badge>,
   },
   {
     key: 'read',
-    label: words.cache.read,
+    label: words.cache.readColumn,
     align: 'end',
-    width: 104,
+    width: 72,
     sortValue: (group) => group.read_tokens,
     render: (group) => <Count value={group.read_tokens} compact />,
   },
   {
     key: 'written',
-    label: words.cache.written,
+    label: words.cache.writtenColumn,
     align: 'end',
-    width: 112,
+    width: 76,
     sortValue: (group) => group.write_tokens,
     render: (group) => <Count value={group.write_tokens} compact />,
   },
