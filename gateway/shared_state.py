@@ -12,7 +12,7 @@ from functools import partial
 
 from attrs import define, field
 
-from gateway.accounts.account import Account, Condition
+from gateway.accounts.account import Account, Condition, Cooldown
 from gateway.accounts.backend import Backend
 from gateway.accounts.changes import (
     Change,
@@ -22,7 +22,7 @@ from gateway.accounts.changes import (
     LimitsSeen,
     SessionPinned,
 )
-from gateway.actors.keys import KeyRing
+from gateway.actors.keys import KeyRing, StoredKey
 from gateway.shared_use import SharedUse
 from gateway.store.accounts import ENVIRONMENT, AccountStore
 from gateway.store.client_keys import ClientKeyStore
@@ -50,7 +50,9 @@ class SharedState:
     """Those whose accounts are in the store."""
     _loading_keys: asyncio.Lock = field(factory=asyncio.Lock, init=False)
     known: Sequence[Account] = ()
-    """All accounts of the store, those that no backend serves with too."""
+    """All accounts of the store, those that no backend serves with too; another object where any has changed."""
+    _cooldowns: Sequence[Cooldown] = field(default=(), init=False)
+    _known_keys: Sequence[StoredKey] | None = field(default=None, init=False)
     on_change: Callable[[str], None] = lambda _: None
     """Told of what the database has something new: `accounts` or `keys`."""
     _loading: asyncio.Lock = field(factory=asyncio.Lock, init=False)
@@ -61,7 +63,9 @@ class SharedState:
         async with self._loading:
             known = await self.accounts.all()
             cooldowns = await self.accounts.cooldowns()
-            self.known = known
+            is_news = (known, cooldowns) != (self.known, self._cooldowns)
+            if is_news:
+                self.known, self._cooldowns = known, cooldowns
             for backend in self.backends:
                 own = [
                     account
@@ -73,14 +77,21 @@ class SharedState:
                 if backend.credentials is not None:
                     backend.credentials.replace(own)
                 backend.pool.replace(own, cooldowns)
-        self.on_change("accounts")
+                # Ten thousand take some milliseconds, in which no stream goes on.
+                await asyncio.sleep(0)
+        if is_news:
+            self.on_change("accounts")
 
     async def load_keys(self) -> None:
         """Take over what the database says of client keys."""
         # One after the other: what was read first must not come to stand in the place of what was read later.
         async with self._loading_keys:
-            self.keys.replace(await self.client_keys.all())
-        self.on_change("keys")
+            known = await self.client_keys.all()
+            is_news = known != self._known_keys
+            self.keys.replace(known)
+            self._known_keys = known
+        if is_news:
+            self.on_change("keys")
 
     def tell(self, change: Change) -> None:
         """Write down what traffic found out, when the database takes it."""

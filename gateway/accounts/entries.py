@@ -110,6 +110,8 @@ class Entry:
 
     account: Account
     source: Source
+    told: Account | None = None
+    """What the store last said, as it came."""
     present: Present = field(factory=lambda: Present(None))
     flight: Flight | None = None
     failures: int = 0

@@ -205,6 +205,9 @@ class Health:
 
     def level(self, now: float) -> int:
         """Return 0 for well, 1 for unwell, 2 for failing more often than not."""
+        if self._failures < _UNWELL:
+            # A share only ever falls by itself.
+            return 0
         share = self._share(now)
         return (share >= _UNWELL) + (share >= _FAILING)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random as random_module
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Final, Self
 
@@ -31,7 +31,7 @@ from gateway.accounts.pins import SessionPin
 from gateway.accounts.quota import Rest, SeenWindow, is_billed_beyond, rest_after_overage, rest_after_refusal
 from gateway.accounts.slots import LineFullError, NotYet, Slots, WaitingLine
 from gateway.accounts.standing import OVERAGE, Access, Outlook, Standing
-from gateway.accounts.strategies import Candidate, make_chooser
+from gateway.accounts.strategies import Candidates, make_chooser
 from gateway.config import Routing
 from gateway.providers.base import FaultClass
 from gateway.providers.limits import LimitWindow
@@ -88,12 +88,6 @@ class Lease:
     ) -> None:
         """Give the place back."""
         self.release()
-
-
-@define(frozen=True)
-class _Option:
-    standing: Standing
-    outlook: Outlook
 
 
 class AccountPool:
@@ -166,10 +160,23 @@ class AccountPool:
             if standing is not None:
                 standing.quota.merge(one.windows)
 
+    def look_over(self) -> Iterator[tuple[AccountState, Sequence[LimitWindow]]]:
+        """Say of each account what state it is in and what is known of its limits, one after the other.
+
+        Whoever asks may let others have their turn in between; what is said of an account is so when it is said.
+        """
+        for standing in tuple(self._standings.values()):
+            now = self._clock()
+            yield standing.state(now)[0], standing.quota.windows(now)
+
     @property
     def accounts(self) -> Sequence[Account]:
         """All of them, whatever their state."""
         return tuple(standing.account for standing in self._standings.values())
+
+    def __len__(self) -> int:
+        """Return how many accounts there are."""
+        return len(self._standings)
 
     @property
     def is_shared(self) -> bool:
@@ -255,77 +262,102 @@ class AccountPool:
     def _decide(self, need: Need, tried: Collection[str]) -> Lease | NotYet | None:
         """Choose an account and take a place on it, in one step; None for no account, NotYet for no place."""
         now = self._clock()
-        options = [_Option(standing, standing.outlook(need.family, now)) for standing in self._standings.values()]
-        usable = self._usable(options, need, tried, now)
-        if not usable and not self._is_one_being_tried(options, tried, now):
-            return None
-        free = [option for option in usable if self._has_slot(option.standing.account)]
-        if not free:
-            due = [time for option in options for time in option.standing.due(now)]
-            return NotYet(min(due) - now if due else None)
         pin = None if need.session is None else self._affinity.find(need.session, need.family, now)
-        chosen = self._choose(free, need, pin, now)
+        chosen = None if pin is None else self._stay(pin, need, tried, now)
+        if chosen is None:
+            standings = list(self._standings.values())
+            outlooks = [standing.outlook(need.family, now) for standing in standings]
+            usable = self._usable(standings, outlooks, need, tried, now)
+            if not usable and not self._is_one_being_tried(standings, outlooks, tried, now):
+                return None
+            free = self._free(usable)
+            if not free:
+                due = [time for standing in standings for time in standing.due(now)]
+                return NotYet(min(due) - now if due else None)
+            chosen = self._choose(free, need, pin, now)
         switch = self._follow(need, pin, chosen, tried, now)
         return self._grant(chosen, need, switch, now)
 
+    def _stay(self, pin: Pin, need: Need, tried: Collection[str], now: float) -> Standing | None:
+        """Return the account of a session if it would be chosen whatever there is to be said of all others."""
+        standing = self._standings.get(pin.account_id)
+        if standing is None or pin.account_id in tried or not self._has_slot(standing.account):
+            return None
+        if standing.health.level(now) >= _FAILING:
+            return None
+        return standing if standing.outlook(need.family, now).access is Access.READY else None
+
     def _usable(
-        self, options: Sequence[_Option], need: Need, tried: Collection[str], now: float
-    ) -> Sequence[_Option]:
+        self,
+        standings: Sequence[Standing],
+        outlooks: Sequence[Outlook],
+        need: Need,
+        tried: Collection[str],
+        now: float,
+    ) -> Sequence[Standing]:
         """Return the accounts that may serve the request, whether or not they have a place for it."""
-        ready = [option for option in options if option.outlook.access is Access.READY]
-        probes = [option for option in options if option.outlook.access is Access.PROBE]
-        untried = [option for option in ready if option.standing.account.id not in tried]
+        by_outlook = zip(standings, outlooks, strict=True)
+        ready = [standing for standing, outlook in by_outlook if outlook.access is Access.READY]
+        untried = [standing for standing in ready if standing.account.id not in tried] if tried else ready
         if tried and untried:
             # Whoever has failed once is not the one to find out.
             return untried
-        untried += [option for option in probes if option.standing.account.id not in tried]
+        if len(ready) < len(standings):
+            by_outlook = zip(standings, outlooks, strict=True)
+            probes = [standing for standing, outlook in by_outlook if outlook.access is Access.PROBE]
+            untried = untried + [standing for standing in probes if standing.account.id not in tried]
         if untried or ready:
             return untried
-        if len(options) == 1 and not options[0].standing.is_withheld(need.family, now):
+        if len(standings) == 1 and not standings[0].is_withheld(need.family, now):
             # Without a choice there is nothing to hold back: the upstream says best what it thinks of the account.
-            return [option for option in options if option.standing.account.id not in tried]
+            return [standing for standing in standings if standing.account.id not in tried]
         return [
-            option
-            for option in options
-            if option.standing.account.id not in tried and option.standing.may_be_tried_early(need.family, now)
+            standing
+            for standing in standings
+            if standing.account.id not in tried and standing.may_be_tried_early(need.family, now)
         ]
 
-    def _is_one_being_tried(self, options: Sequence[_Option], tried: Collection[str], now: float) -> bool:
+    def _is_one_being_tried(
+        self, standings: Sequence[Standing], outlooks: Sequence[Outlook], tried: Collection[str], now: float
+    ) -> bool:
         """Whether it is soon known if an account is of use again, and there is no other to ask for."""
-        return not any(option.outlook.access is Access.READY for option in options) and any(
-            option.standing.is_being_tried(now)
-            and option.outlook.access is not Access.OUT
-            and option.standing.account.id not in tried
-            for option in options
+        return not any(outlook.access is Access.READY for outlook in outlooks) and any(
+            standing.is_being_tried(now) and outlook.access is not Access.OUT and standing.account.id not in tried
+            for standing, outlook in zip(standings, outlooks, strict=True)
         )
 
-    def _choose(self, free: Sequence[_Option], need: Need, pin: Pin | None, now: float) -> _Option:
-        best = min(option.standing.health.level(now) for option in free)
-        if pin is not None:
-            for option in free:
-                level = option.standing.health.level(now)
-                if option.standing.account.id == pin.account_id and (level < _FAILING or level == best):
-                    return option
-        by_id = {
-            option.standing.account.id: option for option in free if option.standing.health.level(now) == best
+    def _free(self, usable: Sequence[Standing]) -> Sequence[Standing]:
+        """Return those of the accounts that have a place."""
+        full = {
+            account_id
+            for account_id in self._slots.ids
+            if (standing := self._standings.get(account_id)) is not None and not self._has_slot(standing.account)
         }
-        candidates = [
-            Candidate(
-                option.standing.account,
-                option.standing.quota.usage(need.family, now),
-                self._slots.taken(account_id),
-            )
-            for account_id, option in by_id.items()
-        ]
-        return by_id[self._chooser.choose(candidates, need.session).account.id]
+        return [standing for standing in usable if standing.account.id not in full] if full else usable
+
+    def _choose(self, free: Sequence[Standing], need: Need, pin: Pin | None, now: float) -> Standing:
+        levels = [standing.health.level(now) for standing in free]
+        best = min(levels)
+        if pin is not None:
+            for standing, level in zip(free, levels, strict=True):
+                if standing.account.id == pin.account_id and (level < _FAILING or level == best):
+                    return standing
+        if max(levels) > best:
+            free = [standing for standing, level in zip(free, levels, strict=True) if level == best]
+        candidates = Candidates(
+            [standing.account for standing in free],
+            lambda: [standing.quota.usage(need.family, now) for standing in free],
+            self._slots.taken,
+        )
+        return free[self._chooser.choose(candidates, need.session)]
 
     def _follow(
-        self, need: Need, pin: Pin | None, chosen: _Option, tried: Collection[str], now: float
+        self, need: Need, pin: Pin | None, chosen: Standing, tried: Collection[str], now: float
     ) -> Switch | None:
         """Keep or move the session's pin; return the switch, if this is one."""
         if need.session is None:
             return None
-        chosen_id = chosen.standing.account.id
+        chosen_id = chosen.account.id
         if pin is None or pin.account_id == chosen_id:
             self._pin(need.session, need.family, chosen_id, now)
             return None
@@ -359,10 +391,10 @@ class AccountPool:
             return "full", False
         return "unwell", False
 
-    def _grant(self, option: _Option, need: Need, switch: Switch | None, now: float) -> Lease:
-        standing = option.standing
+    def _grant(self, standing: Standing, need: Need, switch: Switch | None, now: float) -> Lease:
         account = standing.account
-        probe = option.outlook.access is not Access.READY and not standing.is_being_tried(now)
+        is_ready = standing.outlook(need.family, now).access is Access.READY
+        probe = not is_ready and not standing.is_being_tried(now)
         lease = Lease(account, need, now, self._give_back, switch, probe)
         if probe:
             standing.probing = lease

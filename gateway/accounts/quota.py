@@ -33,6 +33,8 @@ _PLAUSIBLE: Final = 366 * 86_400.0  # seconds; who says more is not believed
 STALE_SECONDS: Final = 3600.0
 """After which a share without a reset is forgotten."""
 _MOST_WINDOWS: Final = 64
+_MOST_FAMILIES: Final = 16
+"""Of requests, whose use of limits is kept at hand."""
 _REJECTED: Final = "rejected"
 _TELL_AGAIN: Final = 60.0  # seconds after which a limit that hardly changes is told of all the same
 _TELL_SHARE: Final = 0.01  # of a limit; a smaller change is no news
@@ -57,6 +59,18 @@ class Usage:
     """Unix seconds."""
 
 
+_UNUSED: Final = Usage()
+
+
+@define(frozen=True)
+class _KnownUsage:
+    """What the windows of an account come to from one time until another, in Unix seconds."""
+
+    usage: Usage
+    since: float
+    until: float
+
+
 @define(frozen=True)
 class SeenWindow:
     """A limit as an answer showed it; its family is never empty."""
@@ -73,6 +87,8 @@ class Quota:
     _seen: dict[tuple[str, str], SeenWindow] = field(factory=dict)
     _told: dict[tuple[str, str], SeenWindow] = field(factory=dict)
     """What others know."""
+    _usages: dict[str, _KnownUsage] = field(factory=dict, init=False, eq=False, repr=False)
+    """By family, for as long as no window is put or is over: every request asks all accounts."""
 
     def observe(self, limits: RateLimits, family: str, now: float) -> tuple[SeenWindow, ...]:
         """Take note of an answer to a request of this family; return what others should know."""
@@ -81,7 +97,7 @@ class Quota:
             of = window.family or family
             key = (window.name, of)
             seen = SeenWindow(attrs.evolve(window, family=of), now)
-            _put(self._seen, key, seen)
+            self._see(key, seen)
             if _is_news(seen, self._told.get(key)):
                 _put(self._told, key, seen)
                 news.append(seen)
@@ -93,20 +109,32 @@ class Quota:
             key = (seen.window.name, seen.window.family)
             known = self._seen.get(key)
             if known is None or known.at < seen.at:
-                _put(self._seen, key, seen)
+                self._see(key, seen)
                 _put(self._told, key, seen)
 
     def usage(self, family: str, now: float) -> Usage:
         """Return the limit that a request of this family would meet first."""
-        usage = Usage()
+        known = self._usages.get(family)
+        if known is None or not known.since <= now < known.until:
+            if len(self._usages) >= _MOST_FAMILIES:
+                self._usages.clear()
+            known = self._usages[family] = self._find_usage(family, now)
+        return known.usage
+
+    def _find_usage(self, family: str, now: float) -> _KnownUsage:
+        usage, until = _UNUSED, math.inf
         for seen in self._seen.values():
             window = seen.window
             if window.family not in {ACCOUNT_WIDE, family} or not _holds(seen, now):
                 continue
             used = _used(window)
             if used > usage.utilization:
-                usage = Usage(used, window.resets_at)
-        return usage
+                usage, until = Usage(used, window.resets_at), _end(seen)
+        return _KnownUsage(usage, now, until)
+
+    def _see(self, key: tuple[str, str], seen: SeenWindow) -> None:
+        _put(self._seen, key, seen)
+        self._usages.clear()
 
     def windows(self, now: float) -> Sequence[LimitWindow]:
         """Return what still holds, for people."""
@@ -136,8 +164,12 @@ def _is_news(seen: SeenWindow, told: SeenWindow | None) -> bool:
 
 
 def _holds(seen: SeenWindow, now: float) -> bool:
+    return now < _end(seen)
+
+
+def _end(seen: SeenWindow) -> float:
     resets_at = seen.window.resets_at
-    return now < (seen.at + STALE_SECONDS if resets_at is None else resets_at)
+    return seen.at + STALE_SECONDS if resets_at is None else resets_at
 
 
 def _used(window: LimitWindow) -> float:

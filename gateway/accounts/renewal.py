@@ -26,6 +26,8 @@ _log = get_logger(__name__)
 NEVER: Final = float("-inf")
 _LAST_WORDS_SECONDS: Final = 2.0
 _STRIKES: Final = 3
+_AT_A_TIME: Final = 200
+"""Accounts that are looked after before streams have their turn."""
 """So many tokens in a row that are refused as soon as they are there are enough."""
 
 
@@ -116,9 +118,14 @@ class Renewer:
         """Take over what the store says now."""
         kept: set[str] = set()
         for account in accounts:
-            if (source := source_of(account)) is not None:
-                kept.add(account.id)
-                self._update(self._entries.get(account.id) or self._add(account, source), account)
+            if (source := source_of(account)) is None:
+                continue
+            kept.add(account.id)
+            entry = self._entries.get(account.id) or self._add(account, source)
+            # Of thousands of accounts hardly any changes; of one that is doubted it matters what is left to send.
+            if entry.told is not account or account.condition is Condition.NEEDS_REAUTH:
+                self._update(entry, account)
+                entry.told = account
         for account_id in self._entries.keys() - kept:
             del self._entries[account_id]
         self._wake.set()
@@ -361,7 +368,11 @@ class Renewer:
             self._wake.clear()
             soonest = self.times.sweep
             try:
-                soonest = min([soonest, *(self._look_after(entry) for entry in list(self._entries.values()))])
+                for place, (account_id, entry) in enumerate(list(self._entries.items()), start=1):
+                    if self._entries.get(account_id) is entry:
+                        soonest = min(soonest, self._look_after(entry))
+                    if place % _AT_A_TIME == 0:
+                        await asyncio.sleep(0)
                 await self._tell_store()
             except Exception as error:  # noqa: BLE001 - one account's trouble must not end the renewal of all
                 _log.error("cannot look after the credentials", **exception_facts(error))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final, Generic, TypeVar
 
 from attrs import define, field
@@ -24,6 +24,11 @@ class Slots:
     def taken(self, account_id: str) -> int:
         """Return how many requests an account serves."""
         return self._taken.get(account_id, 0)
+
+    @property
+    def ids(self) -> Collection[str]:
+        """Accounts that serve any."""
+        return self._taken.keys()
 
     def take(self, account_id: str) -> None:
         """Count one more."""

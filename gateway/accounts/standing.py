@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import Enum, auto
 from typing import Final, Protocol
 
@@ -54,6 +54,9 @@ class Outlook:
     """Whether a session should look for another account rather than bear with it."""
 
 
+_READY: Final = Outlook(Access.READY)
+
+
 @define(frozen=True)
 class _Found:
     """A condition that traffic or the credential manager found, which the store may not know yet."""
@@ -91,7 +94,7 @@ class Standing:
 
     # What the store says
 
-    def replace(self, account: Account, rests: Iterable[Cooldown], now: float) -> None:
+    def replace(self, account: Account, rests: Sequence[Cooldown], now: float) -> None:
         """Take over what the store says; what it cannot know yet stays.
 
         Args:
@@ -100,6 +103,8 @@ class Standing:
             now: Unix seconds.
         """
         before = self.account
+        if account is before and not (rests or self._found or self._rests or self._ended or self._untold):
+            return
         self.account = account
         resumed_at = -math.inf if account.resumed_at is None else account.resumed_at
         resumed = account.resumed_at is not None and account.resumed_at != before.resumed_at
@@ -151,10 +156,11 @@ class Standing:
 
     def outlook(self, family: str, now: float) -> Outlook:
         """Say whether the account can serve a request of this family."""
-        if self.account.paused_at is not None:
-            return Outlook(Access.OUT, "paused", is_lasting=True)
-        if self.condition is not Condition.OK:
-            return Outlook(Access.OUT, self.condition.value, is_lasting=True)
+        if self.account.paused_at is not None or self.condition is not Condition.OK:
+            reason = self.condition.value if self.account.paused_at is None else "paused"
+            return Outlook(Access.OUT, reason, is_lasting=True)
+        if not self._rests and not self.health.is_tripped:
+            return _READY
         rests = self._rests_of(family)
         until = max((rest.until for rest in rests), default=0.0)
         if until > now:
@@ -162,7 +168,7 @@ class Standing:
         if self.health.is_open(now):
             return Outlook(Access.LATER, "unreachable", self.health.open_until)
         if not self.health.is_tripped and not any(map(_wants_probe, rests)):
-            return Outlook(Access.READY)
+            return _READY
         return self._next_probe(now)
 
     def is_withheld(self, family: str, now: float) -> bool:

@@ -6,7 +6,7 @@ Choosing and using are one step: what is chosen here has its slot taken before a
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final, Protocol
 
 from attrs import define, field
@@ -15,7 +15,7 @@ from gateway.accounts.account import Account
 from gateway.accounts.quota import Usage
 from gateway.config import Strategy
 
-__all__ = ["Candidate", "Chooser", "make_chooser"]
+__all__ = ["Candidates", "Chooser", "make_chooser"]
 
 _USAGE_STEPS: Final = 10  # accounts within a tenth count as equally used: processes know it at different times
 _RESET_STEP: Final = 900.0  # seconds; limits that start anew within the same quarter of an hour count as equal
@@ -23,21 +23,21 @@ _NEVER: Final = float("inf")
 
 
 @define(frozen=True)
-class Candidate:
-    """An account that could serve a request."""
+class Candidates:
+    """The accounts that could serve a request, of which there is at least one."""
 
-    account: Account
-    usage: Usage = field(factory=Usage)
-    """Of the family of the request."""
-    in_flight: int = 0
-    """Requests that it serves now."""
+    accounts: Sequence[Account]
+    usages: Callable[[], Sequence[Usage]]
+    """Returns how much of its limits each of them has used, in the family of the request."""
+    in_flight: Callable[[str], int]
+    """Returns how many requests an account serves now."""
 
 
 class Chooser(Protocol):
     """A strategy."""
 
-    def choose(self, candidates: Sequence[Candidate], session: str | None) -> Candidate:
-        """Return one of the candidates, of which there is at least one."""
+    def choose(self, candidates: Candidates, session: str | None) -> int:
+        """Return the place of one of the accounts."""
         ...
 
     def keep(self, account_ids: Collection[str]) -> None:
@@ -52,15 +52,13 @@ class _Turns:
     _last: dict[str, int] = field(factory=dict)
     _turn: int = 0
 
-    def order(self, candidate: Candidate) -> tuple[int, float, str]:
+    def order(self, account: Account) -> tuple[int, float, str]:
         """Sort the one that has waited longest first; those that never had a turn by age."""
-        account = candidate.account
         return self._last.get(account.id, 0), account.created_at, account.id
 
-    def take(self, candidate: Candidate) -> Candidate:
+    def take(self, account: Account) -> None:
         self._turn += 1
-        self._last[candidate.account.id] = self._turn
-        return candidate
+        self._last[account.id] = self._turn
 
     def keep(self, account_ids: Collection[str]) -> None:
         self._last = {known: turn for known, turn in self._last.items() if known in account_ids}
@@ -75,23 +73,31 @@ class _Headroom:
 
     _turns: _Turns = field(factory=_Turns)
 
-    def choose(self, candidates: Sequence[Candidate], session: str | None) -> Candidate:
-        def order(candidate: Candidate) -> tuple[int, float, int, bytes | tuple[int, float, str]]:
-            usage = candidate.usage
-            step = int(usage.utilization * _USAGE_STEPS)
-            reset = usage.resets_at
-            return (
-                step,
-                # Of a limit that is hardly touched it does not matter, and every process has seen other ones.
-                _NEVER if reset is None or not step else reset // _RESET_STEP,
-                candidate.in_flight,
-                self._turns.order(candidate) if session is None else _rendezvous(session, candidate.account.id),
-            )
-
-        return self._turns.take(min(candidates, key=order))
+    def choose(self, candidates: Candidates, session: str | None) -> int:
+        accounts, usages = candidates.accounts, candidates.usages()
+        # One criterion after the other, and each of those that are left alone: there may be thousands.
+        steps = [int(usage.utilization * _USAGE_STEPS) for usage in usages]
+        places = _least(range(len(accounts)), steps)
+        if steps[places[0]]:
+            # Of a limit that is hardly touched it does not matter, and every process has seen other ones.
+            resets = [usages[place].resets_at for place in places]
+            places = _least(places, [_NEVER if reset is None else reset // _RESET_STEP for reset in resets])
+        places = _least(places, [candidates.in_flight(accounts[place].id) for place in places])
+        if session is None:
+            chosen = min(places, key=lambda place: self._turns.order(accounts[place]))
+        else:
+            chosen = min(places, key=lambda place: _rendezvous(session, accounts[place].id))
+        self._turns.take(accounts[chosen])
+        return chosen
 
     def keep(self, account_ids: Collection[str]) -> None:
         self._turns.keep(account_ids)
+
+
+def _least(places: Sequence[int], values: Sequence[float]) -> Sequence[int]:
+    """Return those of the places whose value is the least of all."""
+    least = min(values)
+    return [place for place, value in zip(places, values, strict=True) if value == least]
 
 
 def _rendezvous(session: str, account_id: str) -> bytes:
@@ -104,8 +110,11 @@ class _RoundRobin:
 
     _turns: _Turns = field(factory=_Turns)
 
-    def choose(self, candidates: Sequence[Candidate], session: str | None) -> Candidate:  # noqa: ARG002 - turns only
-        return self._turns.take(min(candidates, key=self._turns.order))
+    def choose(self, candidates: Candidates, session: str | None) -> int:  # noqa: ARG002 - turns only
+        accounts = candidates.accounts
+        chosen = min(range(len(accounts)), key=lambda place: self._turns.order(accounts[place]))
+        self._turns.take(accounts[chosen])
+        return chosen
 
     def keep(self, account_ids: Collection[str]) -> None:
         self._turns.keep(account_ids)
@@ -115,15 +124,15 @@ class _RoundRobin:
 class _FillFirst:
     """The first by priority, then by age."""
 
-    def choose(self, candidates: Sequence[Candidate], session: str | None) -> Candidate:  # noqa: ARG002 - rank only
-        return min(candidates, key=_rank)
+    def choose(self, candidates: Candidates, session: str | None) -> int:  # noqa: ARG002 - rank only
+        accounts = candidates.accounts
+        return min(range(len(accounts)), key=lambda place: _rank(accounts[place]))
 
     def keep(self, account_ids: Collection[str]) -> None:
         pass
 
 
-def _rank(candidate: Candidate) -> tuple[int, float, str]:
-    account = candidate.account
+def _rank(account: Account) -> tuple[int, float, str]:
     return account.priority, account.created_at, account.id
 
 
@@ -137,15 +146,20 @@ class _Weighted:
 
     _credit: dict[str, int] = field(factory=dict)
 
-    def choose(self, candidates: Sequence[Candidate], session: str | None) -> Candidate:  # noqa: ARG002 - shares only
+    def choose(self, candidates: Candidates, session: str | None) -> int:  # noqa: ARG002 - shares only
+        accounts = candidates.accounts
         round_cost = 0
-        for candidate in candidates:
-            account = candidate.account
+        for account in accounts:
             weight = max(account.weight, 0)
             round_cost += weight
             self._credit[account.id] = self._credit.get(account.id, 0) + weight
-        chosen = min(candidates, key=lambda one: (-self._credit[one.account.id], *_rank(one)))
-        self._credit[chosen.account.id] -= round_cost
+
+        def order(place: int) -> tuple[int, int, float, str]:
+            account = accounts[place]
+            return -self._credit[account.id], *_rank(account)
+
+        chosen = min(range(len(accounts)), key=order)
+        self._credit[accounts[chosen].id] -= round_cost
         return chosen
 
     def keep(self, account_ids: Collection[str]) -> None:

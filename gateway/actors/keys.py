@@ -24,6 +24,7 @@ __all__ = [
     "new_key",
     "presented_credential",
     "secret_id",
+    "secret_standing",
     "visible_prefix",
 ]
 
@@ -108,6 +109,23 @@ def secret_id(pepper: bytes) -> str:
     return hashlib.blake2b(key=pepper, digest_size=4, person=b"secret id").hexdigest()
 
 
+def secret_standing(made_with: str | None, known: Sequence[str]) -> str | None:
+    """Say what has become of the secret key that a client key was made with.
+
+    Args:
+        made_with: its `secret_id`; None for unknown.
+        known: those of the gateway's secret keys, the current one first.
+
+    Returns:
+        `current`, `older`, `missing`, or None for unknown.
+    """
+    if made_with is None:
+        return None
+    if made_with not in known:
+        return "missing"
+    return "current" if made_with == known[0] else "older"
+
+
 class KeyRing:
     """The keys that are valid now, in memory, and those of late that were revoked."""
 
@@ -115,24 +133,25 @@ class KeyRing:
         """Hold `keys`, hashed with `pepper`, or before that was exchanged with one of the `older` ones."""
         self._peppers = (pepper, *older)
         self._known: Mapping[str, tuple[str, Actor]] = {}
+        self._entries: dict[str, tuple[StoredKey, Sequence[tuple[str, tuple[str, Actor]]]]] = {}
+        """What `_known` has of each valid key, by its id."""
         self._revoked: Mapping[str, tuple[str, Actor]] = {}
         self.replace(keys)
 
     def replace(self, keys: Iterable[StoredKey]) -> None:
         """Make these keys, and no others, the valid ones."""
-        known: dict[str, tuple[str, Actor]] = {}
+        entries: dict[str, tuple[StoredKey, Sequence[tuple[str, tuple[str, Actor]]]]] = {}
         gone: list[StoredKey] = []
         for key in keys:
             if key.revoked_at is not None:
                 gone.append(key)
                 continue
-            end = key.terms.expires_at
-            for former in key.former:
-                until = former.valid_until if end is None else min(former.valid_until, end)
-                actor = Actor(key.id, key.name, key.terms, until, is_replaced=until != end)
-                known[former.digest[:_LOOKUP]] = (former.digest, actor)
-            known[key.digest[:_LOOKUP]] = (key.digest, Actor(key.id, key.name, key.terms, end))
-        self._known, self._revoked = known, _revoked(gone)
+            # Of thousands of keys hardly any changes.
+            before = self._entries.get(key.id)
+            entries[key.id] = before if before is not None and before[0] is key else (key, _entries(key))
+        self._entries = entries
+        self._known = dict(entry for _, of_key in entries.values() for entry in of_key)
+        self._revoked = _revoked(gone)
 
     def find(self, key: str) -> Actor | None:
         """Return whose key this is, or None; it may be one that is not valid any more, which the actor says."""
@@ -149,6 +168,18 @@ class KeyRing:
             if hmac.compare_digest(digest, presented):
                 return actor
         return None
+
+
+def _entries(key: StoredKey) -> Sequence[tuple[str, tuple[str, Actor]]]:
+    """Return a valid key as the ring holds it, and those that it took the place of."""
+    found: list[tuple[str, tuple[str, Actor]]] = []
+    end = key.terms.expires_at
+    for former in key.former:
+        until = former.valid_until if end is None else min(former.valid_until, end)
+        actor = Actor(key.id, key.name, key.terms, until, is_replaced=until != end)
+        found.append((former.digest[:_LOOKUP], (former.digest, actor)))
+    found.append((key.digest[:_LOOKUP], (key.digest, Actor(key.id, key.name, key.terms, end))))
+    return found
 
 
 def _revoked(keys: list[StoredKey]) -> dict[str, tuple[str, Actor]]:

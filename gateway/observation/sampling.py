@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import platform
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,7 +16,6 @@ from attrs import asdict, define, field
 
 from gateway.accounts.account import AccountState
 from gateway.accounts.backend import Backend
-from gateway.accounts.pool import AccountPool
 from gateway.ledger.record import Ledger
 from gateway.ledger.writer import LedgerWriter
 from gateway.telemetry.logs import dropped_lines, exception_facts, get_logger
@@ -29,6 +28,10 @@ _log = get_logger(__name__)
 
 _LAG_SECONDS: Final = 0.5
 _EVERY: Final = 2  # naps between two looks
+_MANY: Final = 1_000  # accounts, at which so many are looked at that it is to be done less often
+_EVERY_OF_MANY: Final = 10
+_AT_A_TIME: Final = 200
+"""Accounts that are looked at before streams have their turn."""
 _MOST_WINDOWS: Final = 30
 
 
@@ -61,12 +64,13 @@ class LiveState:
 
 @define(eq=False)
 class Sampler:
-    """Brings the metrics up to date: every second, and before a scrape."""
+    """Brings the metrics up to date: every second, of many accounts every five, and before a scrape."""
 
     metrics: GatewayMetrics
     live: LiveState
     _seen: Counter[tuple[str, ...]] = field(factory=Counter, init=False)
     """Counts of others, as they were at the last look."""
+    _every: int = field(default=_EVERY, init=False)
     _windows: BoundedNames = field(factory=lambda: BoundedNames(_MOST_WINDOWS), init=False)
     _windows_set: set[tuple[str, str, str]] = field(factory=set, init=False)
 
@@ -106,7 +110,7 @@ class Sampler:
             lag = max(0.0, clock() - due)
             naps += 1
             if not stopped.is_set():
-                await self._keep_up(lag, everything=naps % _EVERY == 0)
+                await self._keep_up(lag, everything=naps % self._every == 0)
 
     async def refresh(self) -> None:
         """Bring everything up to date."""
@@ -119,17 +123,18 @@ class Sampler:
                 self.live.lag.note(lag)
             if not everything:
                 return
-            self._look()
+            await self._look()
             if isinstance(self.live.ledger, LedgerWriter):
                 size = await asyncio.to_thread(_size, self.live.ledger.spool.directory)
                 self.metrics.ledger_spool.set(size)
         except Exception as error:  # noqa: BLE001 - numbers are not worth a gateway
             _log.error("cannot look after the metrics", **exception_facts(error))
 
-    def _look(self) -> None:
+    async def _look(self) -> None:
         metrics = self.metrics
         for backend in self.live.backends:
-            self._look_at(backend)
+            await self._look_at(backend)
+        self._every = _EVERY_OF_MANY if sum(len(one.pool) for one in self.live.backends) >= _MANY else _EVERY
         for provider, count in self.live.streams():
             metrics.streams.labels(provider).set(count)
         metrics.forwarded.set(self.live.forwarded())
@@ -142,25 +147,28 @@ class Sampler:
             for fate, count in asdict(ledger.counts).items():
                 self._advance(metrics.ledger_rows.labels(fate), ("ledger", fate), count)
 
-    def _look_at(self, backend: Backend) -> None:
+    async def _look_at(self, backend: Backend) -> None:
         metrics, pool, provider = self.metrics, backend.pool, backend.provider.name
-        states = Counter(pool.state(account.id)[0] for account in pool.accounts)
+        states: Counter[AccountState] = Counter()
+        used: dict[str, list[float]] = {}
+        for number, (state, windows) in enumerate(pool.look_over(), start=1):
+            states[state] += 1
+            for window in windows:
+                if window.utilization is not None:
+                    name = window.name if window.family == "account" else f"{window.name}/{window.family}"
+                    used.setdefault(self._windows.fold(name), []).append(window.utilization)
+            if number % _AT_A_TIME == 0:
+                await asyncio.sleep(0)
         for state in AccountState:
             metrics.accounts.labels(provider, state.value).set(states[state])
         metrics.in_flight.labels(provider).set(pool.in_flight)
         metrics.queue.labels(provider).set(pool.waiting)
-        self._look_at_limits(provider, pool)
+        self._show_limits(provider, used)
         if backend.credentials is not None:
             for result, count in backend.credentials.renewals.items():
                 self._advance(metrics.refreshes.labels(provider, result), ("renewals", provider, result), count)
 
-    def _look_at_limits(self, provider: str, pool: AccountPool) -> None:
-        used: dict[str, list[float]] = {}
-        for account in pool.accounts:
-            for window in pool.windows(account.id):
-                if window.utilization is not None:
-                    name = window.name if window.family == "account" else f"{window.name}/{window.family}"
-                    used.setdefault(self._windows.fold(name), []).append(window.utilization)
+    def _show_limits(self, provider: str, used: Mapping[str, Sequence[float]]) -> None:
         now: set[tuple[str, str, str]] = set()
         for name, shares in used.items():
             for of, share in (("least_used", min(shares)), ("most_used", max(shares))):
