@@ -268,5 +268,5 @@ def since_of(account: Account, state: AccountState, rests: Sequence[Cooldown]) -
     if state is AccountState.PAUSED:
         return account.paused_at
     if state in {AccountState.NEEDS_REAUTH, AccountState.PARKED}:
-        return account.condition_since if account.condition.value == state.value else None
+        return (account.condition_since or None) if account.condition.value == state.value else None
     return min((rest.since for rest in rests), default=None)

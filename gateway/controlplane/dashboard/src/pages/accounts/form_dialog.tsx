@@ -1,5 +1,5 @@
 import type { ComponentChildren } from 'preact';
-import { useId, useState } from 'preact/hooks';
+import { useId, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { type ApiFailure, failureFrom } from '../../api/failure';
 import { accounts as words } from '../../strings/accounts';
 import { ui } from '../../strings/ui';
@@ -41,9 +41,12 @@ export function useSubmission(): Submission {
 /** What went wrong with a form; where it was the check alone, that it can be left out. */
 export function SubmissionNote(props: { of: Submission; anyway: string; onAnyway: () => void }) {
   const { failure, unchecked, busy } = props.of;
+  const place = useRef<HTMLDivElement>(null);
+  // A long form may have it out of sight.
+  useLayoutEffect(() => place.current?.scrollIntoView({ block: 'nearest' }), [failure]);
   if (!failure) return null;
   return (
-    <div class={css.formNote}>
+    <div class={css.formNote} ref={place}>
       {unchecked && <p class={css.quiet}>{words.form.anywayHint}</p>}
       <ErrorNote error={failure} />
       {unchecked && (
