@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TypeVar
 
 from gateway.accounts.vault import Vault, VaultError
-from gateway.actors.keys import StoredKey, secret_id
+from gateway.actors.keys import StoredKey, secret_id, secret_standing
 from gateway.actors.term_rules import checked_name
 from gateway.actors.terms import KeyTerms
 from gateway.actors.use import KeyUse
@@ -178,18 +178,9 @@ async def _shown(settings: Settings, store: ClientKeyStore) -> list[ShownKey]:
     uses = await KeyUseStore(store.database).all()
     now = store.database.clock()
     return [
-        ShownKey(key, uses.get(key.id) or KeyUse(key.id), now, _standing(key, secret_ids))
+        ShownKey(key, uses.get(key.id) or KeyUse(key.id), now, secret_standing(key.secret_id, secret_ids))
         for key in await store.all()
     ]
-
-
-def _standing(key: StoredKey, secret_ids: Sequence[str]) -> str | None:
-    """Say what has become of the secret key that a key was made with; None for unknown."""
-    if key.secret_id is None:
-        return None
-    if key.secret_id not in secret_ids:
-        return "missing"
-    return "current" if key.secret_id == secret_ids[0] else "older"
 
 
 def _revoke(args: argparse.Namespace) -> int:

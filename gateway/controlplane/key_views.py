@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from gateway.actors.forecast import forecast
+from gateway.actors.keys import secret_standing
 from gateway.actors.periods import period_end
 from gateway.actors.term_rules import (
     LONGEST_MODEL,
@@ -196,7 +197,7 @@ def _view(listed: ListedKey, now: float, secret_ids: Sequence[str], costs: Seque
         reserved_usd=use.reserved_nanousd / _PER_USD,
         last_used_at=use.last_used_at or None,
         replaced_valid_until=until if until > now else None,
-        secret_key=_standing(key.secret_id, secret_ids),
+        secret_key=secret_standing(key.secret_id, secret_ids),
         cost_by_day_usd=list(costs),
     )
 
@@ -300,11 +301,3 @@ def _moment(text: str | None) -> float | None:
     except ValueError:
         return None
     return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
-
-
-def _standing(made_with: str | None, secret_ids: Sequence[str]) -> str | None:
-    if made_with is None:
-        return None
-    if made_with not in secret_ids:
-        return "missing"
-    return "current" if made_with == secret_ids[0] else "older"

@@ -126,6 +126,22 @@ async def test_a_key_that_is_named_like_the_id_of_another_is_not_taken_for_it(
     assert (await api.delete(f"{KEYS}/first"))[0] == 404
 
 
+async def test_every_change_of_a_key_is_written_down_without_the_key(running: tuple[ApiClient, Served]) -> None:
+    api, _ = running
+    made = await make(api, "ci", budget_usd_day=5)
+    path = f"{KEYS}/{made['key']['id']}"
+    await api.patch(path, {"budget_usd_day": None, "concurrent": 2})
+    await api.post(f"{path}/rotate", {})
+    await api.delete(path)
+    _, log = await api.get("/api/v1/audit")
+    entries = {entry["action"]: entry for entry in log["entries"] if entry["action"].startswith("key.")}
+    assert list(entries) == ["key.revoke", "key.rotate", "key.change", "key.create"]
+    assert {entry["target"] for entry in entries.values()} == {"ci"}
+    changed = entries["key.change"]
+    assert (changed["before"]["budget_usd_day"], changed["after"]["concurrent"]) == (5, 2)
+    assert "budget_usd_day" not in changed["after"]
+
+
 async def test_what_a_key_cannot_have_is_refused_with_a_reason(running: tuple[ApiClient, Served]) -> None:
     api, _ = running
     for body, words in (
