@@ -43,12 +43,22 @@ _LEVELS: Final = {
 }
 
 
+def _directory() -> tempfile.TemporaryDirectory[str]:
+    try:
+        return tempfile.TemporaryDirectory(prefix="gateway-rehearsal-")
+    except OSError as error:
+        raise CannotRunError(
+            f"there is no place for the files of a second gateway ({error.strerror or error}); let the gateway "
+            "write to /tmp, or set TMPDIR"
+        ) from None
+
+
 async def _work(order: Order, voice: Voice) -> None:
     if not isinstance(order, ConformanceOrder):
         raise CannotRunError("this is run by gateway.evidence.child")
     rules = select([], quick=order.quick)
     voice.expect(len(rules))
-    with tempfile.TemporaryDirectory(prefix="gateway-rehearsal-") as directory:
+    with _directory() as directory:
         async with ReplayUpstream() as upstream:
             settings = Settings(
                 listen="127.0.0.1:0",

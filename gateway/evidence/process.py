@@ -36,6 +36,7 @@ _INHERITED: Final = (
     "TZ",
 )
 """No setting of the gateway's, and no secret."""
+_NICENESS: Final = 10
 _STOP_SECONDS: Final = 5.0
 _PIECE: Final = 64 * 1024
 
@@ -72,6 +73,9 @@ async def tool_process(module: str, order: Order) -> AsyncGenerator[AsyncIterato
     except OSError as error:
         raise ToolError(f"{sys.executable} cannot be started: {error.strerror}") from None
     try:
+        # Clients go first, from its first moment on.
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, process.pid, _NICENESS)
         assert process.stdin is not None  # noqa: S101 - pipes were asked for
         # Left open: that it ends tells the process that nobody listens any more.
         process.stdin.write(msgspec.json.encode(order) + b"\n")

@@ -24,8 +24,6 @@ LONGEST_LINE: Final = 4 * 1024 * 1024
 _LONGEST_REPORT: Final = 1024 * 1024
 _LONGEST_TEXT: Final = 600
 _ORDER_SECONDS: Final = 30.0
-_NICENESS: Final = 10
-"""What the gateway does for its clients goes first."""
 
 Work = Callable[[Order, "Voice"], Awaitable[None]]
 """Does what an order says, and tells of it.
@@ -91,8 +89,6 @@ def attend(work: Work, run: Callable[[Any], int] = asyncio.run) -> int:
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, sys.stdout.fileno())
     os.close(null)
-    with suppress(OSError):
-        os.nice(_NICENESS)
     return run(_attend(work, Voice(descriptor)))
 
 

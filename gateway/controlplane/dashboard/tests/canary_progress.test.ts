@@ -1,7 +1,16 @@
 import { describe, expect, test } from 'vitest';
 import type { CheckView, RunDetail, RunView, ToolView } from '../src/api/schema';
 import { lacking, orderOf, planOf, usual } from '../src/pages/canary/order';
-import { advance, elapsed, type Job, lastOf, notable, share, withJobs } from '../src/pages/canary/progress';
+import {
+  advance,
+  areasOf,
+  elapsed,
+  type Job,
+  lastOf,
+  notable,
+  share,
+  withJobs,
+} from '../src/pages/canary/progress';
 
 const NONE = { ok: 0, warning: 0, problem: 0, unseen: 0 };
 
@@ -111,6 +120,14 @@ test('how far a run is, and for how long it goes on', () => {
 test('warnings and problems are what somebody has to look at', () => {
   const checks = [check('a'), check('b', 'warning'), check('c', 'unseen'), check('d', 'problem')];
   expect(notable(checks).map((one) => one.name)).toEqual(['b', 'd']);
+});
+
+test('a score card says how many rules of each area passed', () => {
+  const checks = [check('stream.events'), check('stream.bytes', 'problem'), check('error.400', 'unseen')];
+  expect(areasOf(checks)).toEqual([
+    { name: 'stream', passed: 1, failed: 1, total: 2 },
+    { name: 'error', passed: 0, failed: 0, total: 1 },
+  ]);
 });
 
 describe('a run that is wished for', () => {

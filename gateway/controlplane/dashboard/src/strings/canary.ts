@@ -133,6 +133,8 @@ export const canary = {
     counts: (level: CheckLevel, number: number) => `${EXACT.format(number)} ${canary.levels[level]}`,
     onlyNotable: 'Only warnings and problems',
     checks: 'Checks',
+    score: 'Score card: rules that passed, by area',
+    passed: (number: number, of: number) => `${EXACT.format(number)} of ${EXACT.format(of)}`,
     nothing: 'Nothing found yet',
     nothingNotable: 'No warning and no problem',
     waiting: 'The first findings come in a moment.',

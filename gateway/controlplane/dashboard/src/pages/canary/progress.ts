@@ -91,3 +91,25 @@ export const LEVEL_TONES: Record<CheckLevel, Tone> = {
 export function notable(checks: readonly CheckView[]): CheckView[] {
   return checks.filter((check) => check.level === 'problem' || check.level === 'warning');
 }
+
+/** How the rules of one area came out. */
+export interface Area {
+  name: string;
+  passed: number;
+  failed: number;
+  total: number;
+}
+
+/** What a score card comes to, by what stands before the dot in the names of rules. */
+export function areasOf(checks: readonly CheckView[]): Area[] {
+  const areas = new Map<string, Area>();
+  for (const { name: rule, level } of checks) {
+    const name = rule.split('.', 1)[0] ?? rule;
+    const area = areas.get(name) ?? { name, passed: 0, failed: 0, total: 0 };
+    areas.set(name, area);
+    area.total += 1;
+    if (level === 'ok') area.passed += 1;
+    if (level === 'problem') area.failed += 1;
+  }
+  return [...areas.values()];
+}

@@ -28,7 +28,7 @@ import {
   toast,
 } from '../../ui';
 import css from './canary.module.css';
-import { isOver, LEVEL_TONES, notable, STATE_TONES, share } from './progress';
+import { areasOf, isOver, LEVEL_TONES, notable, STATE_TONES, share } from './progress';
 import { Sentence } from './sentence';
 import { Cancel, Elapsed } from './tool_card';
 import { useRun } from './use_runs';
@@ -121,6 +121,7 @@ function Found({ detail }: { detail: RunDetail }) {
           </ul>
           <CheckField label={words.run.onlyNotable} value={isOnlyNotable} onValue={setOnlyNotable} />
         </div>
+        {run.kind === 'conformance' && checks.length > 0 && <ScoreCard checks={checks} />}
         {shown.length > 0 ? (
           <CheckList checks={shown} follows={!isOver(run)} />
         ) : (
@@ -138,6 +139,22 @@ function Options({ run }: { run: RunView }) {
   const given = Object.entries(run.options as Record<string, unknown>).filter(([, value]) => value !== '');
   return (
     <code>{given.length ? given.map(([name, value]) => `${name} = ${String(value)}`).join(', ') : '–'}</code>
+  );
+}
+
+/** How many rules of each area passed. */
+function ScoreCard({ checks }: { checks: readonly CheckView[] }) {
+  return (
+    <ul class={css.areas} aria-label={words.run.score}>
+      {areasOf(checks).map((area) => (
+        <li key={area.name} class={css.area}>
+          <code>{area.name}</code>
+          <Badge tone={area.failed > 0 ? 'danger' : area.passed < area.total ? 'idle' : 'ok'}>
+            {words.run.passed(area.passed, area.total)}
+          </Badge>
+        </li>
+      ))}
+    </ul>
   );
 }
 
