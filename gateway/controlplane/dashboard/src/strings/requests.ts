@@ -134,6 +134,8 @@ export const requests = {
     wrong: 'What went wrong',
     wrongHint: 'And was not the client’s doing',
     any: 'Any',
+    find: 'Go to a request id',
+    findError: 'An id has letters, digits, dots, dashes and underscores.',
     more: 'More filters',
     title: 'Filter requests',
     clear: 'Clear all',

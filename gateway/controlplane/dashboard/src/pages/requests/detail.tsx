@@ -2,6 +2,7 @@ import { useEffect, useRef } from 'preact/hooks';
 import { api, take } from '../../api/client';
 import type { RequestDetail } from '../../api/schema';
 import { useResource } from '../../api/use_resource';
+import { cx } from '../../lib/cx';
 import { onLive } from '../../live/live';
 import { requests as words } from '../../strings/requests';
 import {
@@ -46,7 +47,10 @@ export function Detail(props: {
 }) {
   const { id, list } = props;
   const found = useResource(
-    (signal) => take(api.GET('/api/v1/requests/{id}', { params: { path: { id } }, signal })),
+    async (signal) => ({
+      of: id,
+      detail: await take(api.GET('/api/v1/requests/{id}', { params: { path: { id } }, signal })),
+    }),
     [id],
   );
   const timeline = useResource(
@@ -56,6 +60,7 @@ export function Detail(props: {
   usePageTitle(labels.title(id));
   useEffect(() => {
     window.scrollTo(0, 0);
+    document.getElementById('main')?.focus({ preventScroll: true });
     return onLive('request', (row: { id?: string }) => {
       // It had not ended when it was asked for.
       if (row.id !== id) return;
@@ -77,7 +82,9 @@ export function Detail(props: {
     Escape: props.onBack,
   });
 
-  const known = found.data;
+  // On the way to a neighbour the last one stays, so that nothing jumps.
+  const isStale = found.data?.of !== id;
+  const known = isStale && found.error ? undefined : found.data?.detail;
   return (
     <>
       <PageActions>
@@ -102,7 +109,7 @@ export function Detail(props: {
         />
       </PageActions>
       {known ? (
-        <div class={css.detail}>
+        <div class={cx(css.detail, isStale && css.stale)} aria-busy={isStale ? 'true' : undefined}>
           {found.error && <ErrorNote error={found.error} onRetry={found.reload} />}
           <Summary detail={known} hasTimeline={Boolean(timeline.data?.timeline)} />
           {known.violation && (

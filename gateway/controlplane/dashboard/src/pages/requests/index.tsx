@@ -47,6 +47,12 @@ export default function Page() {
   const back = `/requests${search}`;
   const last = useRef<string | undefined>(undefined);
   if (id !== undefined) last.current = id;
+  useEffect(() => {
+    if (id !== undefined || last.current === undefined) return;
+    // Back from one: the reader goes on where it stands in the list.
+    const row = box.current?.querySelector<HTMLElement>('tr[data-selected]');
+    (row ?? document.getElementById('main'))?.focus({ preventScroll: true });
+  }, [id]);
 
   return (
     <div class={css.page}>
@@ -54,6 +60,7 @@ export default function Page() {
         <FilterBar
           filter={filter}
           onFilter={setFilter}
+          onFind={(wanted) => route(href(wanted))}
           facets={facets.data}
           facetsFailed={facets.error !== undefined}
         />
@@ -71,7 +78,6 @@ export default function Page() {
       />
       {id !== undefined && (
         <Detail
-          key={id}
           id={id}
           list={list}
           back={back}

@@ -60,7 +60,7 @@ export function TimelinePanel({ of }: { of: ResourceState<TimelineAnswer> }) {
                 <p class="quiet">{labels.leftOut(answer.timeline.left_out)}</p>
               )}
               {view === 'drawing' ? (
-                <Drawing timeline={answer.timeline} scale={shown} />
+                <Drawing key={of.data} timeline={answer.timeline} scale={shown} />
               ) : (
                 <Table timeline={answer.timeline} />
               )}
