@@ -64,10 +64,11 @@ class FeedReader:
 @asynccontextmanager
 async def watching(url: str | None, token: str, query: str = "", **headers: str) -> AsyncGenerator[FeedReader]:
     """Watch a gateway for as long as the context lasts; `url` is that of its control plane."""
-    asked = {"authorization": f"Bearer {token}"} | {name.replace("_", "-"): text for name, text in headers.items()}
+    sent = {"authorization": f"Bearer {token}"} if token else {}
+    asked = sent | {name.replace("_", "-"): text for name, text in headers.items()}
     timeout = aiohttp.ClientTimeout(total=None)
     async with (
-        aiohttp.ClientSession(timeout=timeout, read_bufsize=2**20) as session,
+        aiohttp.ClientSession(timeout=timeout, read_bufsize=2**20, cookie_jar=aiohttp.DummyCookieJar()) as session,
         session.get(f"{url}/api/v1/live{query}", headers=asked) as response,
     ):
         assert response.status == 200, await response.text()

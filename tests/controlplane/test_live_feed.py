@@ -11,10 +11,12 @@ from attrs import define, field
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.controlplane.api import live
 from gateway.controlplane.live import EVENTS, STATES, LiveHub, Viewer
 from tests.contract.harness import serving
 from tests.controlplane.api_client import ApiClient
 from tests.controlplane.feed_reader import FeedReader, watching
+from tests.controlplane.visitors import dashboard
 from tests.replay.raw_client import LIMIT
 
 TOKEN = "a-token-of-the-operators-own"
@@ -131,6 +133,23 @@ async def test_a_browser_that_reads_nothing_delays_neither_another_one_nor_a_str
                 await reader.until("job", lambda job: job["number"] == 7999)
                 # Megabytes were meant for it, and what is kept for it is bounded.
                 assert max(viewer._bytes for viewer in hub._viewers) < 3 * 2**20
+
+
+async def test_signing_out_ends_the_feeds_of_the_session_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "_CHECK_SECONDS", 0.05)
+    async with dashboard() as place:
+        ana, bob = await place.add("ana"), await place.add("bob")
+        feeds = [
+            watching(place.url, "", EVENTS_ONLY, cookie=f"{name}={value}")
+            for browser in (ana, bob)
+            for name, value in browser.cookies.items()
+        ]
+        async with feeds[0] as of_ana, feeds[1] as of_bob:
+            assert (await ana.ask("DELETE", "/api/v1/session")).status == 204
+            while (await of_ana.next()).topic:
+                pass
+            the_hub().publish("job", "still here")
+            assert (await of_bob.next()).data == "still here"
 
 
 def test_a_viewer_that_cannot_keep_up_is_told_so_and_gets_the_newest_whole_state() -> None:

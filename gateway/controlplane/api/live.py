@@ -102,6 +102,8 @@ async def watch_live(parts: Parts, call: Call) -> web.StreamResponse:
         )
     response = EventSourceResponse(headers=headers, ping_interval=_BEAT_SECONDS, send_timeout=_STUCK_SECONDS)
     response.headers["cache-control"] = "no-store"
+    if call.visitor.new_cookie:
+        response.headers["set-cookie"] = call.visitor.new_cookie
     last_id = call.request.headers.get("last-event-id", "") or call.query.last_event_id
     viewer = parts.live.join(topics, last_id)
     try:
