@@ -40,7 +40,7 @@ export const keys = {
     limits: 'Limits',
     budget: 'Budget used',
     day: 'Today',
-    month: 'This month',
+    month: 'Month',
     days: '14 days',
     last: 'Last used',
     created: 'Created',

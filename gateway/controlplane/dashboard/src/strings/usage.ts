@@ -124,6 +124,7 @@ export const usage = {
     lostHint: 'Writes cost more than reads saved',
     read: 'Tokens read',
     writtenHint: (count: string) => `${count} written`,
+    hitsColumn: 'Hits',
     readColumn: 'Read',
     writtenColumn: 'Written',
     chart: 'Share of prompts that was read from the cache, over time',
