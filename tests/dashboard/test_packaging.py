@@ -12,7 +12,7 @@ from typing import Final
 
 import pytest
 
-from gateway.controlplane.pages import BUILD
+from gateway.controlplane.pages import BUILD, Pages
 
 ROOT: Final = Path(__file__).parents[2]
 PLACE: Final = "gateway/controlplane/dashboard/"
@@ -97,3 +97,9 @@ def test_without_node_a_wheel_is_refused_with_what_to_do(
     run = package("wheel", unbuilt, tmp_path, GATEWAY_NO_DASHBOARD="1", **nowhere)
     assert run.returncode == 0, run.stdout + run.stderr
     assert not any(name.startswith(PLACE) for name in wheel_names(tmp_path))
+
+
+def test_a_gateway_without_what_npm_builds_serves_and_says_how_to_build_it(tmp_path: Path) -> None:
+    pages = Pages.load(tmp_path)
+    assert list(pages.files) == ["/index.html"]
+    assert b"<code>make dashboard</code>" in pages.files["/index.html"].body
