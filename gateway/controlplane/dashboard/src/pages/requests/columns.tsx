@@ -87,7 +87,7 @@ export function makeColumns(href: (id: string) => string): readonly Column<Reque
     {
       key: 'at',
       label: labels.at,
-      width: 108,
+      width: 106,
       hideable: false,
       render: (row) => (
         // A way to open it in a tab of its own; the row itself is what the keyboard opens.
@@ -99,7 +99,7 @@ export function makeColumns(href: (id: string) => string): readonly Column<Reque
     {
       key: 'outcome',
       label: labels.outcome,
-      width: 140,
+      width: 138,
       render: (row) => <OutcomeBadge request={row} quiet />,
     },
     number('status', 64, (row) => row.status),
@@ -121,7 +121,7 @@ export function makeColumns(href: (id: string) => string): readonly Column<Reque
     text('route', 190, (row) => row.route),
     number('prompt', 62, (row) => row.prompt_tokens),
     number('cached', 76, (row) => row.cache_read_tokens),
-    number('output', 58, (row) => row.output_tokens),
+    number('output', 56, (row) => row.output_tokens),
     {
       key: 'cost',
       label: labels.cost,
@@ -129,10 +129,10 @@ export function makeColumns(href: (id: string) => string): readonly Column<Reque
       align: 'end',
       render: (row) => <Usd value={row.cost_usd} />,
     },
-    time('firstByte', 80, (row) => row.ms_to_first_byte),
+    time('firstByte', 100, (row) => row.ms_to_first_byte),
     time('content', 84, (row) => row.ms_to_content),
     time('gap', 92, (row) => row.longest_gap_ms),
-    time('total', 64, (row) => row.ms),
+    time('total', 70, (row) => row.ms),
     number('attempts', 78, (row) => row.tried.length),
     text('stop', 110, (row) => row.stop_reason),
     { key: 'why', label: labels.why, render: (row) => row.why },

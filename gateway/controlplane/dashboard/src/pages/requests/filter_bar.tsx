@@ -2,7 +2,7 @@ import { useState } from 'preact/hooks';
 import type { Facets } from '../../api/schema';
 import { formatTime } from '../../lib/format';
 import { requests as words } from '../../strings/requests';
-import { Button, CloseIcon, FilterIcon, Menu, SelectField, TextField } from '../../ui';
+import { Button, CloseIcon, FilterIcon, Menu, SelectField } from '../../ui';
 import { FilterDialog } from './filter_dialog';
 import { type Chip, chipsOf, type Filter, NO_FILTER, OUTCOMES, outcomesOf, RANGES } from './filters';
 import css from './requests.module.css';
@@ -13,8 +13,6 @@ interface FilterBarProps {
   /** Names to choose from; undefined while they are not known. */
   facets: Facets | undefined;
   facetsFailed: boolean;
-  /** Opens the request with an id. */
-  onFind: (id: string) => void;
 }
 
 const labels = words.filters;
@@ -50,7 +48,6 @@ export function FilterBar(props: FilterBarProps) {
         <Button icon={FilterIcon} onClick={() => setOpen(true)}>
           {labels.more}
         </Button>
-        <Finder onFind={props.onFind} />
       </div>
       {chips.length > 0 && (
         <ul class={css.chips}>
@@ -70,36 +67,6 @@ export function FilterBar(props: FilterBarProps) {
       )}
       <FilterDialog {...props} open={open} onClose={() => setOpen(false)} />
     </section>
-  );
-}
-
-/** Ids as gateway and upstreams make them; nothing else is worth asking for. */
-const ID = /^[\w.-]{1,200}$/;
-
-/** Leads to a request whose id somebody has, such as from the header of an answer. */
-function Finder({ onFind }: { onFind: (id: string) => void }) {
-  const [id, setId] = useState('');
-  const wanted = id.trim();
-  return (
-    <form
-      onSubmit={(event) => {
-        event.preventDefault();
-        if (ID.test(wanted)) onFind(wanted);
-      }}
-    >
-      <TextField
-        label={labels.find}
-        labelHidden
-        type="search"
-        placeholder={labels.find}
-        value={id}
-        onValue={setId}
-        error={wanted === '' || ID.test(wanted) ? undefined : labels.findError}
-        maxlength={300}
-        autocomplete="off"
-        mono
-      />
-    </form>
   );
 }
 

@@ -60,7 +60,6 @@ export default function Page() {
         <FilterBar
           filter={filter}
           onFilter={setFilter}
-          onFind={(wanted) => route(href(wanted))}
           facets={facets.data}
           facetsFailed={facets.error !== undefined}
         />

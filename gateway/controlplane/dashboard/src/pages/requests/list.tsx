@@ -17,6 +17,7 @@ import {
 } from '../../ui';
 import { makeColumns, USUAL } from './columns';
 import { toSearch } from './filters';
+import { Finder } from './finder';
 import type { RequestList } from './request_list';
 import { MOST } from './request_list';
 import css from './requests.module.css';
@@ -82,6 +83,7 @@ export function List(props: {
     <div hidden={props.hidden}>
       {!props.hidden && (
         <PageActions>
+          <Finder onFind={props.onOpen} />
           <Link
             href={`/api/v1/requests.csv${toSearch(props.exportQuery)}`}
             download
