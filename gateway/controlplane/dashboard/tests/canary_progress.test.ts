@@ -9,6 +9,7 @@ import {
   lastOf,
   notable,
   share,
+  withJob,
   withJobs,
 } from '../src/pages/canary/progress';
 
@@ -99,6 +100,14 @@ describe('the list of runs', () => {
       ['b', 'passed'],
       ['a', 'running'],
     ]);
+  });
+
+  test('remembers no more of what was told than can be listed', () => {
+    let jobs = {};
+    for (let i = 0; i < 100; i += 1) jobs = withJob(jobs, job(1, { id: `run_${i}` }));
+    jobs = withJob(jobs, job(2, { id: 'run_60' }));
+    expect(Object.keys(jobs)).toHaveLength(40);
+    expect(jobs).toMatchObject({ run_60: { done: 2 }, run_99: { done: 1 } });
   });
 
   test('has the last one of each tool first', () => {

@@ -10,6 +10,14 @@ export interface Job extends RunView {
 /** Jobs as they were told last, by id. */
 export type Jobs = Readonly<Record<string, Job>>;
 
+const MOST_JOBS = 40;
+
+/** What was told, with one thing more; the oldest are forgotten. */
+export function withJob(jobs: Jobs, job: Job): Jobs {
+  const { [job.id]: _, ...others } = jobs;
+  return Object.fromEntries([...Object.entries(others), [job.id, job] as const].slice(-MOST_JOBS));
+}
+
 /** The tools in the order in which the evidence is gathered. */
 export const KINDS: readonly Kind[] = ['doctor', 'smoke', 'compare', 'conformance'];
 

@@ -3,7 +3,7 @@ import { api, take } from '../../api/client';
 import type { RunDetail, RunView } from '../../api/schema';
 import { type ResourceState, useResource } from '../../api/use_resource';
 import { onLive } from '../../live/live';
-import { advance, type Job, type Jobs, withJobs } from './progress';
+import { advance, type Job, type Jobs, withJob, withJobs } from './progress';
 
 /** The runs that the gateway remembers, the newest first, as they are now. */
 export function useRuns(): ResourceState<RunView[]> {
@@ -13,7 +13,7 @@ export function useRuns(): ResourceState<RunView[]> {
   });
   useEffect(() => {
     const stops = [
-      onLive('job', (job: Job) => setJobs((old) => ({ ...old, [job.id]: job }))),
+      onLive('job', (job: Job) => setJobs((old) => withJob(old, job))),
       // What was told before means nothing any more: the gateway may be another one.
       onLive('reset', () => setJobs({})),
     ];
