@@ -181,16 +181,8 @@ class RequestQueries:
                     place = (await connection.execute(last.offset(_LOOKED_AT - 1).limit(1))).first()
                     if place is not None:
                         bounds.append(Cursor(place.at, place.id))
-        # What lies beyond the nearest of these places not every way has looked at yet.
-        bound = max(bounds, key=_place, default=None)
-        ordered = [structure(RequestRow, [row], requests.name)[0] for row in found.values()]
-        ordered.sort(key=_place, reverse=True)
-        if bound is not None:
-            ordered = [row for row in ordered if _place(row) >= _place(bound)]
-        if len(ordered) > limit:
-            ordered = ordered[:limit]
-            bound = Cursor(ordered[-1].at, ordered[-1].id)
-        return Page(ordered, bound)
+        # Hundreds of rows take long enough for streams to notice.
+        return await asyncio.to_thread(_page, found.values(), bounds, limit)
 
     async def count(self, wanted: RequestFilter) -> Count:
         """Return how many requests a filter takes, up to a bound."""
@@ -381,6 +373,20 @@ def _as_sums(rows: Iterable[RowMapping]) -> list[dict[str, Any]]:
 def is_pattern(model: str) -> bool:
     """Return whether a model's name in a filter stands for several."""
     return "*" in model or "?" in model
+
+
+def _page(rows: Iterable[RowMapping], bounds: Iterable[Cursor], limit: int) -> Page:
+    """Return the newest of rows that several ways have found, each as far as one of the bounds."""
+    # What lies beyond the nearest of these places not every way has looked at yet.
+    bound = max(bounds, key=_place, default=None)
+    ordered = structure(RequestRow, rows, requests.name)
+    ordered.sort(key=_place, reverse=True)
+    if bound is not None:
+        ordered = [row for row in ordered if _place(row) >= _place(bound)]
+    if len(ordered) > limit:
+        ordered = ordered[:limit]
+        bound = Cursor(ordered[-1].at, ordered[-1].id)
+    return Page(ordered, bound)
 
 
 def _place(thing: RequestRow | Cursor) -> tuple[float, str]:

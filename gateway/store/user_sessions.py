@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from attrs import asdict, define, field
-from sqlalchemy import delete, insert, or_, select, update
+from sqlalchemy import delete, func, insert, or_, select, update
 
 from gateway.store.engine import Database
 from gateway.store.rows import structure
@@ -87,12 +87,10 @@ class UserSessionStore:
 
     async def last_used(self) -> dict[str, float]:
         """Return when each user was last seen, by id, of those who have a session."""
-        query = select(_COLUMNS.user_id, _COLUMNS.used_at)
-        found: dict[str, float] = {}
+        last = func.max(_COLUMNS.used_at).label("last")
         async with self.database.read() as connection:
-            for user_id, used_at in (await connection.execute(query)).all():
-                found[user_id] = max(used_at, found.get(user_id, 0.0))
-        return found
+            rows = await connection.execute(select(_COLUMNS.user_id, last).group_by(_COLUMNS.user_id))
+            return {row.user_id: row.last for row in rows}
 
     async def touch(self, session_id: str, now: float) -> None:
         """Write down that a session is used."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from attrs import define, field
-from sqlalchemy import delete, exists, select, update
+from sqlalchemy import delete, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.store import statements
@@ -101,6 +101,11 @@ class UserStore:
         query = select(exists().where(_COLUMNS.password.is_not(None)))
         async with self.database.read() as connection:
             return bool((await connection.execute(query)).scalar_one())
+
+    async def count(self) -> int:
+        """Return how many users there are."""
+        async with self.database.read() as connection:
+            return (await connection.execute(select(func.count()).select_from(users))).scalar_one()
 
     async def add(self, name: str, role: str) -> User:
         """Make a user who has no password yet.

@@ -16,6 +16,7 @@ from gateway.store.users import UserStore
 from gateway.wire.errors import ApiError
 from tests import log_watch
 from tests.controlplane.api_client import ApiClient
+from tests.controlplane.feed_reader import watching
 from tests.controlplane.visitors import PASSWORD, TOKEN, Browser, Place, dashboard
 
 HOUR = 3600.0
@@ -124,6 +125,12 @@ async def test_the_cookie_is_for_this_host_alone_and_no_script_reads_it() -> Non
         # A page of a neighbouring host could set this one.
         plain = place.browser(headers=browser.headers, cookies={"gateway_session": browser.token})
         assert not (await plain.session())["signed_in"]
+        # A proxy may put its own name for the gateway there; the browser tells that it is by https all the same.
+        proxied = place.browser(headers={"origin": "https://gateway.example"})
+        assert (await proxied.sign_in()).status == 200
+        assert proxied.set_cookie.startswith("__Host-")
+        proxied.headers.clear()
+        assert (await proxied.session())["signed_in"]
         # Past the proxy, by a tunnel to this machine, there is no https.
         tunnelled = place.browser()
         assert (await tunnelled.sign_in()).status == 200
@@ -193,6 +200,26 @@ async def test_signing_out_ends_the_session_at_once() -> None:
         assert not browser.cookies
         assert (await copied.get("/api/v1/users"))[0] == 401
         assert (await copied.ask("DELETE", "/api/v1/session")).status == 204
+
+
+@pytest.mark.usefixtures("_at_once")
+async def test_a_live_feed_outlasts_a_token_and_ends_with_its_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.controlplane.api.live._CHECK_SECONDS", 0.05)
+    async with dashboard() as place:
+        browser = await place.add("ana")
+        ((name, value),) = browser.cookies.items()
+        async with watching(place.url, "", cookie=f"{name}={value}") as feed:
+            # The token that the feed began with is long one that must not be used any more.
+            await age(place, rotated_at=901)
+            for _ in range(2):
+                await browser.session()
+            await age(place, former_until=120)
+            await place.add("bob")
+            assert await feed.until("changed") == {"what": "users"}
+            assert (await browser.session())["signed_in"]
+            assert (await browser.ask("DELETE", "/api/v1/session")).status == 204
+            while (await feed.next()).topic:
+                pass
 
 
 async def test_who_is_removed_or_may_do_less_is_so_at_once() -> None:

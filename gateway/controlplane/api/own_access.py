@@ -7,6 +7,7 @@ from typing import Annotated, Final
 import msgspec
 
 from gateway.controlplane.access import Access
+from gateway.controlplane.api.hidden import Hidden
 from gateway.controlplane.api.session import TypedCode, TypedPassword
 from gateway.controlplane.endpoints import Call, endpoint
 from gateway.controlplane.parts import Parts
@@ -20,7 +21,7 @@ NewPassword = Annotated[
 ]
 
 
-class PasswordChange(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+class PasswordChange(Hidden, kw_only=True, forbid_unknown_fields=True):
     """Another password."""
 
     current: TypedPassword = ""
@@ -28,14 +29,14 @@ class PasswordChange(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     new: NewPassword
 
 
-class TotpBeginning(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+class TotpBeginning(Hidden, kw_only=True, forbid_unknown_fields=True):
     """What a second factor begins with."""
 
     password: TypedPassword = ""
     """Empty only for a user who has none."""
 
 
-class TotpOffer(msgspec.Struct, kw_only=True):
+class TotpOffer(Hidden, kw_only=True):
     """A second factor, which counts once it is confirmed; it is shown this once."""
 
     secret: str
@@ -44,19 +45,19 @@ class TotpOffer(msgspec.Struct, kw_only=True):
     """For a QR code."""
 
 
-class TotpConfirmation(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+class TotpConfirmation(Hidden, kw_only=True, forbid_unknown_fields=True):
     """A code that the authenticator app shows."""
 
     code: TypedCode
 
 
-class RecoveryCodes(msgspec.Struct, kw_only=True):
+class RecoveryCodes(Hidden, kw_only=True):
     """Codes that stand in for the authenticator app, each once; they are shown this once."""
 
     codes: list[str]
 
 
-class TotpRemoval(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+class TotpRemoval(Hidden, kw_only=True, forbid_unknown_fields=True):
     """What it takes to do without a second factor."""
 
     password: TypedPassword = ""

@@ -8,6 +8,7 @@ import msgspec
 from aiohttp import web
 
 from gateway.controlplane.access import Access, Role, Visitor
+from gateway.controlplane.api.hidden import Hidden
 from gateway.controlplane.endpoints import Call, answer_bytes, endpoint
 from gateway.controlplane.parts import Parts
 from gateway.controlplane.sign_in.desk import Entry, Typed
@@ -52,7 +53,7 @@ class SessionUser(msgspec.Struct, kw_only=True):
     """Codes on paper that are left."""
 
 
-class SessionView(msgspec.Struct, kw_only=True):
+class SessionView(Hidden, kw_only=True):
     """Who has signed in, and what a page has to know before anything else."""
 
     signed_in: bool
@@ -68,7 +69,7 @@ class SessionView(msgspec.Struct, kw_only=True):
     """What whoever signs in should know of the connection."""
 
 
-class SignIn(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+class SignIn(Hidden, kw_only=True, forbid_unknown_fields=True):
     """A name, a password, and a code where the user has a second factor."""
 
     name: UserName
@@ -76,13 +77,13 @@ class SignIn(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     code: TypedCode = ""
 
 
-class LinkCheck(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+class LinkCheck(Hidden, kw_only=True, forbid_unknown_fields=True):
     """The token of a link."""
 
     token: LinkToken
 
 
-class LinkUse(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+class LinkUse(Hidden, kw_only=True, forbid_unknown_fields=True):
     """The token of a link, and what it asks for."""
 
     token: LinkToken

@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from gateway.controlplane.access import Access, Role
+from gateway.controlplane.api.hidden import Hidden
 from gateway.controlplane.api.session import UserName
 from gateway.controlplane.endpoints import Call, endpoint
 from gateway.controlplane.parts import Parts
@@ -18,6 +19,7 @@ from gateway.wire.errors import ApiError
 
 __all__ = ["ENDPOINTS"]
 
+_MOST_USERS: Final = 500
 _GONE: Final = "There is no such user any more; reload the list."
 
 
@@ -55,7 +57,7 @@ class UserChange(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     role: Role
 
 
-class LinkAnswer(msgspec.Struct, kw_only=True):
+class LinkAnswer(Hidden, kw_only=True):
     """A link with which a user sets a password, once; it is shown this once."""
 
     url: str
@@ -90,6 +92,8 @@ async def get_user(parts: Parts, call: Call) -> UserView:
 async def add_user(parts: Parts, call: Call) -> Invitation:
     """Make a user, and a link with which they set their password."""
     body: NewUser = call.body
+    if await parts.desk.users.count() >= _MOST_USERS:
+        raise ApiError(409, f"There are {_MOST_USERS} users already; let a proxy in front sign so many people in.")
     try:
         user = await parts.desk.users.add(tidy_name(body.name), body.role.value)
     except BadNameError as error:
@@ -183,6 +187,9 @@ async def _link(parts: Parts, call: Call, user: User) -> LinkAnswer:
 
 def _asked_at(parts: Parts, call: Call) -> str:
     """Return the address by which whoever asks has reached the gateway."""
+    if origin := call.request.headers.get("origin"):
+        # Of a page that was found to be the dashboard's own; it knows whether there is TLS in front.
+        return origin
     host, port = parts.desk.keeper.place.authority(call.request)
     if not host:
         return base_url(parts.settings) or ""

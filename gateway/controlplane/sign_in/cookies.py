@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from aiohttp import web
 from attrs import define
 
@@ -10,7 +12,8 @@ from gateway.controlplane.sign_in.tokens import TOKEN
 
 __all__ = ["SessionCookie", "read_cookie"]
 
-_NAME = "gateway_session"
+_NAME: Final = "gateway_session"
+_SECURE_NAME: Final = f"__Host-{_NAME}"
 
 
 @define(frozen=True)
@@ -24,26 +27,28 @@ class SessionCookie:
 
     place: Place
 
-    def name(self, request: web.BaseRequest) -> str:
-        """Return the name for a request."""
-        if self.place.is_secure(request):
-            return f"__Host-{_NAME}"
-        _, port = self.place.authority(request)
-        return f"{_NAME}_{port}" if port else _NAME
-
     def read(self, request: web.BaseRequest) -> str | None:
         """Return the token that a request brings; None for none."""
-        return read_cookie(request.headers.getall("cookie", []), self.name(request))
+        return read_cookie(request.headers.getall("cookie", []), self._name(request))
 
     def set(self, request: web.BaseRequest, token: str, seconds: float) -> str:
         """Return the header `set-cookie` that makes a browser keep a token for so long."""
-        secure = "; Secure" if self.place.is_secure(request) else ""
+        name = self._name(request)
+        secure = "; Secure" if name == _SECURE_NAME else ""
         age = max(0, int(seconds))
-        return f"{self.name(request)}={token}; Path=/; Max-Age={age}; HttpOnly; SameSite=Strict{secure}"
+        return f"{name}={token}; Path=/; Max-Age={age}; HttpOnly; SameSite=Strict{secure}"
 
     def clear(self, request: web.BaseRequest) -> str:
         """Return the header `set-cookie` that makes a browser forget it."""
         return self.set(request, "", 0)
+
+    def _name(self, request: web.BaseRequest) -> str:
+        cookies = request.headers.getall("cookie", [])
+        has_secure = self.place.is_encrypted and read_cookie(cookies, _SECURE_NAME) is not None
+        if has_secure or self.place.is_secure(request):
+            return _SECURE_NAME
+        _, port = self.place.authority(request)
+        return f"{_NAME}_{port}" if port else _NAME
 
 
 def read_cookie(headers: list[str], name: str) -> str | None:

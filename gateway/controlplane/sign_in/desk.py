@@ -179,7 +179,12 @@ class Desk:
         if user is None:
             raise ApiError(404, _STALE)
         self.keeper.sessions.forget(user_id=user.id)
-        return await self._let_in(request, visitor, user, _LINK)
+        entry = await self._let_in(request, visitor, user, _LINK)
+        if link.user_id is None:
+            await self.audit.write(entry.visitor, "user.add", user.name, after={"role": user.role})
+        elif hashed is not None:
+            await self.audit.write(entry.visitor, "user.password", user.name)
+        return entry
 
     async def change_password(self, visitor: Visitor, user: User, current: str, new: str) -> None:
         """Give a user another password; all sessions but the visitor's end.

@@ -35,8 +35,12 @@ class Place:
         return (match[1].strip("[]").lower(), match[2] or "") if match is not None else ("", "")
 
     def is_secure(self, request: web.BaseRequest) -> bool:
-        """Return whether a request came by https: not one that goes past the proxy, through a tunnel for one."""
-        return self.is_encrypted and not is_loopback(self.authority(request)[0])
+        """Return whether a browser's request came by https: not if it goes past the proxy, by a tunnel for one."""
+        if not self.is_encrypted or not is_loopback(self.authority(request)[0]):
+            return self.is_encrypted
+        # A proxy of this machine may send its own name for the gateway on; the browser says where it is.
+        origins = [origin.strip().lower().partition("://") for origin in request.headers.getall("origin", [])]
+        return any(_origin(scheme, authority) == self._public for scheme, _, authority in origins)
 
     def is_own_name(self, request: web.BaseRequest) -> bool:
         """Return whether a request was sent to a name that nobody else can have lead here.

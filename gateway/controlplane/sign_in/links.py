@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from typing import Final
+from urllib.parse import urlsplit
 
 from attrs import define, evolve, field
 
 from gateway.config import Settings
 from gateway.controlplane.sign_in.tokens import digest_of, new_token
+from gateway.setting_values import is_loopback
 from gateway.store.user_links import Link, LinkStore, Purpose
 
 __all__ = ["LINK_SECONDS", "OpenLink", "base_url", "clear_text_warning", "make_link"]
@@ -71,10 +73,13 @@ def base_url(settings: Settings, port: int | None = None) -> str | None:
 
 def clear_text_warning(settings: Settings) -> str | None:
     """Say that passwords would cross a network for all to read, if they would; None if not."""
-    address = settings.control_address
-    if address is None or address.is_loopback or settings.dashboard.public_url.startswith("https://"):
+    address, public = settings.control_address, urlsplit(settings.dashboard.public_url)
+    # In a container it listens on all interfaces, and only this machine may reach it all the same.
+    is_private = public.scheme == "https" or is_loopback(public.hostname or "")
+    if address is None or address.is_loopback or is_private:
         return None
     return (
         f"The control plane listens on {address} without encryption: passwords and sessions cross the network for "
-        "all to read. Put a proxy with TLS in front and set GATEWAY_DASHBOARD__PUBLIC_URL to its https address."
+        "all to read. Put a proxy with TLS in front and set GATEWAY_DASHBOARD__PUBLIC_URL to its https address, "
+        "or to http://localhost:8788 if only this machine can reach it."
     )
