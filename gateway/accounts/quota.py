@@ -71,6 +71,9 @@ class _KnownUsage:
     until: float
 
 
+_NOTHING_SEEN: Final = _KnownUsage(_UNUSED, -math.inf, math.inf)
+
+
 @define(frozen=True)
 class SeenWindow:
     """A limit as an answer showed it; its family is never empty."""
@@ -118,7 +121,7 @@ class Quota:
         if known is None or not known.since <= now < known.until:
             if len(self._usages) >= _MOST_FAMILIES:
                 self._usages.clear()
-            known = self._usages[family] = self._find_usage(family, now)
+            known = self._usages[family] = self._find_usage(family, now) if self._seen else _NOTHING_SEEN
         return known.usage
 
     def _find_usage(self, family: str, now: float) -> _KnownUsage:

@@ -6,6 +6,7 @@ import asyncio
 import base64
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Final
 
 import msgspec
@@ -36,10 +37,9 @@ _HOUR: Final = 3600
 _DAY: Final = 86_400
 _MONTH: Final = 30 * _DAY
 _FRESH_SECONDS: Final = 5.0
-_NO_USE: Final = AccountUse()
 
-_Uses = tuple[Mapping[str, AccountUse], Mapping[str, AccountUse]]
-"""Of the last day and of the last 30, by the names of accounts."""
+_Uses = tuple[Mapping[str, Sequence[int]], Mapping[str, Sequence[int]]]
+"""Fields of `AccountUse` of the last day and of the last 30, by the names of accounts."""
 _Key = tuple[str, str]
 """By which accounts are in order: the name without its case, the id."""
 
@@ -78,7 +78,7 @@ class AccountDirectory:
     backends: Sequence[Backend]
     _sorted_of: Sequence[Account] = field(default=(), init=False, repr=False)
     _sorted: Sequence[tuple[_Key, Account]] = field(default=(), init=False, repr=False)
-    _by_id: Mapping[str, Account] = field(factory=dict, init=False, repr=False)
+    _by_id: Mapping[str, tuple[_Key, Account]] = field(factory=dict, init=False, repr=False)
     _use: _Uses = field(factory=lambda: ({}, {}), init=False, repr=False)
     _use_read_at: float = field(default=float("-inf"), init=False)
     _reading: asyncio.Lock = field(factory=asyncio.Lock, init=False, repr=False)
@@ -86,7 +86,8 @@ class AccountDirectory:
     def get(self, account_id: str) -> Account | None:
         """Return an account; None if there is none of this id."""
         self._sort()
-        return self._by_id.get(account_id)
+        found = self._by_id.get(account_id)
+        return None if found is None else found[1]
 
     async def find(
         self,
@@ -143,7 +144,7 @@ class AccountDirectory:
         for place, account in enumerate(accounts):
             if place % _AT_A_TIME == _AT_A_TIME - 1:
                 await asyncio.sleep(0)
-            uses = day.get(account.name, _NO_USE), month.get(account.name, _NO_USE)
+            uses = AccountUse(*day.get(account.name, ())), AccountUse(*month.get(account.name, ()))
             views.append(self._view(account, uses, last.get(account.name)))
         return views
 
@@ -162,10 +163,20 @@ class AccountDirectory:
 
     def _sort(self) -> None:
         known = self.known()
-        if known is not self._sorted_of:
-            self._sorted = sorted((((one.name.casefold(), one.id), one) for one in known), key=lambda one: one[0])
-            self._by_id = {account.id: account for account in known}
-            self._sorted_of = known
+        if known is self._sorted_of:
+            return
+        # Of thousands of accounts hardly any has changed: the others are in order already.
+        before, now = self._by_id, {}
+        new: list[tuple[_Key, Account]] = []
+        for account in known:
+            one = before.get(account.id)
+            if one is None or one[1] is not account:
+                one = ((account.name.casefold(), account.id), account)
+                new.append(one)
+            now[account.id] = one
+        kept = [one for one in self._sorted if now.get(one[1].id) is one]
+        self._sorted = sorted(kept + new, key=itemgetter(0))
+        self._by_id, self._sorted_of = now, known
 
     async def _used(self) -> _Uses:
         """Return what was used, a few seconds old at the most."""
