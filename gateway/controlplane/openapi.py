@@ -71,8 +71,8 @@ def make_document(endpoints: Iterable[Endpoint], version: str) -> dict[str, Any]
                     "type": "apiKey",
                     "in": "cookie",
                     "name": "gateway_session",
-                    "description": "Set by signing in; by https its name begins with `__Host-`, otherwise it ends in "
-                    "`_` and the port. Changes take the header `x-csrf-token` too.",
+                    "description": "Set by signing in; by https its name begins with `__Host-`, otherwise it ends "
+                    "in `_` and the port. Changes take the header `x-csrf-token` too.",
                 },
             },
         },
