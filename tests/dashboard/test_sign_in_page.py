@@ -15,7 +15,7 @@ from gateway.store.tables import user_sessions
 from gateway.store.user_links import LinkStore, Purpose
 from tests import answer_watch
 from tests.controlplane.api_client import ApiClient
-from tests.dashboard.browsing import OpenDashboard, Site, assert_accessible, screenshot
+from tests.dashboard.browsing import OpenDashboard, Site, assert_accessible, has_come, screenshot
 
 PASSWORD: Final = "four strange words together"
 CHANGING: Final = re.compile(
@@ -102,7 +102,8 @@ async def test_a_second_factor_is_added_and_asked_for(dashboard: OpenDashboard) 
         await page.get_by_role("button", name="I have kept them").click()
         await expect(page.get_by_text("10 recovery codes are left.")).to_be_visible()
         await assert_accessible(page)
-        await screenshot(page, "access")
+        await has_come(page)
+        await screenshot(page, "access", full=True)
 
         page = await site.page("/keys", role=None)
         await sign_in(page, HOSTILE, "wrong")
@@ -183,6 +184,7 @@ async def test_admins_let_others_in_and_viewers_see_no_buttons_that_change(dashb
             await expect(changing).to_have_count(0)
         await viewer.goto(f"{site.url}/settings?tab=access")
         await expect(viewer.get_by_text("Where you are signed in")).to_be_visible()
+        await has_come(viewer)
         await screenshot(viewer, "access")
 
         await page.get_by_role("button", name=f"What can be done with {HOSTILE}").click()
