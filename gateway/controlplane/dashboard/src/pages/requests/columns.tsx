@@ -81,8 +81,8 @@ function time(
   return { key, label: labels[key], width, align: 'end', render: (row) => <Duration ms={of(row)} /> };
 }
 
-/** All columns of the list. `href` is the address of a request. */
-export function makeColumns(href: (id: string) => string): readonly Column<RequestView>[] {
+/** All columns of the list. `href` is the address of a request; `roomy` gives names all the room that they take. */
+export function makeColumns(href: (id: string) => string, roomy = false): readonly Column<RequestView>[] {
   return [
     {
       key: 'at',
@@ -103,15 +103,15 @@ export function makeColumns(href: (id: string) => string): readonly Column<Reque
       render: (row) => <OutcomeBadge request={row} quiet />,
     },
     number('status', 64, (row) => row.status),
-    text('model', 130, (row) => row.model_served ?? row.model),
+    text('model', roomy ? 220 : 130, (row) => row.model_served ?? row.model),
     {
       key: 'account',
       label: labels.account,
-      width: 100,
+      width: roomy ? 170 : 100,
       render: (row) =>
         row.account ?? <span class="quiet">{row.tried.length > 0 ? `(${row.tried.at(-1)})` : '–'}</span>,
     },
-    text('actor', 96, (row) => row.actor),
+    text('actor', roomy ? 170 : 96, (row) => row.actor),
     {
       key: 'provider',
       label: labels.provider,
@@ -119,9 +119,9 @@ export function makeColumns(href: (id: string) => string): readonly Column<Reque
       render: (row) => row.provider && <ProviderBadge provider={row.provider} />,
     },
     text('route', 190, (row) => row.route),
-    number('prompt', 62, (row) => row.prompt_tokens),
+    number('prompt', 60, (row) => row.prompt_tokens),
     number('cached', 76, (row) => row.cache_read_tokens),
-    number('output', 56, (row) => row.output_tokens),
+    number('output', 58, (row) => row.output_tokens),
     {
       key: 'cost',
       label: labels.cost,

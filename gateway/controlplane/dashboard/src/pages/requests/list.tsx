@@ -1,4 +1,4 @@
-import { useEffect, useMemo } from 'preact/hooks';
+import { useEffect, useMemo, useState } from 'preact/hooks';
 import type { RequestView } from '../../api/schema';
 import { requests as words } from '../../strings/requests';
 import {
@@ -51,7 +51,8 @@ export function List(props: {
   hidden: boolean;
 }) {
   const { list, href, box } = props;
-  const columns = useMemo(() => makeColumns(href), [href]);
+  const roomy = useMedia('(min-width: 95rem)');
+  const columns = useMemo(() => makeColumns(href, roomy), [href, roomy]);
   const [shown, setShown] = useShownColumns('requests', USUAL);
   const rows = list.rows.value;
   const loading = list.loading.value;
@@ -132,6 +133,17 @@ export function List(props: {
       </Panel>
     </div>
   );
+}
+
+function useMedia(query: string): boolean {
+  const [matches, setMatches] = useState(() => window.matchMedia(query).matches);
+  useEffect(() => {
+    const list = window.matchMedia(query);
+    const onChange = () => setMatches(list.matches);
+    list.addEventListener('change', onChange);
+    return () => list.removeEventListener('change', onChange);
+  }, [query]);
+  return matches;
 }
 
 /** Stands where rows would be: they are under way, or there are none. */
