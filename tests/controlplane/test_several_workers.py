@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
-
-import psutil
 
 from gateway.controlplane.worker_reports import WorkerFiles
 from gateway.replay.server import ReplayUpstream
 from tests.contract.harness import MESSAGES
-from tests.controlplane.api_client import ApiClient
 from tests.controlplane.feed_reader import watching
 from tests.controlplane.test_streams_in_flight import BoardOfPage
-from tests.faults.gateway_process import GatewayProcess, serving_process
-from tests.faults.waiting import until
+from tests.faults.gateway_process import serving_process
+from tests.observability.test_processes import control_url
 from tests.replay.raw_client import LIMIT, message
 
 TOKEN = "a-token-of-the-operators-own"
-
-
-def control_of(running: GatewayProcess) -> dict[str, Any]:
-    """Return what the worker said last that serves the control plane."""
-    return [line for line in running.named("gateway is ready") if line["control_url"] is not None][-1]
 
 
 async def test_the_board_has_the_streams_of_all_workers_and_what_became_of_them() -> None:
@@ -33,7 +23,7 @@ async def test_the_board_has_the_streams_of_all_workers_and_what_became_of_them(
         ReplayUpstream() as upstream,
         serving_process(upstream.url, WORKERS="2", CONTROL_TOKEN=TOKEN) as running,
     ):
-        url = control_of(running)["control_url"]
+        url = control_url(running)
         async with watching(url, TOKEN) as reader, AsyncExitStack() as stack:
             board = BoardOfPage(reader)
             # Which of them takes a connection the kernel says.
@@ -56,24 +46,6 @@ async def test_the_board_has_the_streams_of_all_workers_and_what_became_of_them(
                 asked.add((await running.ask()).header("x-gateway-request-id"))
             while told != asked:
                 told.add((await reader.until("request"))["id"])
-
-
-async def test_a_control_plane_that_died_comes_back_with_its_worker() -> None:
-    async with (
-        ReplayUpstream() as upstream,
-        serving_process(upstream.url, WORKERS="2", CONTROL_TOKEN=TOKEN) as running,
-    ):
-        before = control_of(running)
-        async with watching(before["control_url"], TOKEN, "?topics=changed") as reader:
-            psutil.Process(before["pid"]).send_signal(signal.SIGKILL)
-            ready = len(running.named("gateway is ready"))
-            await until(lambda: len(running.named("gateway is ready")) > ready)
-            assert reader.response.status == 200
-        after = control_of(running)
-        assert after["pid"] != before["pid"]
-        assert after["control_url"] == before["control_url"]
-        assert (await ApiClient(after["control_url"], TOKEN).ask("HEAD", "/api/v1/live")).status == 200
-        assert (await running.ask()).status == 200
 
 
 async def test_files_that_are_torn_old_or_none_are_passed_over(tmp_path: Path) -> None:
