@@ -214,8 +214,7 @@ class CanaryRuns:
             raise ApiError(
                 409, f"{others.capitalize()} are running, and more would disturb them; wait for an end."
             )
-        if self._is_ending:
-            raise ApiError(503, "The gateway is being stopped.")
+        self._check_that_it_goes_on()
         options = {name: value for name, value in msgspec.structs.asdict(wanted).items() if name != "old_key"}
         loop = asyncio.get_running_loop()
         run = Run(
@@ -232,6 +231,8 @@ class CanaryRuns:
         self._forget()
         try:
             await self.audit.write(visitor, "canary.run", kind.value, after={"id": run.id, **options})
+            # It may have been stopped meanwhile, and nobody would end this run any more.
+            self._check_that_it_goes_on()
             run.task = self.tasks.create_task(self._guard(run, wanted, visitor), name=f"canary-{kind}")
         except BaseException:
             self._runs.remove(run)
@@ -248,7 +249,7 @@ class CanaryRuns:
         if run.is_over or run.task is None:
             raise ApiError(409, "This run is over already.")
         await self.audit.write(visitor, "canary.cancel", run.kind.value, before={"id": run.id})
-        run.task.cancel()
+        _end(run.task)
         await asyncio.wait({run.task})
 
     async def end_with(self, stopping: asyncio.Event) -> None:
@@ -257,7 +258,11 @@ class CanaryRuns:
         self._is_ending = True
         for run in self._runs:
             if run.task is not None:
-                run.task.cancel()
+                _end(run.task)
+
+    def _check_that_it_goes_on(self) -> None:
+        if self._is_ending:
+            raise ApiError(503, "The gateway is being stopped.")
 
     def _forget(self) -> None:
         over = [run for run in self._runs if run.is_over]
@@ -296,3 +301,9 @@ class CanaryRuns:
                 lent = await stack.enter_async_context(self.keys.lent(visitor, _SECONDS[run.kind]))
                 run.key_id, key = lent.id, lent.key
             return await self.tools.run(wanted, key, run)
+
+
+def _end(task: asyncio.Task[None]) -> None:
+    # Once: a second time would interrupt the ending of its process.
+    if not task.cancelling():
+        task.cancel()

@@ -40,6 +40,14 @@ _CHECKS: Final = (
 
 
 async def _work(order: Order, voice: Voice) -> None:
+    try:
+        await _do(order, voice)
+    except CannotRunError as error:
+        # It may have in it what a server said, which may have in it what it was sent.
+        raise CannotRunError(_masker(order)(str(error))) from None
+
+
+async def _do(order: Order, voice: Voice) -> None:
     match order:
         case SmokeOrder():
             await _smoke(order, voice)
@@ -51,8 +59,18 @@ async def _work(order: Order, voice: Voice) -> None:
             raise CannotRunError("this is run by gateway.rehearsal")
 
 
+def _masker(order: Order) -> Masker:
+    match order:
+        case SmokeOrder() | DoctorOrder():
+            return Masker([order.key])
+        case CompareOrder():
+            return Masker([order.old_key, order.new_key])
+        case _:
+            return Masker()
+
+
 async def _smoke(order: SmokeOrder, voice: Voice) -> None:
-    mask = Masker([order.key])
+    mask = _masker(order)
     options = SmokeOptions(
         model=order.model,
         max_tokens=_MAX_TOKENS,
@@ -85,7 +103,7 @@ def _summary_of_smoke(report: SmokeReport) -> str:
 
 
 async def _doctor(order: DoctorOrder, voice: Voice) -> None:
-    mask = Masker([order.key])
+    mask = _masker(order)
     found = [_finding(one) for one in order.machine]
     voice.expect(len(found) + len(_CHECKS))
     for one in found:
@@ -109,7 +127,7 @@ async def _doctor(order: DoctorOrder, voice: Voice) -> None:
             done=done,
         )
     except UnexaminableError as error:
-        raise CannotRunError(mask(f"{error}; {error.fix}")) from None
+        raise CannotRunError(f"{error}; {error.fix}") from None
     _tell(voice, mask, [one for one in found[len(order.machine) :] if id(one) not in told], steps=0)
     text = list(as_text(found, settings_from="with the settings that this gateway runs with"))
     heading = (
@@ -147,7 +165,7 @@ async def _is_replay(url: str) -> bool:
 
 
 async def _compare(order: CompareOrder, voice: Voice) -> None:
-    mask = Masker([order.old_key, order.new_key])
+    mask = _masker(order)
     comparison = Comparison(
         Target.of(order.old_url, order.old_key),
         Target.of(order.new_url, order.new_key),
@@ -172,7 +190,7 @@ async def _compare(order: CompareOrder, voice: Voice) -> None:
         voice.expect(len(cases) * order.rounds)
         await run_compare(client, comparison, cases, done)
     voice.done(
-        _summary_of_compare(comparison),
+        mask(_summary_of_compare(comparison)),
         compared_as_markdown(comparison, mask, began),
         compared_as_json(comparison, mask, began),
         passed=comparison.passed,

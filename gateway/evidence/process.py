@@ -75,7 +75,7 @@ async def tool_process(module: str, order: Order) -> AsyncGenerator[AsyncIterato
     try:
         # Clients go first, from its first moment on.
         with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, process.pid, _NICENESS)
+            os.setpriority(os.PRIO_PROCESS, process.pid, os.getpriority(os.PRIO_PROCESS, 0) + _NICENESS)
         assert process.stdin is not None  # noqa: S101 - pipes were asked for
         # Left open: that it ends tells the process that nobody listens any more.
         process.stdin.write(msgspec.json.encode(order) + b"\n")

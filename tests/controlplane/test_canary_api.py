@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Sequence
+import signal
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
+from aiohttp import web
 from attrs import define
 
 from gateway.canary.conformance.catalogue import select
@@ -18,14 +22,16 @@ from gateway.controlplane.canary_runs import MOST_KEPT, CanaryRuns
 from gateway.controlplane.canary_tools import DoctorRun, Kind, NewRun, PlanView, ToolView, Verdict, Watch
 from gateway.controlplane.check_keys import CHECK_KEY_NAME, CheckKeys
 from gateway.controlplane.live import LiveHub
+from gateway.evidence import process as tool
 from gateway.replay.server import ReplayUpstream
 from gateway.store.client_keys import ClientKeyStore
+from gateway.wire.errors import ApiError
 from sse_fsm.machine import TRANSITIONS, State
 from tests import answer_watch
 from tests.contract.harness import Served, serving
 from tests.controlplane.api_client import ApiClient
 from tests.controlplane.feed_reader import FeedReader, watching
-from tests.dashboard.site import TOKEN, gateway_site
+from tests.dashboard.site import TOKEN, GatewaySite, gateway_site
 from tests.replay.raw_client import LIMIT
 
 RUNS = "/api/v1/canary/runs"
@@ -158,6 +164,27 @@ async def test_old_and_new_are_compared_by_a_key_that_is_neither_kept_nor_shown(
             assert {key["state"] for key in await check_keys(operator)} == {"revoked"}
 
 
+async def test_a_key_is_not_shown_by_a_run_whose_server_says_it_back_as_it_refuses_it() -> None:
+    answer_watch.keep(OLD_KEY)
+
+    async def refuse(request: web.BaseRequest) -> web.Response:
+        error = {"type": "authentication_error", "message": f"no such key: {request.headers.get('x-api-key')}"}
+        return web.json_response({"type": "error", "error": error}, status=401)
+
+    runner = web.ServerRunner(web.Server(refuse))
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        settings = DashboardSettings(baseline_url=f"http://127.0.0.1:{site.port}")
+        async with operating(dashboard=settings) as operator:
+            found = await operator.end_of(await operator.start("compare", old_key=OLD_KEY, rounds=1))
+            assert found["run"]["state"] == "stuck"
+            assert "(authentication_error: no such key: (masked))" in found["run"]["summary"]
+    finally:
+        await runner.cleanup()
+
+
 async def test_the_score_card_is_that_of_this_build_and_two_runs_go_on_at_a_time_but_no_third() -> None:
     async with operating() as operator:
         card = await operator.start("conformance", quick=True)
@@ -197,6 +224,22 @@ async def test_a_run_that_is_cancelled_ends_at_once_and_leaves_nothing_behind() 
         assert [key["state"] for key in await check_keys(operator)] == ["revoked"]
         status, refused = await operator.api.delete(f"{RUNS}/{run['id']}")
         assert (status, refused["error"]["message"]) == (409, "This run is over already.")
+
+
+async def test_who_cancels_a_run_twice_leaves_no_process_behind_even_one_that_does_not_listen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tool, "_STOP_SECONDS", 0.3)
+    async with operating() as operator:
+        operator.served.upstream.faults.push("hang:head")
+        run = await operator.start("smoke")
+        await operator.served.upstream.wait_for(lambda: operator.served.upstream.open_streams > 0)
+        (process,) = processes_of_tools()
+        os.kill(process, signal.SIGSTOP)
+        cancel = partial(operator.api.delete, f"{RUNS}/{run['id']}")
+        assert await asyncio.gather(cancel(), cancel()) == [(204, None), (204, None)]
+        assert processes_of_tools() == []
+        assert (await operator.end_of(run))["run"]["state"] == "cancelled"
 
 
 async def test_a_process_that_dies_ends_its_run_with_a_reason() -> None:
@@ -304,17 +347,41 @@ class BriefTools:
 class NoTrail:
     """Keeps nothing."""
 
+    meanwhile: Callable[[], Awaitable[object]] | None = None
+    """What happens while it would be written."""
+
     async def write(self, *_: Any, **__: Any) -> None:
         """Write nothing down."""
+        if self.meanwhile is not None:
+            await self.meanwhile()
+
+
+def brief_runs(site: GatewaySite, tasks: asyncio.TaskGroup, trail: NoTrail) -> CanaryRuns:
+    keys = CheckKeys(ClientKeyStore(site.database), b"pepper", trail, tasks, site.settled, lambda: None)
+    return CanaryRuns(
+        BriefTools(), keys, takes_keys=False, database=site.database, audit=trail, live=LiveHub(), tasks=tasks
+    )
+
+
+async def test_a_run_that_is_asked_for_as_the_gateway_is_told_to_stop_does_not_begin() -> None:
+    stopping = asyncio.Event()
+
+    async def stop() -> None:
+        stopping.set()
+        await asyncio.wait({ending})
+
+    async with gateway_site(traffic=False) as site, asyncio.TaskGroup() as tasks:
+        runs = brief_runs(site, tasks, NoTrail(stop))
+        ending = tasks.create_task(runs.end_with(stopping))
+        with pytest.raises(ApiError, match="being stopped") as refused:
+            await runs.start(DoctorRun(), Visitor(name="Ana", role=Role.ADMIN))
+        assert refused.value.status == 503
+        assert not runs.all()
 
 
 async def test_the_last_runs_are_remembered_and_a_defect_of_one_is_its_own() -> None:
     async with gateway_site(traffic=False) as site, asyncio.TaskGroup() as tasks:
-        hub, trail, store = LiveHub(), NoTrail(), ClientKeyStore(site.database)
-        keys = CheckKeys(store, b"pepper", trail, tasks, site.settled, lambda: None)
-        runs = CanaryRuns(
-            BriefTools(), keys, takes_keys=False, database=site.database, audit=trail, live=hub, tasks=tasks
-        )
+        runs = brief_runs(site, tasks, NoTrail())
         visitor = Visitor(name="Ana", role=Role.ADMIN)
         started = []
         for number in range(MOST_KEPT + 3):
