@@ -21,6 +21,7 @@ __all__ = ["refuse_remote_draft"]
 _METADATA_NAMES: Final = (
     "instance-data",
     "instance-data.ec2.internal",
+    "metadata",
     "metadata.goog",
     "metadata.google.internal",
 )
@@ -55,9 +56,10 @@ def refuse_remote_draft(draft: Draft) -> None:
 
 
 def _refuse_address(what: str, url: str) -> None:
-    host = urlsplit(url).hostname or ""
+    # As whoever connects writes it: a circled 1 is a 1 to them, and an ideographic full stop a dot.
+    host = canonical_host(urlsplit(url).hostname or "")
     address = _as_address(host)
-    named = address is None and canonical_host(host) in _METADATA_NAMES
+    named = address is None and host in _METADATA_NAMES
     if named or (address is not None and _is_forbidden(address)):
         raise DraftError(
             f"{what} leads to an address by which a machine talks to its cloud or its neighbours; no provider is"
