@@ -13,6 +13,9 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 RUN_READY := $(VENV)/.ready-run
 DEV_READY := $(VENV)/.ready-dev
 
+# Two installations at a time would be in each other's way.
+.NOTPARALLEL:
+
 DASHBOARD := $(BIN)/python gateway/controlplane/dashboard/make.py --fetch
 
 .PHONY: help run test check format dashboard property e2e bench mutants fuzz docs container clean

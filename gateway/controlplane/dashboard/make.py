@@ -139,7 +139,8 @@ def _install(npm: _Npm) -> None:
     if _INSTALLED.is_file() and _INSTALLED.read_text("utf-8").strip() == wanted:
         return
     _say("installing what builds the dashboard …")
-    npm.run("ci", "--no-progress", "--loglevel=error")
+    # Whatever this machine's npm leaves out elsewhere: all that is installed here is what builds and checks.
+    npm.run("ci", "--include=dev", "--no-progress", "--loglevel=error")
     _INSTALLED.write_text(f"{wanted}\n", "utf-8")
 
 
@@ -181,7 +182,9 @@ def _from_package() -> _Npm | None:
 def _environ(programs: Path) -> dict[str, str]:
     # Programs that npm runs look for `node` on PATH.
     path = os.pathsep.join((str(programs), os.environ.get("PATH", os.defpath)))
-    return {**os.environ, "PATH": path, "npm_config_update_notifier": "false"}
+    # What is built is the same whatever else this machine is for.
+    inherited = {name: value for name, value in os.environ.items() if name != "NODE_ENV"}
+    return {**inherited, "PATH": path, "npm_config_update_notifier": "false"}
 
 
 def _is_new_enough(node: str) -> bool:
