@@ -46,7 +46,7 @@ class FeedReader:
                 elif name == "data":
                     data = value
                 elif not text and data:
-                    if topic != "start":
+                    if topic not in {"start", "beat"}:
                         return LiveEvent(topic, json.loads(data), self.last_id)
                     data = ""
         return LiveEvent("", None, self.last_id)

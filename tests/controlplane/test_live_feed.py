@@ -281,3 +281,18 @@ async def test_a_page_that_reads_on_gets_what_happens_while_it_reads() -> None:
                 if number % 20 == 0:
                     await asyncio.sleep(0)
         assert [task.result() for task in readers] == [list(range(200))] * 2
+
+
+async def test_a_page_hears_every_few_seconds_that_its_feed_is_alive_even_if_nothing_happens(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(live, "_CHECK_SECONDS", 0.01)
+    monkeypatch.setattr(live, "_BEAT_SECONDS", 0.02)
+    async with (
+        serving(control=True, control_token=TOKEN) as served,
+        watching(served.gateway.control_url, TOKEN, EVENTS_ONLY) as reader,
+        asyncio.timeout(LIMIT),
+    ):
+        beats = 0
+        while beats < 3:
+            beats += await reader.response.content.readline() == b"event: beat\n"

@@ -27,6 +27,8 @@ _TOPICS: Final = (*STATES, *EVENTS)
 _MEDIA_TYPE: Final = "text/event-stream"
 _BEAT_SECONDS: Final = 10.0
 """Between two comments that keep proxies from taking the connection for a dead one."""
+_BEAT: Final = b"event: beat\ndata: {}\n\n"
+"""What a page hears as often: browsers keep comments to themselves, and a connection that is dead is silent."""
 _STUCK_SECONDS: Final = 30.0
 """Until a viewer that takes nothing is given up."""
 _CHECK_SECONDS: Final = 2.0
@@ -89,6 +91,7 @@ async def watch_live(parts: Parts, call: Call) -> web.StreamResponse:
     has changed: `what` says which) and `job` (progress of a job) have ids: whoever comes back with the last one is
     told of what came since, or gets `reset` where that is not known any more: then all has to be read again.
     `streams`, `machine` and `health` are states. With `whole`, what was known of `streams` before is no more.
+    `beat` comes every ten seconds: a feed that does not tell it is dead.
     """
     headers = {**SECURITY_HEADERS, "server": SERVER_NAME}
     topics = _topics(call.query.topics)
@@ -130,11 +133,16 @@ async def _tell(parts: Parts, call: Call, viewer: Viewer, response: EventSourceR
     """Tell a viewer of everything until it leaves, is not signed in any more, or the gateway ends."""
     clock = asyncio.get_running_loop().time
     check_at = clock() + _CHECK_SECONDS
+    beat_at = clock() + _BEAT_SECONDS
     while not parts.live.closed:
         if clock() >= check_at:
             if not await _is_signed_in(parts, call):
                 return
             check_at = clock() + _CHECK_SECONDS
+        if clock() >= beat_at:
+            if not await _send(response, call.request, _BEAT):
+                return
+            beat_at = clock() + _BEAT_SECONDS
         try:
             async with asyncio.timeout_at(check_at):
                 await viewer.wait()

@@ -197,3 +197,23 @@ test('one part of a page that fails does not keep the others from hearing', asyn
   expect(heard).toEqual([{ id: 1 }]);
   expect(reported).toHaveBeenCalledOnce();
 });
+
+test('a connection that has gone silent is made anew, and what is said goes on behind the last event', async () => {
+  const first = latest();
+  first.open();
+  first.tell('changed', { what: 'keys' }, 'aaaaaaaa-7');
+  for (let beats = 0; beats < 6; beats += 1) {
+    await vi.advanceTimersByTimeAsync(10_000);
+    first.tell('beat', {}, 'aaaaaaaa-7');
+  }
+  expect(latest()).toBe(first);
+  await vi.advanceTimersByTimeAsync(35_000);
+  expect(latest()).not.toBe(first);
+  expect(first.readyState).toBe(Feed.CLOSED);
+  expect(latest().resumes).toBe('aaaaaaaa-7');
+  expect(connection.value).toBe('connecting');
+  await vi.advanceTimersByTimeAsync(4_000);
+  expect(connection.value).toBe('lost');
+  latest().open();
+  expect(connection.value).toBe('open');
+});

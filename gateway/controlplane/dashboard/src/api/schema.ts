@@ -442,7 +442,7 @@ export interface paths {
         };
         /**
          * Watch what happens
-         * @description A stream of server-sent events, named by topic, with JSON. `request` (a request has ended), `changed` (a list has changed: `what` says which) and `job` (progress of a job) have ids: whoever comes back with the last one is told of what came since, or gets `reset` where that is not known any more: then all has to be read again. `streams`, `machine` and `health` are states. With `whole`, what was known of `streams` before is no more. For everybody who has signed in.
+         * @description A stream of server-sent events, named by topic, with JSON. `request` (a request has ended), `changed` (a list has changed: `what` says which) and `job` (progress of a job) have ids: whoever comes back with the last one is told of what came since, or gets `reset` where that is not known any more: then all has to be read again. `streams`, `machine` and `health` are states. With `whole`, what was known of `streams` before is no more. `beat` comes every ten seconds: a feed that does not tell it is dead. For everybody who has signed in.
          */
         get: operations["watch_live"];
         put?: never;

@@ -15,9 +15,11 @@ const STATES: ReadonlySet<string> = new Set(['streams', 'health', 'machine']);
 /** Topics that are watched in any case: they cost nothing while nothing happens. */
 const ALWAYS = ['changed', 'job'];
 /** Said on every connection, whatever it watches. */
-const UNASKED = new Set(['reset', 'start']);
+const UNASKED = new Set(['reset', 'start', 'beat']);
 const HIDDEN_GRACE = 30_000;
 const LOST_AFTER = 4_000;
+/** The gateway says something every ten seconds: after such a silence nothing can be expected of a connection. */
+const SILENCE = 35_000;
 const FIRST_PAUSE = 1_000;
 const LONGEST_PAUSE = 15_000;
 /** Long enough for all parts of a page to say what they watch. */
@@ -41,6 +43,7 @@ let lostTimer: ReturnType<typeof setTimeout> | undefined;
 let hiddenTimer: ReturnType<typeof setTimeout> | undefined;
 let settleTimer: ReturnType<typeof setTimeout> | undefined;
 let surplusTimer: ReturnType<typeof setTimeout> | undefined;
+let silenceTimer: ReturnType<typeof setTimeout> | undefined;
 
 /**
  * Calls `handler` with the data of each live event of `topic`; the function that it gives back ends that. What
@@ -84,6 +87,7 @@ function dispatch(topic: string, data: unknown): void {
 function listen(from: EventSource, topic: string): void {
   from.addEventListener(topic, (event) => {
     if (from !== source) return;
+    awaitNews();
     const message = event as MessageEvent<string>;
     if (message.lastEventId) lastEventId = message.lastEventId;
     let data: unknown;
@@ -109,8 +113,10 @@ function open(): void {
   else if (wasOpen) queueMicrotask(() => dispatch('reset', { why: 'the last event is not known' }));
   const next = new EventSource(`${ADDRESS}?${query}`);
   source = next;
+  awaitNews();
   next.onopen = () => {
     if (next !== source) return;
+    awaitNews();
     attempts = 0;
     wasOpen = true;
     clearTimeout(lostTimer);
@@ -127,6 +133,7 @@ function close(): void {
   clearTimeout(retryTimer);
   clearTimeout(settleTimer);
   clearTimeout(surplusTimer);
+  clearTimeout(silenceTimer);
   clearTimeout(lostTimer);
   lostTimer = undefined;
   source?.close();
@@ -140,11 +147,29 @@ function reopen(): void {
   open();
 }
 
-async function onError(failed: EventSource): Promise<void> {
+/** A connection that breaks on the way, as while a computer sleeps, says nothing of it: it is made anew. */
+function awaitNews(): void {
+  clearTimeout(silenceTimer);
+  silenceTimer = setTimeout(() => {
+    if (!source) return;
+    close();
+    open();
+    suspect();
+    void loadSession().catch(() => {});
+  }, SILENCE);
+}
+
+/** What is shown may be old; is it so for long, the reader is told. */
+function suspect(): void {
   if (connection.peek() === 'open') connection.value = 'connecting';
+  if (!source) return;
   lostTimer ??= setTimeout(() => {
     connection.value = 'lost';
   }, LOST_AFTER);
+}
+
+async function onError(failed: EventSource): Promise<void> {
+  suspect();
   if (failed.readyState === EventSource.CLOSED) {
     // The browser does not try again after an answer that is not a stream, such as a 401.
     source = undefined;
