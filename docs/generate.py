@@ -42,7 +42,8 @@ work = ["op", "read", "op://team/anthropic/key"]
 Unknown settings are refused in the file; in the environment they bring a warning. `GATEWAY_SMOKE_KEY`,
 `GATEWAY_SMOKE_OPENAI_KEY`, `GATEWAY_COMPARE_OLD_KEY`, `GATEWAY_COMPARE_NEW_KEY` and `GATEWAY_CONFORMANCE_KEY` are
 no settings but keys for the commands of [canary-tools.md](canary-tools.md) and [conformance.md](conformance.md).
-`GATEWAY_REVISION` is what an image says it was built from, for `gateway --version`.
+`GATEWAY_REVISION` is what an image says it was built from, for `gateway --version`, and `GATEWAY_NO_DASHBOARD`,
+set to 1, leaves the dashboard out of a [package that is built](dashboard.md#build-it).
 Times are in seconds, above 0 unless it says otherwise, and at most 1000000. Generated from `gateway/config.py`
 by `make docs`."""
 
