@@ -77,14 +77,22 @@ class Endpoint:
         summary, _, rest = (inspect.getdoc(self.handler) or "").partition("\n\n")
         return " ".join(summary.split()).removesuffix("."), " ".join(rest.split())
 
-    async def read(self, request: web.BaseRequest, visitor: Visitor, params: Mapping[str, str]) -> Call:
+    async def read(
+        self, request: web.BaseRequest, visitor: Visitor, params: Mapping[str, str], most: int = _MOST_BYTES
+    ) -> Call:
         """Check a request.
+
+        Args:
+            request: as it came.
+            visitor: who sent it.
+            params: from the path.
+            most: bytes of its body.
 
         Raises:
             ApiError: it is not what the endpoint takes.
         """
         query = _read_query(request, self.query) if self.query is not None else None
-        body = await _read_body(request, self.body) if self.body is not None else None
+        body = await _read_body(request, self.body, most) if self.body is not None else None
         return Call(request=request, visitor=visitor, params=params, query=query, body=body)
 
     def respond(self, value: Any) -> web.StreamResponse:
@@ -205,7 +213,7 @@ def _takes_several(kind: Any) -> bool:
     return getattr(kind, "__origin__", None) in (list, tuple, frozenset)
 
 
-async def _read_body(request: web.BaseRequest, wanted: type[msgspec.Struct]) -> msgspec.Struct:
+async def _read_body(request: web.BaseRequest, wanted: type[msgspec.Struct], most: int) -> msgspec.Struct:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise ApiError(415, "Send JSON, with content-type: application/json.")
@@ -213,8 +221,8 @@ async def _read_body(request: web.BaseRequest, wanted: type[msgspec.Struct]) -> 
     # The server gives up on who sends slowly; this keeps what it sends in bounds.
     async for part in request.content.iter_any():
         body += part
-        if len(body) > _MOST_BYTES:
-            raise ApiError(413, f"The body is larger than {_MOST_BYTES} bytes.", headers={"connection": "close"})
+        if len(body) > most:
+            raise ApiError(413, f"The body is larger than {most} bytes.", headers={"connection": "close"})
     try:
         return msgspec.json.decode(body, type=wanted)
     except msgspec.ValidationError as error:

@@ -35,6 +35,8 @@ _METRICS: Final = "/metrics"
 _BEARER: Final = "bearer"
 _MOST_REQUESTS: Final = 32
 """At a time; whoever asks for more is no operator."""
+_MOST_BYTES_OF_STRANGERS: Final = 16 * 1024
+"""Of the body that somebody sends who has not signed in: a name, a password, the token of a link."""
 _SECONDS: Final = 30.0
 """For one answer."""
 _RETRY: Final = 5
@@ -103,22 +105,31 @@ class ControlPlane:
             self._admit(request)
         if request.method not in _READING:
             raise ApiError(405, "Use GET or HEAD here.", headers={"allow": "GET, HEAD"})
+        if path == _HEALTH:
+            # However many others are served: whoever asks would start the gateway anew.
+            return answer_bytes(b'{"status":"ok"}', "application/json")
         with self._counted():
             async with asyncio.timeout(_SECONDS):
-                return await (self._metrics(request) if path == _METRICS else _healthz(request))
+                return await self._metrics(request)
 
     async def _call(self, dashboard: Dashboard, request: web.BaseRequest, path: str) -> web.StreamResponse:
         parts = dashboard.parts
         found, params = dashboard.routes.find(path, request.method)
-        with self._counted(found.seconds is not None):
-            # For what comes before an answer that may take any time, too.
-            async with asyncio.timeout(_SECONDS):
+        call = None
+        async with asyncio.timeout(_SECONDS):
+            with self._counted():
                 visitor = await parts.gate.identify(request)
                 if not visitor.may(found.access):
                     raise _not_allowed(visitor)
                 if request.method not in _READING:
                     parts.gate.check_sender(request, visitor, with_token=found.check_csrf)
-                call = await found.read(request, visitor, params)
+            if visitor.role is None:
+                # Not counted: strangers who send slowly would keep everybody else from being served.
+                call = await found.read(request, visitor, params, _MOST_BYTES_OF_STRANGERS)
+        with self._counted(found.seconds is not None):
+            if call is None:
+                async with asyncio.timeout(_SECONDS):
+                    call = await found.read(request, visitor, params)
             work = found.handler(parts, call)
             if request.method in _READING or found.seconds is None:
                 async with asyncio.timeout(found.seconds):
@@ -157,10 +168,6 @@ class ControlPlane:
     async def _metrics(self, request: web.BaseRequest) -> web.StreamResponse:
         body, content_type = await self.metrics(request.headers.get("accept", ""))
         return answer_bytes(body, content_type)
-
-
-async def _healthz(_request: web.BaseRequest) -> web.StreamResponse:
-    return answer_bytes(b'{"status":"ok"}', "application/json")
 
 
 async def _to_the_end(tasks: asyncio.TaskGroup, work: Awaitable[Any], seconds: float) -> Any:

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Final
 
 from attrs import define, field
-from sqlalchemy import delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, delete, exists, insert, or_, select, update
 
 from gateway.store.engine import Database, database_time
 from gateway.store.rows import structure
@@ -79,9 +79,8 @@ class LinkStore:
 
     async def find(self, digest: str) -> tuple[Link, User | None] | None:
         """Return a link that is still good, and whose it is."""
-        meant = (_COLUMNS.digest == digest, _COLUMNS.expires_at > database_time())
         async with self.database.read() as connection:
-            rows = (await connection.execute(select(user_links).where(*meant))).mappings().all()
+            rows = (await connection.execute(select(user_links).where(*_good(digest)))).mappings().all()
             links = structure(Link, rows, user_links.name)
             if not links:
                 return None
@@ -102,8 +101,7 @@ class LinkStore:
             NameTakenError: there is a user of this name.
         """
         async with self.database.write() as connection:
-            meant = (_COLUMNS.digest == digest, _COLUMNS.expires_at > database_time())
-            rows = (await connection.execute(locking(select(user_links).where(*meant)))).mappings().all()
+            rows = (await connection.execute(locking(select(user_links).where(*_good(digest))))).mappings().all()
             links = structure(Link, rows, user_links.name)
             if not links:
                 return None
@@ -124,3 +122,13 @@ class LinkStore:
         meant = or_(_COLUMNS.expires_at <= database_time(), gone)
         async with self.database.write() as connection:
             return (await connection.execute(delete(user_links).where(meant))).rowcount
+
+
+def _good(digest: str) -> tuple[ColumnElement[bool], ...]:
+    """Return what holds for a link that can be used.
+
+    The link of the first user, which stands on a terminal or in the log of a container, is good only as long as
+    nobody can sign in.
+    """
+    is_needed = _COLUMNS.user_id.is_not(None) | ~exists().where(users.c.password.is_not(None))
+    return _COLUMNS.digest == digest, _COLUMNS.expires_at > database_time(), is_needed

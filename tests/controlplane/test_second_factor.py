@@ -141,3 +141,24 @@ def test_codes_of_the_standard_are_taken_a_step_early_or_late_and_no_more() -> N
         assert second_factor.step_of(secret, code, at + 60, 0) is None
         assert second_factor.step_of(secret, code, at - 60, 0) is None
         assert second_factor.step_of(secret, code, at, step) is None
+
+
+async def test_strangers_who_try_a_name_keep_neither_its_owner_nor_who_has_a_link_for_it_out() -> None:
+    async with dashboard() as place:
+        browser, secret, _ = await with_second_factor(place)
+        user = await UserStore(place.database).named("ana")
+        assert user is not None
+        stranger = place.browser(address="127.0.0.2")
+        for _ in range(10):
+            assert (await stranger.sign_in("ana", "wrong")).status == 401
+        assert (await place.browser(address="127.0.0.3").sign_in("ana")).status == 429
+        # Signed in, but from where nobody has given the password yet.
+        browser.address = "127.0.0.4"
+        change = {"current": PASSWORD, "new": "another good one"}
+        assert (await browser.post("/api/v1/session/password", change))[0] == 204
+        use = {
+            "token": await place.link(user_id=user.id),
+            "password": PASSWORD,
+            "code": await code_of(place, secret, next_one=True),
+        }
+        assert (await place.browser(address="127.0.0.5").post("/api/v1/session/link", use))[0] == 200

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+from contextlib import AsyncExitStack
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from sqlalchemy import select, update
@@ -18,6 +21,7 @@ from tests import log_watch
 from tests.controlplane.api_client import ApiClient
 from tests.controlplane.feed_reader import watching
 from tests.controlplane.visitors import PASSWORD, TOKEN, Browser, Place, dashboard
+from tests.postgres import Postgres
 
 HOUR = 3600.0
 
@@ -82,6 +86,39 @@ async def test_a_newer_link_takes_the_place_of_an_older_one_and_old_links_are_go
         async with place.database.write() as connection:
             await connection.execute(update(user_links).values(expires_at=user_links.c.expires_at - 2 * HOUR))
         assert (await browser.post("/api/v1/session/link/check", {"token": second}))[0] == 404
+
+
+async def test_the_first_users_link_is_good_no_more_once_somebody_can_sign_in() -> None:
+    async with dashboard() as place:
+        first = await place.link(role="admin")
+        browser = place.browser()
+        assert (await browser.post("/api/v1/session/link/check", {"token": first}))[0] == 200
+        await place.add("ana")
+        assert (await browser.post("/api/v1/session/link/check", {"token": first}))[0] == 404
+        use = {"token": first, "name": "eve", "password": PASSWORD}
+        assert (await browser.post("/api/v1/session/link", use))[0] == 404
+        assert await UserStore(place.database).count() == 1
+
+
+async def test_hosts_that_share_a_database_share_sessions_and_their_ends(postgres: Postgres) -> None:
+    url = await asyncio.to_thread(postgres.create_database)
+    async with dashboard(database_url=url) as here, dashboard(database_url=url) as there:
+        token = await here.link(role="admin")
+        ana = here.browser()
+        status, seen = await ana.post(
+            "/api/v1/session/link", {"token": token, "name": "ana", "password": PASSWORD}
+        )
+        assert status == 200, seen
+        assert (await there.browser().post("/api/v1/session/link/check", {"token": token}))[0] == 404
+        # A balancer in front sends a browser now here and now there.
+        cookies = {f"gateway_session_{there.url.rpartition(':')[2]}": ana.token}
+        elsewhere = there.browser(cookies=cookies, csrf=seen["csrf_token"])
+        assert (await elsewhere.post("/api/v1/users", {"name": "bob"}))[0] == 201
+        assert len((await ana.get("/api/v1/users"))[1]["users"]) == 2
+        assert (await elsewhere.ask("DELETE", "/api/v1/session")).status == 204
+        async with asyncio.timeout(30):
+            while (await ana.get("/api/v1/users"))[0] == 200:
+                pass
 
 
 async def test_a_sign_in_link_lets_somebody_in_without_a_password() -> None:
@@ -360,9 +397,32 @@ async def test_what_programs_send_as_the_token_is_bounded_apart_from_people() ->
         wrong = ApiClient(place.url, "wrong")
         statuses = [(await wrong.get("/api/v1/users"))[0] for _ in range(12)]
         assert statuses == [401] * 10 + [429] * 2
+        # Who guesses keeps nobody out who has it, although all come from one address, as behind a proxy.
+        assert (await ApiClient(place.url, TOKEN).get("/api/v1/users"))[0] == 200
         assert (await place.browser().sign_in()).status == 200
         async with dashboard(control_token="") as other:
             assert (await ApiClient(other.url, "anything").get("/api/v1/users"))[0] == 401
+
+
+async def test_strangers_who_send_slowly_keep_nobody_else_from_being_served() -> None:
+    async with dashboard() as place, AsyncExitStack() as stack:
+        ana = await place.add("ana")
+        address = urlsplit(place.url)
+        head = f"POST /api/v1/session HTTP/1.1\r\nhost: {address.netloc}\r\ncontent-type: application/json\r\n"
+        for _ in range(40):
+            _, writer = await asyncio.open_connection(address.hostname, address.port)
+            stack.callback(writer.close)
+            writer.write(f"{head}content-length: 100\r\n\r\n{{".encode())
+            await writer.drain()
+        with_token = {"authorization": f"Bearer {TOKEN}"}
+        for _ in range(40):
+            assert (await ana.get("/api/v1/users"))[0] == 200
+        assert (await ana.sign_in()).status == 200
+        assert (await ana.ask("GET", "/metrics", headers=with_token)).status == 200
+        assert (await place.browser().ask("GET", "/healthz")).status == 200
+        # Nor do they send much.
+        large = await place.browser().sign_in("ana", "x" * 17_000)
+        assert large.status == 413
 
 
 async def test_nothing_of_a_password_or_a_token_is_kept_in_the_clear_or_logged(

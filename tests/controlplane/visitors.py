@@ -6,7 +6,6 @@ import json
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from http.cookies import SimpleCookie
-from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -138,6 +137,5 @@ async def dashboard(*, control_token: str = TOKEN, **settings: Any) -> AsyncGene
     """Run a gateway with a control plane; give it and its database."""
     async with serving(control=True, control_token=control_token, **settings) as served:
         assert served.gateway.control_url is not None
-        directory = Path(served.gateway.data_plane.settings.data_dir)
-        async with Database("", directory, Opening.EXISTING) as database:
+        async with Database.of(served.gateway.data_plane.settings, Opening.EXISTING) as database:
             yield Place(served, database, served.gateway.control_url)

@@ -31,6 +31,8 @@ CODE_NEEDED: Final = "code_needed"
 """Type of the error that asks for the second factor."""
 _PASSWORD: Final = "password"  # noqa: S105 - a way to sign in
 _LINK: Final = "link"
+_OWN: Final = "own"
+"""Of somebody who is signed in already."""
 _STALE: Final = (
     "This link is not good any more: it was used, a newer one took its place, or it is too old. Ask an admin for "
     "another one, or run `gateway dashboard link` where the gateway runs."
@@ -168,9 +170,10 @@ class Desk:
                     raise ApiError(400, str(error)) from None
             check_password(typed.password, name)
             if user is not None and user.totp is not None:
-                self.attempts.take(_PASSWORD, visitor.address, name_key(user.name))
+                # Apart from attempts without a link, by which strangers would keep out who has one.
+                self.attempts.take(_LINK, visitor.address, name_key(user.name))
                 await self.check_code(user, typed.code)
-                self.attempts.succeeded(_PASSWORD, visitor.address, name_key(user.name))
+                self.attempts.succeeded(_LINK, visitor.address, name_key(user.name))
             hashed = await self.passwords.hash(typed.password)
         try:
             user = await self.links.redeem(link.digest, name, hashed)
@@ -222,12 +225,12 @@ class Desk:
         if user.totp_offered is None:
             raise ApiError(409, "No second factor was begun, or it was confirmed already; begin anew.")
         key = name_key(user.name)
-        self.attempts.take(_PASSWORD, visitor.address, key)
+        self.attempts.take(_OWN, visitor.address, key)
         secret = self._secret(user.totp_offered)
         step = second_factor.step_of(secret, code, self.users.database.clock(), 0)
         if step is None:
             raise ApiError(400, "That code is wrong. Is the clock of your phone right?")
-        self.attempts.succeeded(_PASSWORD, visitor.address, key)
+        self.attempts.succeeded(_OWN, visitor.address, key)
         codes = second_factor.new_recovery_codes()
         if not await self.users.confirm_totp(user, step, map(second_factor.recovery_digest, codes)):
             raise ApiError(409, "Another second factor was begun meanwhile; confirm that one.")
@@ -244,12 +247,12 @@ class Desk:
             raise ApiError(409, "There is no second factor.")
         await self._prove(visitor, user, password)
         key = name_key(user.name)
-        self.attempts.take(_PASSWORD, visitor.address, key)
+        self.attempts.take(_OWN, visitor.address, key)
         try:
             await self.check_code(user, code)
         except ApiError:
             raise ApiError(403, "That code is wrong, or was used already; each is good once.") from None
-        self.attempts.succeeded(_PASSWORD, visitor.address, key)
+        self.attempts.succeeded(_OWN, visitor.address, key)
         await self.users.remove_totp(user.id)
         await self.audit.write(visitor, "user.totp_remove", user.name)
 
@@ -262,11 +265,11 @@ class Desk:
         if user.password is None:
             return
         key = name_key(user.name)
-        self.attempts.take(_PASSWORD, visitor.address, key)
+        self.attempts.take(_OWN, visitor.address, key)
         if not await self.passwords.matches(user.password, password):
             await self._refused(visitor, user, _PASSWORD)
             raise ApiError(403, "That is not your password.")
-        self.attempts.succeeded(_PASSWORD, visitor.address, key)
+        self.attempts.succeeded(_OWN, visitor.address, key)
 
     async def _let_in(self, request: web.BaseRequest, visitor: Visitor, user: User, how: str) -> Entry:
         keeper = self.keeper
