@@ -17,7 +17,9 @@ export default defineConfig({
     license: { fileName: 'licenses.md' },
   },
   test: {
-    environment: 'happy-dom',
+    // A page costs more than most tests; those that need one say so in their first line.
+    environment: 'node',
+    pool: 'threads',
     include: ['tests/**/*.test.{ts,tsx}'],
   },
 });

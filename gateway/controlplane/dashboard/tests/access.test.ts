@@ -1,3 +1,4 @@
+// @vitest-environment happy-dom
 import { beforeEach, describe, expect, it } from 'vitest';
 import { browserName } from '../src/pages/access/browser_name';
 import { dropToken, takeToken, tokenIn } from '../src/pages/access/link_token';

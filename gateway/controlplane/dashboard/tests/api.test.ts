@@ -1,3 +1,4 @@
+// @vitest-environment happy-dom
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { ApiFailure, api, take } from '../src/api/client';
 import { reachable } from '../src/api/reach';

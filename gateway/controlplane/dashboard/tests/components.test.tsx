@@ -1,3 +1,4 @@
+// @vitest-environment happy-dom
 import { act, cleanup, fireEvent, render, screen } from '@testing-library/preact';
 import { useState } from 'preact/hooks';
 import { afterEach, expect, test, vi } from 'vitest';
@@ -322,4 +323,22 @@ test('stacked series stand on each other, and gaps count as nothing', () => {
 test('names on an axis are those that there is room for', () => {
   expect(namesThatFit(['a', 'b', 'c', 'd'], 200)).toEqual(['a', '', 'c', '']);
   expect(namesThatFit(['claude-sonnet-4-5-20250929'], 200)).toEqual(['claude-sonnet-4-5…']);
+});
+
+test('the row that takes the place of one that has gone takes the focus from it', async () => {
+  const table = (rows: Row[]) => (
+    <main id="main" tabIndex={-1}>
+      <DataTable rows={rows} columns={COLUMNS} rowKey={(row) => row.id} caption="Rows" empty="None" />
+    </main>
+  );
+  const [first, second, third] = rowsOf(3) as [Row, Row, Row];
+  const { rerender } = render(table([first, second, third]));
+  const place = () => document.activeElement?.textContent ?? '';
+  await doing(() => screen.getByText('row 1').closest('tr')?.focus());
+  await doing(() => rerender(table([first, third])));
+  expect(place()).toContain('row 2');
+  await doing(() => rerender(table([first])));
+  expect(place()).toContain('row 0');
+  await doing(() => rerender(table([])));
+  expect(document.activeElement?.id).toBe('main');
 });

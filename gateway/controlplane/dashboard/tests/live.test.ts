@@ -1,3 +1,4 @@
+// @vitest-environment happy-dom
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { reachable } from '../src/api/reach';
 import { session } from '../src/api/state';

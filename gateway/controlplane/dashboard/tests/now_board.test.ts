@@ -1,3 +1,4 @@
+// @vitest-environment happy-dom
 import { describe, expect, it } from 'vitest';
 import type { RequestView, StreamView } from '../src/api/schema';
 import { arrange, BoardState, ofProvider, silenceOf } from '../src/pages/now/board_state';

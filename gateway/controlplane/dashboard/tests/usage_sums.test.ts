@@ -1,3 +1,4 @@
+// @vitest-environment happy-dom
 import { describe, expect, it } from 'vitest';
 import type { CacheGroup, UsageGroup, UsageSums } from '../src/api/schema';
 import { barNames } from '../src/pages/usage/bar_names';
