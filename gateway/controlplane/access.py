@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, Final, Protocol
 
@@ -105,4 +106,8 @@ class AuditTrail(Protocol):
             before: what it was like: JSON, without secrets.
             after: what it is like now.
         """
+        ...
+
+    async def write_all(self, visitor: Visitor, action: str, changes: Sequence[tuple[str, Any, Any]]) -> None:
+        """Write down changes that were made as one: target, before and after of each; all of them or none."""
         ...

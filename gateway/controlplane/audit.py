@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Final
 
 from attrs import define
 
@@ -13,6 +15,9 @@ from gateway.telemetry.logs import get_logger
 __all__ = ["AuditLog"]
 
 _log = get_logger(__name__)
+
+_AT_A_TIME: Final = 50
+"""Lines of the log that are written before others have their turn."""
 
 
 @define(eq=False)
@@ -29,21 +34,26 @@ class AuditLog:
         Raises:
             StoreError: the database cannot be used.
         """
-        # First to the log, which takes it whatever the database does.
-        _log.info(
-            "written to the audit log",
-            action=action,
-            target=target,
-            by=visitor.name,
-            how=visitor.how,
-            address=visitor.address,
-        )
-        await self.store.add(
-            who=visitor.name,
-            how=visitor.how,
-            address=visitor.address,
-            action=action,
-            target=target,
-            before=before,
-            after=after,
+        await self.write_all(visitor, action, [(target, before, after)])
+
+    async def write_all(self, visitor: Visitor, action: str, changes: Sequence[tuple[str, Any, Any]]) -> None:
+        """Write down changes that were made as one: target, before and after of each; all of them or none.
+
+        Raises:
+            StoreError: the database cannot be used.
+        """
+        for place, (target, _, _) in enumerate(changes, 1):
+            # First to the log, which takes it whatever the database does.
+            _log.info(
+                "written to the audit log",
+                action=action,
+                target=target,
+                by=visitor.name,
+                how=visitor.how,
+                address=visitor.address,
+            )
+            if place % _AT_A_TIME == 0:
+                await asyncio.sleep(0)
+        await self.store.add_all(
+            who=visitor.name, how=visitor.how, address=visitor.address, action=action, changes=changes
         )

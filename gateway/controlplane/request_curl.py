@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from typing import Any, Final
 
@@ -24,14 +25,15 @@ _BODIES: Final[dict[str, dict[str, Any]]] = {
     "/v1/embeddings": {"input": "hello"},
 }
 """Of bodies nothing is kept; these are the least that the APIs take."""
+_VISIBLE: Final = re.compile(r"[ -~]+")
 _WITHOUT_STREAM: Final = frozenset({"/v1/messages/count_tokens", "/v1/embeddings"})
 
 
 def curl_command(row: RequestRow, base_url: str) -> str | None:
     """Return a command that asks this gateway the same kind of thing; None where the path is not known.
 
-    It is safe to paste, whatever the client chose to send: all of it is quoted. The key is taken from the
-    environment, and the body is the least that the API takes, for the same model.
+    It is safe to paste, whatever the client chose to send: all of it is quoted, and has no control characters.
+    The key is taken from the environment, and the body is the least that the API takes, for the same model.
 
     Args:
         row: the request.
@@ -48,7 +50,8 @@ def curl_command(row: RequestRow, base_url: str) -> str | None:
         parts.append(f"-X {shlex.quote(method)}")
     if path.startswith(_PREFIX):
         parts.append(f'-H "x-api-key: {_KEY}"')
-        parts.append("-H " + shlex.quote(f"anthropic-version: {row.api_version or _VERSION}"))
+        version = row.api_version if _VISIBLE.fullmatch(row.api_version or "") else _VERSION
+        parts.append("-H " + shlex.quote(f"anthropic-version: {version}"))
     else:
         parts.append(f'-H "authorization: Bearer {_KEY}"')
     if method == "POST":

@@ -14,7 +14,8 @@ from gateway.telemetry.times import iso
 __all__ = ["FIELDS", "as_json", "csv_cell", "write_csv", "write_lines"]
 
 _JSON: Final = ("attempts", "switch", "notes", "iterations")
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""How texts begin that spreadsheets calculate; those of East Asia know the wide forms too."""
 
 FIELDS: Final = (
     "id",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from attrs import define
@@ -87,19 +87,27 @@ class AuditStore:
         after: Any = None,
     ) -> None:
         """Write an entry, with the time of the database."""
-        values = {
-            "id": f"aud_{secrets.token_hex(8)}",
-            "at": database_time(),
-            "who": storable(who),
-            "how": how,
-            "address": storable(address),
-            "action": action,
-            "target": storable(target),
-            "before": _json(before),
-            "after": _json(after),
-        }
+        changes = [(target, before, after)]
+        await self.add_all(who=who, how=how, address=address, action=action, changes=changes)
+
+    async def add_all(
+        self, *, who: str, how: str, address: str, action: str, changes: Iterable[tuple[str, Any, Any]]
+    ) -> None:
+        """Write an entry for each of some changes, all or none: what was changed, how it was before and after."""
+        common = {"who": storable(who), "how": how, "address": storable(address), "action": action}
+        own = [
+            {
+                "id": f"aud_{secrets.token_hex(8)}",
+                "target": storable(target),
+                "before": _json(before),
+                "after": _json(after),
+            }
+            for target, before, after in changes
+        ]
+        if not own:
+            return
         async with self.database.write() as connection:
-            await connection.execute(insert(audit_log).values(values))
+            await connection.execute(insert(audit_log).values(at=database_time(), **common), own)
 
     async def page(
         self, wanted: AuditFilter, most: int, before: tuple[float, str] | None = None

@@ -250,12 +250,18 @@ def _is_found(search: str) -> ColumnElement[bool]:
         return true()
     plain = search.replace("/", "//").replace("%", "/%").replace("_", "/_")
     shown = visible_prefix(search)
+    # Databases may know of the letters of ASCII alone which are the small ones.
+    spellings = {_ascii_lower(one) for one in (plain, plain.lower(), plain.upper(), plain.capitalize())}
     return or_(
-        func.lower(_keys.name).like(f"%{plain.lower()}%", escape="/"),
+        *(func.lower(_keys.name).like(f"%{one}%", escape="/") for one in sorted(spellings)),
         _keys.id.like(f"{plain}%", escape="/"),
         # Somebody may have the whole key and wonder whose it is.
         func.substr(_keys.prefix, 1, len(shown)) == shown,
     )
+
+
+def _ascii_lower(text: str) -> str:
+    return "".join(one.lower() if one.isascii() else one for one in text)
 
 
 def _is_in(states: Iterable[KeyState], now: float) -> ColumnElement[bool]:

@@ -323,6 +323,10 @@ async def test_those_entries_are_imported_that_are_asked_for_and_serve_at_once(r
     assert (await running.take(file, take=[]))[0] == 422
     status, done = await running.take(file, take=[0, 2])
     assert (status, [one["name"] for one in done["accounts"]]) == (201, ["first", "third"])
+    _, audit = await running.api.get("/api/v1/audit?action=account.add")
+    assert {one["target"]: one["after"]["provider"] for one in audit["entries"]} == dict.fromkeys(
+        ["first", "third"], "anthropic"
+    )
     await running.api.post(f"{ACCOUNTS}/{ENVIRONMENT}/pause")
     await running.served.assert_serves()
     assert set(running.keys_used()) <= {KEY, OTHER_KEY}

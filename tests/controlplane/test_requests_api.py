@@ -243,9 +243,10 @@ async def test_what_a_command_copies_is_what_runs() -> None:
                 make_record(3, route="GET /v1/models/{id}", stream=False),
                 make_record(4, route="POST (unknown path)", provider=None),
                 make_record(5, route="POST /claude-sdk/v1/messages"),
+                make_record(6, api_version="2023\x9b\u202e"),
             ],
         )
-        found = [(await client.get(f"{LIST}/req_{number}"))[1]["curl"] for number in range(6)]
+        found = [(await client.get(f"{LIST}/req_{number}"))[1]["curl"] for number in range(7)]
         words = [shlex.split(command) if command else [] for command in found]
         base = site.gateway.url
         assert [line[:3] if "-N" in line[:2] else line[:2] for line in words] == [
@@ -255,7 +256,9 @@ async def test_what_a_command_copies_is_what_runs() -> None:
             ["curl", base + "/claude/v1/models/MODEL"],
             [],
             ["curl", "-N", base + "/claude-sdk/v1/messages"],
+            ["curl", "-N", base + MESSAGES],
         ]
+        assert all((command or "").isascii() for command in found)
         assert json.loads(words[0][-1]) | {"messages": []} == {
             "model": hostile,
             "stream": True,
@@ -289,10 +292,10 @@ async def test_a_copied_command_is_served() -> None:
 
 
 async def test_a_file_for_a_spreadsheet_has_all_that_is_wanted_and_no_formula() -> None:
-    formulas = ["=1+1", "+1", "-1", "@x", "\tx", '=HYPERLINK("http://x","y")']
+    formulas = ["=1+1", "+1", "-1", "@x", "\tx", '=HYPERLINK("http://x","y")', "\n=1", "\uff1d1+1"]
     async with api() as (site, client):
         records = [make_record(number, at=AT - number, client=text) for number, text in enumerate(formulas)]
-        await put(site, [*records, *(make_record(number, at=AT - number) for number in range(6, 600))])
+        await put(site, [*records, *(make_record(number, at=AT - number) for number in range(8, 600))])
         answer = await client.ask("GET", f"{LIST}.csv?since={AT - 550}")
         assert answer.status == 200
         assert answer.headers["content-type"] == "text/csv; charset=utf-8"
@@ -300,7 +303,7 @@ async def test_a_file_for_a_spreadsheet_has_all_that_is_wanted_and_no_formula() 
         assert answer.headers["x-content-type-options"] == "nosniff"
         rows = list(csv.DictReader(io.StringIO(answer.body.decode())))
         assert [row["id"] for row in rows] == [f"req_{number}" for number in range(551)]
-        assert [row["client"] for row in rows[:6]] == ["'" + text for text in formulas]
+        assert [row["client"] for row in rows[:8]] == ["'" + text for text in formulas]
         assert (
             len(list(csv.reader(io.StringIO((await client.ask("GET", f"{LIST}.csv?model=x")).body.decode())))) == 1
         )

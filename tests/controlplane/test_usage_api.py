@@ -141,7 +141,25 @@ async def test_a_chart_gets_those_that_cost_most_and_the_rest_together(
         for group in report["groups"]
     }
     assert found == {(day - 5 * DAY, "ci", False): 1, (day, "ci", False): 1, (day, None, True): 3}
+    assert not report["has_more"]
     assert (await served[0].get("/api/v1/usage?by=actor&top=1"))[0] == 400
+
+
+async def test_a_chart_is_told_that_times_are_left_out_of_the_rest_too(tmp_path: Path) -> None:
+    dear = Cost(nanousd=10**9, note=None)
+    records = [
+        a_request(1, at=THEN - DAY, model="claude-opus-5-5", model_served=None, cost=dear),
+        a_request(2, at=THEN, model="claude-haiku-5-5", model_served=None),
+    ]
+    async with Database("", tmp_path) as database:
+        await RequestStore(database).insert([RequestRow.of(record).columns() for record in records], [])
+        await RequestTotals(database).sum_up(100)
+    async with serving(control=True, control_token=TOKEN, data_dir=str(tmp_path)) as running:
+        assert running.gateway.control_url is not None
+        api = ApiClient(running.gateway.control_url, TOKEN)
+        for limit, has_more in ((2, False), (1, True)):
+            _, report = await api.get(f"/api/v1/usage?by=day&by=model&top=1&limit={limit}&since={THEN - 2 * DAY}")
+            assert report["has_more"] is has_more
 
 
 async def test_what_makes_no_sense_is_refused_with_a_reason(served: tuple[ApiClient, dict[str, str]]) -> None:

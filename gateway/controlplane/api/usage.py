@@ -226,8 +226,8 @@ async def _top_rows(
     dearest, _ = await _rows(parts, period, others, wanted, query.top or 1)
     kept = evolve(wanted, **{column: frozenset(row[column] for row in dearest)})
     rows, has_more = await _rows(parts, period, ["start", column], kept, query.limit)
-    all_of_them, _ = await _rows(parts, period, ["start"], wanted, query.limit)
-    return rows, await asyncio.to_thread(sums_less, all_of_them, rows), has_more
+    all_of_them, has_more_times = await _rows(parts, period, ["start"], wanted, query.limit)
+    return rows, await asyncio.to_thread(sums_less, all_of_them, rows), has_more or has_more_times
 
 
 async def _names(parts: Parts, rows: Sequence[Mapping[str, Any]], by: Sequence[Dimension]) -> Mapping[str, str]:
