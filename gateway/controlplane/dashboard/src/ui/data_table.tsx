@@ -15,6 +15,8 @@ export interface Column<T> {
   align?: 'start' | 'end' | 'center';
   /** Pixels; columns without a width share what is left. */
   width?: number;
+  /** Pixels that a column without a width has at the least. */
+  least?: number;
   render: (row: T) => ComponentChildren;
   /** What the table sorts by; makes the column sortable. */
   sortValue?: (row: T) => string | number | null | undefined;
@@ -151,9 +153,19 @@ export function DataTable<T>(props: DataTableProps<T>) {
     }
   }
 
+  // A row that goes takes the focus with it; the row that comes into its place has it then.
+  const focused = useRef(-1);
+  focused.current = focusedRow(box.current);
+  useLayoutEffect(() => {
+    if (focused.current < 0 || (document.activeElement ?? document.body) !== document.body) return;
+    const next = Math.min(focused.current, rows.length - 1);
+    const row = box.current?.querySelector<HTMLElement>(`[aria-rowindex="${next + 2}"]`);
+    (row ?? box.current ?? document.getElementById('main'))?.focus({ preventScroll: true });
+  });
+
   if (rows.length === 0) return <>{props.empty}</>;
 
-  const width = columns.reduce((sum, column) => sum + (column.width ?? DEFAULT_WIDTH), 0);
+  const width = columns.reduce((sum, column) => sum + (column.width ?? column.least ?? DEFAULT_WIDTH), 0);
   const view = rows.slice(first.rendered, last);
   return (
     // biome-ignore lint/a11y/noStaticElementInteractions: keys come from the rows inside, which take focus
@@ -224,6 +236,12 @@ export function DataTable<T>(props: DataTableProps<T>) {
       {props.footer && <div class={css.footer}>{props.footer}</div>}
     </div>
   );
+}
+
+/** Place of the row that the focus is in, or -1. */
+function focusedRow(box: HTMLElement | null): number {
+  const row = box && document.activeElement?.closest('[aria-rowindex]');
+  return row && box.contains(row) ? Number(row.getAttribute('aria-rowindex')) - 2 : -1;
 }
 
 /** Gives a cell whose text is cut off all of it as a tip. */

@@ -44,7 +44,10 @@ function OpenDialog({ title, onClose, children, footer, wide }: DialogProps) {
     return () => {
       gone.current = true;
       shown?.close();
-      if (before instanceof HTMLElement && before !== document.body && before.isConnected) before.focus();
+      if (!(before instanceof HTMLElement) || before === document.body) return;
+      // What opened it may be gone: a stream that ended, an account that was removed.
+      if (before.isConnected) before.focus();
+      else document.getElementById('main')?.focus({ preventScroll: true });
     };
   }, []);
   return (

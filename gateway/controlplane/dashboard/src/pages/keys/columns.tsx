@@ -27,7 +27,7 @@ export const COLUMNS: readonly Column<KeyView>[] = [
   {
     key: 'limits',
     label: words.column.limits,
-    width: 190,
+    width: 176,
     render: (key) => {
       const text = limitsInWords(key.limits) || words.words.none;
       return (
@@ -64,7 +64,7 @@ export const COLUMNS: readonly Column<KeyView>[] = [
   {
     key: 'days',
     label: words.column.days,
-    width: 92,
+    width: 84,
     render: (key) =>
       key.cost_by_day_usd.some((usd) => usd > 0) ? (
         <Spark values={key.cost_by_day_usd} label={words.spark(key.name)} />

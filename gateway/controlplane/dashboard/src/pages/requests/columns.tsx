@@ -125,7 +125,7 @@ export function makeColumns(href: (id: string) => string, roomy = false): readon
     {
       key: 'cost',
       label: labels.cost,
-      width: 80,
+      width: 88,
       align: 'end',
       render: (row) => <Usd value={row.cost_usd} />,
     },
@@ -135,7 +135,7 @@ export function makeColumns(href: (id: string) => string, roomy = false): readon
     time('total', 70, (row) => row.ms),
     number('attempts', 78, (row) => row.tried.length),
     text('stop', 110, (row) => row.stop_reason),
-    { key: 'why', label: labels.why, render: (row) => row.why },
+    { key: 'why', label: labels.why, least: 106, render: (row) => row.why },
     mono('session', 130, (row) => row.session),
     text('client', 140, (row) => row.client),
     text('class', 96, (row) => row.request_class),

@@ -3,9 +3,20 @@ import type { UsageGroup, UsageReport } from '../../api/schema';
 import type { ResourceState } from '../../api/use_resource';
 import { formatCount } from '../../lib/format';
 import { usage as words } from '../../strings/usage';
-import { Chart, type Column, Count, DataTable, Empty, Link, Panel, Percent, Resource, Usd } from '../../ui';
+import {
+  Chart,
+  Choice,
+  type Column,
+  Count,
+  DataTable,
+  Empty,
+  Link,
+  Panel,
+  Percent,
+  Resource,
+  Usd,
+} from '../../ui';
 import { barNames } from './bar_names';
-import { Choice } from './choice';
 import { groupLabel, requestsPath } from './naming';
 import { barsOf, type Period } from './period';
 import { ShareBar } from './share_bar';
@@ -177,7 +188,7 @@ function columnsOf(period: Period, by: Dimension, report: UsageReport): Column<U
     {
       key: 'name',
       label: words.column[by],
-      width: 190,
+      width: 176,
       sortValue: (group) => groupLabel(group, by),
       render: (group) => {
         const label = groupLabel(group, by);
@@ -195,23 +206,23 @@ function columnsOf(period: Period, by: Dimension, report: UsageReport): Column<U
       key: 'cost',
       label: words.column.cost,
       align: 'end',
-      width: 100,
+      width: 92,
       sortValue: (group) => group.sums.cost_usd,
       render: ({ sums }) => <Usd value={sums.unpriced === sums.requests ? null : sums.cost_usd} />,
     },
     {
       key: 'share',
       label: words.column.share,
-      width: 130,
+      width: 98,
       render: ({ sums }) => (
         <ShareBar value={total > 0 ? sums.cost_usd / total : 0} label={words.column.share} />
       ),
     },
-    number('requests', words.column.requests, ({ sums }) => sums.requests, 92),
-    number('errors', words.column.errors, ({ sums }) => sums.errors, 72),
-    number('input', words.column.input, ({ sums }) => sums.input_tokens, 78),
-    number('write', words.column.write, ({ sums }) => sums.cache_write_tokens, 112),
-    number('read', words.column.read, ({ sums }) => sums.cache_read_tokens, 108),
+    number('requests', words.column.requests, ({ sums }) => sums.requests, 88),
+    number('errors', words.column.errors, ({ sums }) => sums.errors, 68),
+    number('input', words.column.input, ({ sums }) => sums.input_tokens, 68),
+    number('write', words.column.write, ({ sums }) => sums.cache_write_tokens, 108),
+    number('read', words.column.read, ({ sums }) => sums.cache_read_tokens, 104),
     {
       key: 'cached',
       label: words.column.cached,
@@ -220,7 +231,7 @@ function columnsOf(period: Period, by: Dimension, report: UsageReport): Column<U
       sortValue: ({ sums }) => sums.cached_share,
       render: ({ sums }) => <Percent value={sums.cached_share} />,
     },
-    number('output', words.column.output, ({ sums }) => sums.output_tokens, 80),
+    number('output', words.column.output, ({ sums }) => sums.output_tokens, 72),
   ];
   if (report.total.unpriced > 0) {
     columns.push(number('unpriced', words.column.unpriced, ({ sums }) => sums.unpriced, 84));

@@ -1,7 +1,6 @@
 import { dayText, readersZone } from '../../lib/days';
 import { usage as words } from '../../strings/usage';
-import { TextField } from '../../ui';
-import { Choice } from './choice';
+import { Choice, TextField } from '../../ui';
 import { daysOf, type Period, type PeriodQuery, PRESETS } from './period';
 import css from './usage.module.css';
 
