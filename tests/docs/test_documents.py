@@ -129,6 +129,14 @@ def test_programs_that_a_page_shows_can_be_read(page: Path) -> None:
         "others can read the key file",
         "the database was made by a newer version",
         "another process has been writing to it for too long",
+        "This link is not good any more",
+        "This came from a page that is not the dashboard's own",
+        "That is not the gateway's GATEWAY_CONTROL_TOKEN",
+        "who you are, but not in one header",
+        "The proxy in front must send on the Host",
+        "Too many pages watch this gateway already",
+        "Too many attempts to sign in",
+        "The second factor cannot be read",
     ],
 )
 def test_what_troubleshooting_quotes_is_what_the_gateway_says(words: str) -> None:
