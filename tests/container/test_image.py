@@ -89,7 +89,7 @@ def built() -> Iterator[Built]:
 
 def _context(directory: Path) -> Path:
     """Copy what the image is made of: somebody may be at work on the tree while it is built twice."""
-    skipped = shutil.ignore_patterns("__pycache__", "*.py[co]")
+    skipped = shutil.ignore_patterns("__pycache__", "*.py[co]", "node_modules")
     for name in ("gateway", "sse_fsm", "fixtures"):
         shutil.copytree(ROOT / name, directory / name, ignore=skipped)
     for name in ("Containerfile", ".dockerignore", "constraints.txt", "pyproject.toml", "README.md", "LICENSE"):
