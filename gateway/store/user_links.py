@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final
 
-from attrs import define, field
+from attrs import define, evolve, field
 from sqlalchemy import ColumnElement, delete, exists, insert, or_, select, update
 
 from gateway.store.engine import Database, database_time
@@ -114,7 +114,8 @@ class LinkStore:
             if found and password is not None:
                 await connection.execute(update(users).where(whose).values(password=password))
                 await connection.execute(delete(user_sessions).where(user_sessions.c.user_id == link.user_id))
-        return next(iter(structure(User, found, users.name)), None)
+        user = next(iter(structure(User, found, users.name)), None)
+        return evolve(user, password=password) if user is not None and password is not None else user
 
     async def tidy(self) -> int:
         """Delete those that are too old, and those of users who are gone; return how many."""

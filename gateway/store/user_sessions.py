@@ -41,16 +41,22 @@ class UserSessionStore:
 
     database: Database
 
-    async def add(self, session: UserSession, most: int) -> bool:
+    async def add(self, session: UserSession, most: int, password: str | None) -> bool:
         """Store a session; of more than so many of the user's the one that was used longest ago ends.
 
+        Args:
+            session: to be stored.
+            most: of the user.
+            password: the user's hash when the user was let in; None for none.
+
         Returns:
-            False if the user is gone meanwhile.
+            False if the user is gone meanwhile, or has another password.
         """
         mine = _COLUMNS.user_id == session.user_id
         kept = select(_COLUMNS.id).where(mine).order_by(_COLUMNS.used_at.desc(), _COLUMNS.id).limit(most)
         async with self.database.write() as connection:
-            locked = select(users.c.id).where(users.c.id == session.user_id).with_for_update(read=True)
+            same = (users.c.id == session.user_id, users.c.password.is_not_distinct_from(password))
+            locked = select(users.c.id).where(*same).with_for_update(read=True)
             if (await connection.execute(locked)).first() is None:
                 return False
             await connection.execute(insert(user_sessions).values(asdict(session)))

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from attrs import define, field
+from attrs.validators import in_
 from sqlalchemy import delete, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -22,6 +23,7 @@ from gateway.store.tables import user_links, user_sessions, users
 __all__ = ["ADMIN", "LastAdminError", "NameTakenError", "User", "UserStore", "insert_user", "name_key"]
 
 ADMIN: Final = "admin"
+_ROLES: Final = (ADMIN, "viewer")
 _COLUMNS: Final = users.c
 
 
@@ -39,7 +41,7 @@ class User:
 
     id: str
     name: str
-    role: str
+    role: str = field(validator=in_(_ROLES))
     password: str | None = field(default=None, repr=False)
     """Its hash; None for nobody who can sign in yet."""
     totp: bytes | None = field(default=None, repr=False)

@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from gateway.accounts.vault import Vault
 from gateway.config import Settings
 from gateway.controlplane.sign_in.opening import AUDIT_DAYS, make_desk, tidy
 from gateway.store.audit_log import AuditFilter, AuditStore
 from gateway.store.engine import Database
+from gateway.store.errors import StoreError
+from gateway.store.tables import users
 from gateway.store.user_links import Link, LinkStore, Purpose
 from gateway.store.user_sessions import UserSession, UserSessionStore
 from gateway.store.users import UserStore
@@ -87,7 +90,7 @@ async def test_what_is_over_is_deleted_and_nothing_else(database: Database) -> N
     for name, at in times.items():
         used = now if name == "old" else at
         session = UserSession(id=name, user_id=user.id, digest=name, created_at=at, used_at=used, rotated_at=at)
-        assert await sessions.add(session, 10)
+        assert await sessions.add(session, 10, None)
     links = LinkStore(database)
     await links.put(Link(digest="good", purpose=Purpose.SET_PASSWORD, role="admin"), 60)
     await links.put(Link(digest="over", purpose=Purpose.SIGN_IN, role="admin"), -1)
@@ -98,6 +101,29 @@ async def test_what_is_over_is_deleted_and_nothing_else(database: Database) -> N
     assert await links.find("over") is None
     assert len(await AuditStore(database).page(AuditFilter(), 10)) == 1
     assert await AuditStore(database).delete_before(now + AUDIT_DAYS * DAY, 10) == 1
+
+
+async def test_who_gave_a_password_that_is_being_changed_is_not_let_in(database: Database) -> None:
+    people, links, sessions = UserStore(database), LinkStore(database), UserSessionStore(database)
+    await links.put(Link(digest="first", purpose=Purpose.SET_PASSWORD, role="admin"), 60)
+    user = await links.redeem("first", "ana", "a hash")
+    assert user is not None
+    session = UserSession(id="one", user_id=user.id, digest="one", created_at=1, used_at=1, rotated_at=1)
+    await people.set_password(user.id, "another hash")
+    assert not await sessions.add(session, 10, user.password)
+    assert await sessions.of(user.id) == []
+    await links.put(Link(digest="lost", purpose=Purpose.SET_PASSWORD, user_id=user.id, role="admin"), 60)
+    user = await links.redeem("lost", "ana", "a third hash")
+    assert user is not None
+    assert await sessions.add(session, 10, user.password)
+
+
+async def test_a_user_with_a_role_that_there_is_not_may_nothing(database: Database) -> None:
+    user = await UserStore(database).add("ana", "admin")
+    async with database.write() as connection:
+        await connection.execute(update(users).values(role="emperor"))
+    with pytest.raises(StoreError, match="cannot have written"):
+        await UserStore(database).find(user.id)
 
 
 async def test_who_came_in_and_what_they_did_is_told_to_viewers_too() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from argon2 import PasswordHasher
 from sqlalchemy import select, update
 
 from gateway.config import DashboardSettings
@@ -141,6 +142,21 @@ async def test_neither_a_wrong_password_nor_a_wrong_name_says_which_it_was() -> 
         assert {answer.status for answer in wrong} == {401}
         assert len({answer.json["error"]["message"] for answer in wrong}) == 1
         assert not browser.cookies
+
+
+async def test_a_password_that_was_hashed_in_an_older_way_is_hashed_anew_at_the_next_sign_in() -> None:
+    async with dashboard() as place:
+        await place.add("ana")
+        older = PasswordHasher(time_cost=1, memory_cost=1024, parallelism=1).hash(PASSWORD)
+        async with place.database.write() as connection:
+            await connection.execute(update(users).values(password=older))
+        browser = place.browser()
+        assert (await browser.sign_in()).status == 200
+        user = await UserStore(place.database).named("ana")
+        assert user is not None
+        assert user.password not in {None, older}
+        assert (await browser.get("/api/v1/users"))[0] == 200
+        assert (await place.browser().sign_in()).status == 200
 
 
 async def test_the_cookie_is_for_this_host_alone_and_no_script_reads_it() -> None:

@@ -63,7 +63,10 @@ class Sessions:
         return self.store.database.clock()
 
     async def begin(self, user: User, address: str, client: str) -> tuple[UserSession, str] | None:
-        """Sign a browser in; return the session and its token, or None if the user is gone meanwhile."""
+        """Sign a browser in; return the session and its token.
+
+        Nothing if the user is gone since it was read, or has another password.
+        """
         token, now = new_token(), self._now
         session = UserSession(
             id=f"ses_{secrets.token_hex(8)}",
@@ -75,7 +78,7 @@ class Sessions:
             address=address[:_LONGEST_CLIENT],
             client="".join(c if c.isprintable() else "?" for c in client[:_LONGEST_CLIENT]),
         )
-        return (session, token) if await self.store.add(session, _MOST_OF_A_USER) else None
+        return (session, token) if await self.store.add(session, _MOST_OF_A_USER, user.password) else None
 
     async def find(self, token: str) -> Found | None:
         """Return whose a token is; None if it is nobody's, or too old."""
