@@ -110,6 +110,19 @@ describe('a period', () => {
     expect(week.since).toBe(at('2026-11-17T00:00:00-05:00'));
   });
 
+  it('of days that is not over yet is compared with a time as long to the hour, while sums by hour are kept', () => {
+    const now = at('2026-11-23T01:00:00Z');
+    for (const [period, days] of [
+      ['30d', 30],
+      ['90d', 90],
+    ] as const) {
+      const { since, until, before } = periodOf({ period }, now, 'Europe/Berlin');
+      expect(before).toEqual({ since: since - days * DAY, until: until - days * DAY, by: 'hour' });
+    }
+    const long = periodOf({ period: 'custom', from: '2025-10-01', to: '2026-11-23' }, now, 'UTC');
+    expect(long.before.by).toBe('day');
+  });
+
   it('that was chosen has its last day whole, and ends now where that is today', () => {
     const now = at('2026-11-23T12:00:00Z');
     const past = periodOf({ period: 'custom', from: '2026-11-01', to: '2026-11-03' }, now, 'Europe/Berlin');
@@ -120,6 +133,7 @@ describe('a period', () => {
     expect(past.before).toEqual({
       since: at('2026-10-29T00:00:00+01:00'),
       until: at('2026-11-01T00:00:00+01:00'),
+      by: 'hour',
     });
     expect(periodOf({ period: 'custom', from: '2026-11-20', to: '2027-01-01' }, now, 'UTC').until).toBe(now);
   });

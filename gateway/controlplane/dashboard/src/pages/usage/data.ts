@@ -31,9 +31,9 @@ export function loadGroups(
   return take(api.GET('/api/v1/usage', { params: { query }, signal }));
 }
 
-/** The total of a span, as exact as sums by hour make it. */
-export function loadTotal(span: Span, by: 'hour' | 'day', signal: AbortSignal): Promise<UsageReport> {
-  const query = { since: span.since, until: span.until, by: [by], limit: 1 };
+/** The total of a span. */
+export function loadTotal(span: Period['before'], signal: AbortSignal): Promise<UsageReport> {
+  const query = { since: span.since, until: span.until, by: [span.by], limit: 1 };
   return take(api.GET('/api/v1/usage', { params: { query }, signal }));
 }
 

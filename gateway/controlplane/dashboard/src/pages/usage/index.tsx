@@ -59,7 +59,7 @@ export default function Page() {
     [period, by],
   );
   const before = useResource(
-    async (signal) => ({ period, report: await loadTotal(period.before, period.by, signal) }),
+    async (signal) => ({ period, report: await loadTotal(period.before, signal) }),
     [period],
   );
   const cache = useResource(

@@ -34,8 +34,11 @@ export interface Period extends Span {
   /** First and last day, as their numbers. */
   from: number;
   to: number;
-  /** As long a time right before it, up to the same time of day where the period is not over yet. */
-  before: Span;
+  /**
+   * As long a time right before it, up to the same time of day where the period is not over yet: so by hours as
+   * long as there are any, because the last day of sums by day is a whole one.
+   */
+  before: Span & { by: 'hour' | 'day' };
 }
 
 /** The period that an address means. What makes no sense in it is 30 days. */
@@ -70,7 +73,11 @@ function between(preset: Preset, from: number, to: number, now: number, zone: st
     isLocal,
     from,
     to,
-    before: { since: beforeSince, until: Math.min(beforeSince + (until - since), since) },
+    before: {
+      since: beforeSince,
+      until: Math.min(beforeSince + (until - since), since),
+      by: isLocal || now - beforeSince < HOURS_LAST ? 'hour' : 'day',
+    },
   };
 }
 
