@@ -291,6 +291,8 @@ class CanaryRuns:
             summary = "It failed by a defect of its own; the gateway's log says where."
         finally:
             run.state, run.summary, run.ended_at = state, summary, self.database.clock()
+            # It would keep what the run was given, with a key.
+            run.task = None
             run.tell()
             self.live.changed("canary")
 

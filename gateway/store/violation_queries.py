@@ -67,16 +67,16 @@ class ViolationQueries:
             column.outcome != literal("complete", literal_execute=True),
             column.at >= at,
         )
-        query = query.order_by(column.at.desc(), column.id.desc()).limit(_LOOKED_AT)
+        query = query.order_by(column.at.desc(), column.id.desc()).limit(_LOOKED_AT + 1)
         # Without statistics SQLite has little to choose an index by.
         query = query.with_hint(requests, "INDEXED BY ix_requests_outcome_at_id", "sqlite")
         async with self.database.read() as connection:
             rows = (await connection.execute(query)).all()
         found: dict[str, SeenViolation] = {}
-        for row in rows:
+        for row in rows[:_LOOKED_AT]:
             one = found.setdefault(row.code or "", SeenViolation(row.code or ""))
             one.number += 1
             if len(one.examples) < examples:
-                one.examples.append(ViolationExample(row.id, row.at, row.provider, row.account, row.model))
+                one.examples.append(ViolationExample(row.id, row.at, row.provider or "", row.account, row.model))
         seen = sorted(found.values(), key=lambda one: (-one.number, one.code))
-        return SeenViolations(seen, is_exact=len(rows) < _LOOKED_AT)
+        return SeenViolations(seen, is_exact=len(rows) <= _LOOKED_AT)

@@ -355,6 +355,9 @@ class NoTrail:
         if self.meanwhile is not None:
             await self.meanwhile()
 
+    async def write_all(self, *_: Any, **__: Any) -> None:
+        """Write nothing down."""
+
 
 def brief_runs(site: GatewaySite, tasks: asyncio.TaskGroup, trail: NoTrail) -> CanaryRuns:
     keys = CheckKeys(ClientKeyStore(site.database), b"pepper", trail, tasks, site.settled, lambda: None)
@@ -388,6 +391,7 @@ async def test_the_last_runs_are_remembered_and_a_defect_of_one_is_its_own() -> 
             run = await runs.start(DoctorRun(model=f"model-{number}"), visitor)
             assert run.task is not None
             await asyncio.wait({run.task})
+            assert run.task is None
             started.append(run.id)
         assert [run.id for run in runs.all()] == started[::-1][:MOST_KEPT]
         defective = await runs.start(DoctorRun(model="a-defect"), visitor)
