@@ -26,9 +26,9 @@ _log = get_logger(__name__)
 NEVER: Final = float("-inf")
 _LAST_WORDS_SECONDS: Final = 2.0
 _STRIKES: Final = 3
+"""So many tokens in a row that are refused as soon as they are there are enough."""
 _AT_A_TIME: Final = 200
 """Accounts that are looked after before streams have their turn."""
-"""So many tokens in a row that are refused as soon as they are there are enough."""
 
 
 @define(frozen=True)

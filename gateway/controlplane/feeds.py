@@ -36,6 +36,8 @@ _HEALTH_SECONDS: Final = 2.0
 _HOSTS_SECONDS: Final = 2.0
 _MOST_SHOWN: Final = 2000
 """Requests in flight, of all workers."""
+_AT_A_TIME: Final = 50
+"""Requests of other hosts that are told of before streams have their turn."""
 _ENDED: Final = 200
 """Requests that ended of which a worker tells the first one."""
 
@@ -73,8 +75,10 @@ class OtherHosts:
     async def _look(self, *, tell: bool) -> None:
         with _harmless():
             rows = await self.follower.look()
-            for row in rows if tell else ():
+            for number, row in enumerate(rows if tell else (), start=1):
                 self.hub.publish("request", request_view(row))
+                if number % _AT_A_TIME == 0:
+                    await asyncio.sleep(0)
 
 
 @define(eq=False)
@@ -111,25 +115,28 @@ class StreamsFeed:
     hub: LiveHub
     board: Board
     files: WorkerFiles | None
+    tells_ended: bool = True
+    """Whether to tell what ended in other workers; not where that is read from the database."""
     _known: dict[str, StreamView] = field(factory=dict, init=False)
     _told_streams: bool = field(default=False, init=False)
     _not_shown: int = field(default=0, init=False)
     _machine: MachineState | None = field(default=None, init=False)
     _since: float = field(default=0.0, init=False)
-    _told: dict[int, int] = field(factory=dict, init=False)
-    """By worker, the number of the last ended request that was told of."""
+    _told: dict[int, tuple[int, int]] = field(factory=dict, init=False)
+    """By worker, which process it is and the number of the last ended request that was told of."""
 
     async def run(self) -> None:
         """Look while somebody watches, until the hub is closed."""
         hub = self.hub
-        topics = ("streams", "machine", "request") if self.files is not None else ("streams", "machine")
+        tells_ended = self.files is not None and self.tells_ended
+        topics = ("streams", "machine", "request") if tells_ended else ("streams", "machine")
         while not hub.closed:
             await hub.until_watched(*topics)
             with _harmless():
                 await self.board.begin()
             self._since = _now()
             self._told.clear()
-            if self.files is not None:
+            if tells_ended:
                 hub.skip("request")
             try:
                 while hub.is_watched(*topics) and not hub.closed:
@@ -140,10 +147,11 @@ class StreamsFeed:
                 self.board.end()
                 self._known.clear()
                 self._told_streams, self._machine = False, None
-                if self.files is not None:
-                    await asyncio.to_thread(self.files.unmark_watched)
+                # Before anything is awaited: whoever joins meanwhile must not be shown that there are none.
                 hub.forget("streams")
                 hub.forget("machine")
+                if self.files is not None:
+                    await asyncio.to_thread(self.files.unmark_watched)
 
     async def _look(self) -> None:
         others = [] if self.files is None else await asyncio.to_thread(_reports, self.files)
@@ -151,7 +159,8 @@ class StreamsFeed:
         not_shown = self.board.not_shown + sum(report.not_shown for report in others)
         for report in others:
             views += report.streams
-            self._tell_ended(report)
+            if self.tells_ended:
+                self._tell_ended(report)
         not_shown += max(0, len(views) - _MOST_SHOWN)
         self._tell_streams(views[:_MOST_SHOWN], not_shown)
         self._tell_machine(others)
@@ -188,17 +197,19 @@ class StreamsFeed:
             self.hub.update("machine", machine, lambda: machine)
 
     def _tell_ended(self, report: WorkerReport) -> None:
-        worker = report.health.worker
+        worker, pid = report.health.worker, report.health.pid
         last = max((number for number, _ in report.ended), default=0)
-        told = self._told.get(worker)
-        if told is not None and told <= last:
-            missed = bool(report.ended) and report.ended[0][0] > told + 1
-            if missed:
-                self.hub.skip("request")
-            for number, view in report.ended:
-                if number > told:
-                    self.hub.publish("request", view)
-        self._told[worker] = last
+        known, told = self._told.get(worker, (pid, last))
+        if known != pid:
+            # It was started again, and counts anew; what the one before it said last may not have been read.
+            told = 0
+            self.hub.skip("request")
+        if report.ended and report.ended[0][0] > told + 1:
+            self.hub.skip("request")
+        for number, view in report.ended:
+            if number > told:
+                self.hub.publish("request", view)
+        self._told[worker] = pid, max(told, last)
 
 
 @define(eq=False)

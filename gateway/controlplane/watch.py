@@ -43,9 +43,10 @@ class Watch:
         hub, tasks = parts.live, parts.tasks
         files = self.files
         board = Board(self.requests)
-        tasks.create_task(StreamsFeed(hub, board, files).run(), name="show-streams")
+        is_shared = parts.database.is_postgres
+        tasks.create_task(StreamsFeed(hub, board, files, tells_ended=not is_shared).run(), name="show-streams")
         tasks.create_task(HealthFeed(hub, parts.vitals, files).run(), name="show-health")
-        if not parts.database.is_postgres:
+        if not is_shared:
             self.ended.append(EndedRequests(hub))
             return
         follower = Follower(parts.requests, RequestFilter(), parts.settings.timeouts.stream_total_seconds)
