@@ -421,6 +421,7 @@ export const requests = {
     notes: 'Notes',
     reason: 'Reason',
     curl: 'The same kind of request again',
+    curlCommand: 'Command',
     curlHint:
       'Of a request’s body nothing is kept; this sends the least that the API takes. The key is taken from GATEWAY_KEY.',
     copy: (what: string) => `Copy ${what}`,

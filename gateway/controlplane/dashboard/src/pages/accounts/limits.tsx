@@ -82,7 +82,8 @@ function LimitOutlook({ limit, expected }: { limit: LimitView; expected: Forecas
       <span>
         {limit.resets_at !== null && (
           <>
-            {words.limits.resets} <Countdown until={limit.resets_at} />
+            {limit.resets_at > now.value ? words.limits.resets : words.limits.startsAnew}{' '}
+            <Countdown until={limit.resets_at} />
           </>
         )}
       </span>

@@ -128,7 +128,7 @@ export function Detail(props: {
           <Facts detail={known} />
           {known.curl && (
             <Panel title={words.facts.curl} hint={words.facts.curlHint}>
-              <CodeBlock text={known.curl} label={words.facts.curl} />
+              <CodeBlock text={known.curl} label={words.facts.curlCommand} />
             </Panel>
           )}
         </div>

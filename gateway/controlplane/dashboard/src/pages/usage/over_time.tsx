@@ -188,7 +188,7 @@ function columnsOf(period: Period, by: Dimension, report: UsageReport): Column<U
     {
       key: 'name',
       label: words.column[by],
-      width: 176,
+      width: 166,
       sortValue: (group) => groupLabel(group, by),
       render: (group) => {
         const label = groupLabel(group, by);
@@ -206,21 +206,21 @@ function columnsOf(period: Period, by: Dimension, report: UsageReport): Column<U
       key: 'cost',
       label: words.column.cost,
       align: 'end',
-      width: 92,
+      width: 88,
       sortValue: (group) => group.sums.cost_usd,
       render: ({ sums }) => <Usd value={sums.unpriced === sums.requests ? null : sums.cost_usd} />,
     },
     {
       key: 'share',
       label: words.column.share,
-      width: 98,
+      width: 116,
       render: ({ sums }) => (
         <ShareBar value={total > 0 ? sums.cost_usd / total : 0} label={words.column.share} />
       ),
     },
-    number('requests', words.column.requests, ({ sums }) => sums.requests, 88),
+    number('requests', words.column.requests, ({ sums }) => sums.requests, 86),
     number('errors', words.column.errors, ({ sums }) => sums.errors, 68),
-    number('input', words.column.input, ({ sums }) => sums.input_tokens, 68),
+    number('input', words.column.input, ({ sums }) => sums.input_tokens, 66),
     number('write', words.column.write, ({ sums }) => sums.cache_write_tokens, 108),
     number('read', words.column.read, ({ sums }) => sums.cache_read_tokens, 104),
     {
