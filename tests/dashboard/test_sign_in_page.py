@@ -58,6 +58,12 @@ async def test_the_first_user_chooses_a_name_and_a_password(dashboard: OpenDashb
         await page.get_by_label("Or paste the link").fill(site.url + await setup_link(site))
         await page.get_by_role("button", name="Go on").click()
         await expect(page.get_by_role("heading", name="Welcome")).to_be_visible()
+        # A link that is opened in a tab where the page is shown already, which the browser does not load again.
+        await page.goto(f"{site.url}/setup")
+        await expect(page.get_by_role("heading", name="Set up the dashboard")).to_be_visible()
+        await page.goto(site.url + await setup_link(site))
+        await expect(page.get_by_role("heading", name="Welcome")).to_be_visible()
+        assert page.url == f"{site.url}/setup"
 
         page = await site.page(await setup_link(site), role=None)
         await expect(page.get_by_label("Name")).to_be_focused()

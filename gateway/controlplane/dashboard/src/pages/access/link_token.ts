@@ -1,3 +1,5 @@
+import { useEffect, useState } from 'preact/hooks';
+
 const TOKEN = /^[A-Za-z0-9_-]{43}$/;
 
 /** The token in a link, or a token by itself, as somebody pasted it; undefined for anything else. */
@@ -25,4 +27,19 @@ export function takeToken(path: string): string | undefined {
 /** Forgets it, because it was used or is not good. */
 export function dropToken(): void {
   taken = undefined;
+}
+
+/** The token that `takeToken` gives, or that of a newer link that is opened where the page is already shown. */
+export function useLinkToken(path: string): [string | undefined, (token: string) => void] {
+  const [token, setToken] = useState(() => takeToken(path));
+  useEffect(() => {
+    function look(): void {
+      const newer = takeToken(path);
+      if (newer !== undefined) setToken(newer);
+    }
+    // The browser loads no page when only what stands behind the # is another.
+    window.addEventListener('hashchange', look);
+    return () => window.removeEventListener('hashchange', look);
+  }, [path]);
+  return [token, setToken];
 }

@@ -10,7 +10,7 @@ import css from './access.module.css';
 import { Card } from './card';
 import { CodeField } from './code_field';
 import { FormError } from './form_error';
-import { dropToken, takeToken, tokenIn } from './link_token';
+import { dropToken, tokenIn, useLinkToken } from './link_token';
 import { PasswordField } from './password_field';
 import { SHORTEST } from './password_strength';
 import { CODE_NEEDED } from './sign_in';
@@ -18,7 +18,7 @@ import { useSubmission } from './use_submission';
 
 /** Sets a password by a one-time link; without a link, says where there is one. */
 export function Setup() {
-  const [token, setToken] = useState(() => takeToken('/setup'));
+  const [token, setToken] = useLinkToken('/setup');
   return token === undefined ? <WithoutLink onToken={setToken} /> : <WithLink key={token} token={token} />;
 }
 

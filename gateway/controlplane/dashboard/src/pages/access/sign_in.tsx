@@ -9,7 +9,7 @@ import css from './access.module.css';
 import { Card } from './card';
 import { CodeField } from './code_field';
 import { FormError } from './form_error';
-import { dropToken, takeToken } from './link_token';
+import { dropToken, useLinkToken } from './link_token';
 import { PasswordField } from './password_field';
 import { useSubmission } from './use_submission';
 
@@ -19,8 +19,8 @@ const PATH = '/sign-in';
 
 /** Signs in: by a link that the address holds, or else by name and password. */
 export function SignIn() {
-  const [token] = useState(() => takeToken(PATH));
-  return token === undefined ? <ByPassword /> : <ByLink token={token} />;
+  const [token] = useLinkToken(PATH);
+  return token === undefined ? <ByPassword /> : <ByLink key={token} token={token} />;
 }
 
 function ByLink({ token }: { token: string }) {
