@@ -144,6 +144,8 @@ class ImportWishes:
     token_url: str | None = None
     allow_subscription: bool = False
     """The setting `allow_subscription_oauth`."""
+    is_upload: bool = False
+    """Whether it came over a network: then it is not to find out who has a home directory on this machine."""
 
 
 @define(frozen=True)
@@ -378,7 +380,7 @@ def _read_profile(configuration: Any, token: Any, name: str, wishes: ImportWishe
     token_url = wishes.token_url or (base_url or _PROFILE_URL) + _TOKEN_PATH
     warnings: tuple[str, ...] = ()
     if profile.authentication.type == "oidc_federation":
-        secret = _federated(profile, token_url)
+        secret = _federated(profile, token_url, wishes)
     elif profile.authentication.type == "user_oauth":
         secret = _logged_in(profile, token, token_url, wishes)
         warnings += (_ROTATES,)
@@ -390,7 +392,7 @@ def _read_profile(configuration: Any, token: Any, name: str, wishes: ImportWishe
     return Examination((Finding(0, draft, (*warnings, *vet(draft)), name=draft.name),))
 
 
-def _federated(profile: Profile, token_url: str) -> OAuthSecret:
+def _federated(profile: Profile, token_url: str, wishes: ImportWishes) -> OAuthSecret:
     rule = profile.authentication
     identity = rule.identity_token
     if identity is None or identity.source != "file" or not identity.path:
@@ -400,7 +402,7 @@ def _federated(profile: Profile, token_url: str) -> OAuthSecret:
     return OAuthSecret(
         token_url=token_url,
         federation=Federation(
-            assertion_file=str(_expanded(identity.path)),
+            assertion_file=identity.path if wishes.is_upload else str(_expanded(identity.path)),
             federation_rule_id=rule.federation_rule_id,
             organization_id=profile.organization_id,
             service_account_id=rule.service_account_id,

@@ -414,7 +414,7 @@ async def test_a_profile_takes_both_of_its_files(running: Running) -> None:
 
 
 async def test_no_uploaded_file_names_one_of_this_machine(running: Running) -> None:
-    workload = {
+    workload: dict[str, Any] = {
         "authentication": {
             "type": "oidc_federation",
             "federation_rule_id": "fdrl_1",
@@ -425,6 +425,12 @@ async def test_no_uploaded_file_names_one_of_this_machine(running: Running) -> N
     report = await running.look(workload, filename="w.json")
     assert "in a shell" in report["entries"][0]["problem"]
     assert (await running.take(workload))[0] == 422
+    # Nor does it find out who has a home there.
+    told = []
+    for path in ("~root/token", "~nobody-of-this-name/token"):
+        workload["authentication"]["identity_token"] = {"source": "file", "path": path}
+        told.append((await running.look(workload))["problem"])
+    assert told == ["The path of the file with the assertion must be absolute: the gateway may run elsewhere."] * 2
     pointing = {"authentication": {**PROFILE["authentication"], "credentials_path": "/etc/passwd"}}
     assert (await running.look(pointing))["lacks"] == "companion"
 

@@ -325,6 +325,7 @@ def _file(parts: Parts, given: ImportedFile) -> tuple[str, str | None, str, Impo
         (given.client_id or "").strip() or None,
         (given.token_url or "").strip() or None,
         parts.settings.allow_subscription_oauth,
+        is_upload=True,
     )
     return given.content, given.companion, given.filename, wishes
 
