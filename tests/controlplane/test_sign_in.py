@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from argon2 import PasswordHasher
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 
 from gateway.config import DashboardSettings
 from gateway.controlplane.sign_in import attempts
@@ -378,6 +378,21 @@ async def test_too_many_wrong_passwords_are_refused_for_a_while_and_do_not_lock_
         # From elsewhere they would go on with this name, but for its bound.
         assert (await place.browser(address="127.0.0.3").sign_in("ana", "wrong")).status == 429
         assert (await place.browser().sign_in("ana")).status == 200
+
+
+async def test_who_tries_to_sign_in_while_the_database_is_away_need_not_wait_when_it_is_back() -> None:
+    async with dashboard() as place:
+        await place.add("ana")
+
+        async def rename(table: str, other: str) -> None:
+            async with place.database.write() as connection:
+                await connection.execute(text(f"ALTER TABLE {table} RENAME TO {other}"))
+
+        browser = place.browser(address="127.0.0.2")
+        await rename("users", "elsewhere")
+        assert {(await browser.sign_in()).status for _ in range(12)} == {503}
+        await rename("elsewhere", "users")
+        assert (await browser.sign_in()).status == 200
 
 
 def test_attempts_come_back_with_time_and_take_bounded_memory() -> None:

@@ -87,13 +87,17 @@ class Attempts:
 
     def succeeded(self, kind: str, address: str, name: str = "") -> None:
         """Give an attempt back that succeeded."""
-        for bucket, key in self._buckets(kind, address, name):
-            bucket.take(key, -1)
+        self.give_back(kind, address, name)
         if name:
             self._good[name, _network(address)] = None
             self._good.move_to_end((name, _network(address)))
             while len(self._good) > _MOST_KNOWN:
                 self._good.popitem(last=False)
+
+    def give_back(self, kind: str, address: str, name: str = "") -> None:
+        """Count an attempt as not made: nothing came of it, good or bad."""
+        for bucket, key in self._buckets(kind, address, name):
+            bucket.take(key, -1)
 
     def _buckets(self, kind: str, address: str, name: str) -> list[tuple[_Buckets, Hashable]]:
         network = _network(address)

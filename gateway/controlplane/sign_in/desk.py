@@ -19,6 +19,7 @@ from gateway.controlplane.sign_in.names import BadNameError, tidy_name
 from gateway.controlplane.sign_in.passwords import Passwords, check_password
 from gateway.controlplane.sign_in.tokens import TOKEN, digest_of
 from gateway.store.audit_log import AuditStore
+from gateway.store.errors import StoreError
 from gateway.store.user_links import Link, LinkStore, Purpose
 from gateway.store.users import NameTakenError, User, UserStore, name_key
 from gateway.telemetry.logs import get_logger
@@ -87,8 +88,13 @@ class Desk:
         """
         address, key = visitor.address, name_key(typed.name)
         self.attempts.take(_PASSWORD, address, key)
-        user = await self.users.named(typed.name)
-        right = await self.passwords.matches(user.password if user is not None else None, typed.password)
+        try:
+            user = await self.users.named(typed.name)
+            right = await self.passwords.matches(user.password if user is not None else None, typed.password)
+        except (ApiError, StoreError):
+            # The database is away, or others wait too: nobody learned anything.
+            self.attempts.give_back(_PASSWORD, address, key)
+            raise
         if user is None or not right:
             # A name that nobody has may be a password in the wrong field.
             await self._refused(visitor, user, _PASSWORD)
