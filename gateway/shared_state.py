@@ -66,21 +66,24 @@ class SharedState:
             is_news = (known, cooldowns) != (self.known, self._cooldowns)
             if is_news:
                 self.known, self._cooldowns = known, cooldowns
-            for backend in self.backends:
-                own = [
-                    account
-                    for account in known
-                    # An account of one provider never gets near what belongs to another.
-                    if account.provider == backend.provider.name
-                    and (account.id != ENVIRONMENT or self.has_environment_account)
-                ]
-                if backend.credentials is not None:
-                    backend.credentials.replace(own)
-                backend.pool.replace(own, cooldowns)
-                # Ten thousand take some milliseconds, in which no stream goes on.
-                await asyncio.sleep(0)
-        if is_news:
-            self.on_change("accounts")
+            try:
+                for backend in self.backends:
+                    own = [
+                        account
+                        for account in known
+                        # An account of one provider never gets near what belongs to another.
+                        if account.provider == backend.provider.name
+                        and (account.id != ENVIRONMENT or self.has_environment_account)
+                    ]
+                    if backend.credentials is not None:
+                        backend.credentials.replace(own)
+                    backend.pool.replace(own, cooldowns)
+                    # Ten thousand take some milliseconds, in which no stream goes on.
+                    await asyncio.sleep(0)
+            finally:
+                # Whoever asked for this may have gone meanwhile; the others want to know all the same.
+                if is_news:
+                    self.on_change("accounts")
 
     async def load_keys(self) -> None:
         """Take over what the database says of client keys."""

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from random import Random
 
 from sqlalchemy import select
 
 from gateway.accounts.account import Account, AccountKind, Cooldown
+from gateway.accounts.backend import Backend
+from gateway.accounts.pool import AccountPool
 from gateway.actors.keys import KeyRing
 from gateway.actors.terms import KeyLimits, KeyTerms
+from gateway.config import Routing
+from gateway.providers.anthropic import AnthropicProvider
 from gateway.shared_state import SharedState
 from gateway.shared_use import SharedUse
 from gateway.store.accounts import AccountStore
@@ -119,3 +124,30 @@ async def test_viewers_are_told_of_a_change_once_and_of_nothing_else(database: D
     assert told == ["accounts", "keys"]
     assert [account.paused_at is None for account in known] == [True, True]
     assert [account.paused_at is None for account in state.known] == [False, True]
+
+
+async def test_viewers_are_told_of_a_change_even_if_whoever_made_it_has_gone_meanwhile(database: Database) -> None:
+    store, told = AccountStore(database), []
+    use = SharedUse(SessionStore(database), LimitStore(database), 60)
+    state = SharedState(
+        store, ClientKeyStore(database), KeyRing(PEPPER), WriteBehind(), use, has_environment_account=False
+    )
+    state.on_change = told.append
+
+    def clock() -> float:
+        # Asked where the pool takes the accounts over: that is when the request ends.
+        if leaving is not None:
+            leaving.cancel()
+        return database.clock()
+
+    leaving: asyncio.Task[None] | None = None
+    pool = AccountPool(Routing(), clock=clock, random=Random(1))
+    state.backends.append(Backend(AnthropicProvider("https://example.com"), pool, None, database.clock))
+    await store.add_all(some(2))
+    async with asyncio.TaskGroup() as tasks:
+        leaving = tasks.create_task(state.load_accounts())
+    assert leaving.cancelled()
+    leaving = None
+    await state.load_accounts()
+    assert told == ["accounts"]
+    assert len(pool) == len(state.known) == 2
