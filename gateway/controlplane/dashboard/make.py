@@ -152,8 +152,8 @@ def _find_npm(*, fetch: bool) -> _Npm:
         found = _from_package()
     if found is None:
         raise NodeMissingError(
-            "Building the dashboard takes Node 20.19 or newer with npm (of 22, at least 22.12; no 21), and there is "
-            f"none on PATH. Install it, or build with `make dashboard`, which gets it from PyPI ({_PACKAGE})."
+            "Building the dashboard takes Node 20.19 or newer with npm (not 21; of 22, at least 22.12), and there "
+            f"is none on PATH. Install it, or build with `make dashboard`, which gets it from PyPI ({_PACKAGE})."
         )
     return found
 
