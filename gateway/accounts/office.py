@@ -229,13 +229,17 @@ class AccountOffice:
         Args:
             account: as it was until now.
             cooling: its rests, to say which of them end.
+
+        Raises:
+            DraftError: the account is gone.
         """
         cleared = ["a pause"] if account.paused_at is not None else []
         if account.condition is not Condition.OK:
             cleared.append(f"{account.condition.value} ({account.condition_reason or 'no reason given'})")
         cleared += [f"a cool-down of {family_name(rest.family)} ({rest.fault})" for rest in cooling]
         was_sent = await self.refresh_sent_until(account) is not None
-        await self.store.resume(account.id)
+        if not await self.store.resume(account.id):
+            raise DraftError(f"there is no account {account.name!r} any more")
         # What is left of a token that was sent is under a lease that has not ended.
         until = await self.refresh_sent_until(account)
         if was_sent and until is None:

@@ -566,6 +566,15 @@ async def test_what_people_say_of_an_account_can_be_changed_but_not_where_its_ke
     assert (await running.api.patch(path, {}))[0] == 200
 
 
+async def test_nothing_is_written_down_of_an_account_that_somebody_else_removed(running: Running) -> None:
+    for action in ("pause", "resume"):
+        account = await running.add(action)
+        assert await AccountStore(running.database).remove(account["id"])
+        status, _ = await running.api.post(f"{ACCOUNTS}/{account['id']}/{action}")
+        assert status == 404
+    assert {action for action, _ in await running.audit()} == {"account.add"}
+
+
 async def test_the_account_of_the_environment_cannot_be_removed(running: Running) -> None:
     status, refusal = await running.api.delete(f"{ACCOUNTS}/{ENVIRONMENT}")
     assert (status, "unset that" in refusal["error"]["message"]) == (409, True)

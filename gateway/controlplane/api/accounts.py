@@ -159,7 +159,10 @@ async def resume_account(parts: Parts, call: Call) -> AccountResumed:
     up for all that is known, may be sent once more, unless an answer to it may still come.
     """
     account = account_of(parts, call)
-    ended = await parts.directory.office.resume(account, parts.directory.rests(account))
+    try:
+        ended = await parts.directory.office.resume(account, parts.directory.rests(account))
+    except DraftError:
+        raise _gone() from None
     await parts.audit.write(
         call.visitor,
         "account.resume",
