@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from gateway.config import DashboardSettings, SettingsError, load_settings
+from gateway.controlplane.access import Access
+from gateway.controlplane.api import ENDPOINTS
 from gateway.controlplane.sign_in.cookies import read_cookie
 from gateway.controlplane.sign_in.hosts import Place as Hosts
 from gateway.controlplane.sign_in.proxies import TrustedProxies
@@ -83,6 +85,21 @@ async def test_a_change_comes_from_a_page_of_the_dashboards_own_with_its_token(
     if status == 201:
         path = f"/api/v1/users/{answer.json['user']['id']}"
         assert (await browser.ask("DELETE", path, headers=sent)).status == 204
+
+
+async def test_viewers_change_nothing_but_how_they_sign_in_and_nobody_else_sees_anything(
+    here: tuple[Place, Browser],
+) -> None:
+    place, _ = here
+    viewer, stranger = await place.add("victor", "viewer"), place.browser()
+    for one in ENDPOINTS:
+        path, body = one.path.replace("{", "").replace("}", ""), {} if one.body is not None else None
+        if one.method != "GET" and not path.startswith("/api/v1/session"):
+            assert one.access is Access.ADMIN, one.name
+        if one.access is not Access.OPEN:
+            assert (await stranger.ask(one.method, path, body)).status == 401, one.name
+        if one.access is Access.ADMIN:
+            assert (await viewer.ask(one.method, path, body)).status == 403, one.name
 
 
 async def test_a_token_of_another_session_does_not_do(here: tuple[Place, Browser]) -> None:
