@@ -6,8 +6,11 @@ import { session } from './state';
 
 export { ApiFailure } from './failure';
 
-/** Milliseconds after which a call is given up. */
+/** Milliseconds after which a call is given up that only reads. */
 export const TIMEOUT = 20_000;
+
+/** The same for one that changes something: a check of a credential waits for the upstream. */
+export const CHANGE_TIMEOUT = 120_000;
 
 const SAFE = new Set(['GET', 'HEAD', 'OPTIONS']);
 const GATEWAY_GONE = new Set([502, 503, 504]);
@@ -39,7 +42,7 @@ async function send(request: Request): Promise<Response> {
 }
 
 async function fetchInTime(request: Request): Promise<Response> {
-  const limit = AbortSignal.timeout(TIMEOUT);
+  const limit = AbortSignal.timeout(SAFE.has(request.method) ? TIMEOUT : CHANGE_TIMEOUT);
   try {
     const response = await fetch(request, { signal: AbortSignal.any([request.signal, limit]) });
     // What these say about the gateway is in the body: `take` reads it.
@@ -70,7 +73,7 @@ const credentials: Middleware = {
 };
 
 /**
- * The admin API. Each call is given up after 20 seconds, carries the session's CSRF token where it changes
+ * The admin API. Each call is given up in time, carries the session's CSRF token where it changes
  * something, and sends the reader to the sign-in page when the session is over.
  */
 export const api = createClient<paths>({

@@ -71,7 +71,7 @@ export const shell = {
   },
   failure: {
     network: 'The gateway cannot be reached.',
-    timeout: 'The gateway did not answer within 20 seconds.',
+    timeout: 'The gateway did not answer in time.',
     status: (status: number) => `The gateway answered with status ${status} and no explanation.`,
     proxy: (status: number) => `Something in front of the gateway answered with status ${status}.`,
   },
