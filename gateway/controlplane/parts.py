@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
 
 from attrs import define, field
 
@@ -25,6 +26,8 @@ from gateway.store.engine import Database
 from gateway.store.request_queries import RequestQueries
 
 __all__ = ["Parts"]
+
+_MOST_EXPORTS: Final = 4
 
 
 @define(eq=False, kw_only=True)
@@ -65,3 +68,5 @@ class Parts:
     """Set when the gateway ends: what `tasks` owns must end then."""
     data_url: Callable[[], str]
     """Base URL of the data plane, for programs of this machine."""
+    exports: asyncio.Semaphore = field(factory=lambda: asyncio.Semaphore(_MOST_EXPORTS), init=False, repr=False)
+    """Places of those who download long files, which may take minutes."""

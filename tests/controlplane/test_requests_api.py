@@ -8,7 +8,7 @@ import io
 import json
 import shlex
 from collections.abc import AsyncGenerator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
@@ -366,3 +366,23 @@ async def test_whoever_has_not_signed_in_is_told_nothing() -> None:
             answer = await client.ask("GET", LIST + path)
             assert answer.status == 401
             assert b"secret-session" not in answer.body
+
+
+async def test_slow_downloads_of_long_files_keep_nobody_from_the_rest() -> None:
+    async with api() as (site, client), AsyncExitStack() as stack:
+        await put(site, (make_record(number, at=AT - number, notes=["x" * 20_000]) for number in range(1_500)))
+        host, _, port = site.url.removeprefix("http://").rpartition(":")
+        head = f"GET {LIST}.csv HTTP/1.1\r\nhost: {host}:{port}\r\nauthorization: Bearer {site.token}\r\n\r\n"
+        for _ in range(4):
+            reader, writer = await asyncio.open_connection(host, int(port), limit=4096)
+            stack.push_async_callback(writer.wait_closed)
+            stack.callback(writer.close)
+            writer.write(head.encode())
+            assert b" 200 " in await reader.readuntil(b"\r\n")
+        refused = await client.ask("GET", f"{LIST}.csv")
+        assert (refused.status, refused.headers.get("retry-after")) == (503, "30")
+        assert len(await listed(client, limit=1)) == 1
+        await stack.aclose()
+        async with asyncio.timeout(20):
+            while (await client.ask("GET", f"{LIST}.csv?session=none")).status == 503:
+                pass

@@ -20,7 +20,7 @@ from gateway.ledger.row import RequestRow
 from gateway.store.errors import StoreError
 from gateway.store.request_queries import Page
 from gateway.telemetry.logs import get_logger
-from gateway.wire.errors import SERVER_NAME
+from gateway.wire.errors import SERVER_NAME, ApiError
 
 __all__ = ["ENDPOINTS"]
 
@@ -31,6 +31,7 @@ _MOST: Final = 200_000
 _PAGE: Final = 250
 _SECONDS: Final = 600.0
 _STUCK_SECONDS: Final = 30.0
+_RETRY: Final = 30
 
 
 @endpoint(
@@ -49,6 +50,15 @@ async def export_requests(parts: Parts, call: Call) -> web.StreamResponse:
     Lists and objects are JSON in their cell. A text that a spreadsheet would take for a formula has an apostrophe
     before it.
     """
+    if parts.exports.locked():
+        # Whoever reads slowly must not keep others from the rest of the control plane.
+        busy = "Others are downloading requests; try again when they have them."
+        raise ApiError(503, busy, retry_after=_RETRY)
+    async with parts.exports:
+        return await _export(parts, call)
+
+
+async def _export(parts: Parts, call: Call) -> web.StreamResponse:
     wanted = request_filter(call.query)
     page = await parts.requests.page(wanted, limit=_PAGE)
     name = f"requests-{datetime.now(UTC):%Y-%m-%d}.csv"
