@@ -18,7 +18,7 @@ DEV_READY := $(VENV)/.ready-dev
 
 DASHBOARD := $(BIN)/python gateway/controlplane/dashboard/make.py --fetch
 
-.PHONY: help run test check format dashboard property e2e bench mutants fuzz docs container clean
+.PHONY: help run test check format dashboard property e2e bench mutants fuzz docs screenshots container clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ fuzz: $(DEV_READY) ## Fuzz the guard for FUZZ_SECONDS=60
 
 docs: $(DEV_READY) ## Write the documents that are generated from code
 	@$(BIN)/python docs/generate.py
+
+screenshots: $(DEV_READY) dashboard ## Take the pictures of the dashboard in docs/images anew
+	@$(BIN)/python -m tests.dashboard.screenshots
 
 container: ## Build the container image with podman, buildah or docker; BASE=… and ARGS=… are passed on
 	@tool=$$(command -v podman || command -v buildah || command -v docker) || \
