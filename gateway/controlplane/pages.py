@@ -76,7 +76,13 @@ class Pages:
         found = self.files.get(path)
         if found is None and _PAGE.fullmatch(path):
             found = self.files[_INDEX]
-        if found is None or path == _INDEX:
+        is_missing = found is None or path == _INDEX
+        if is_missing and not path.startswith(_HASHED) and "text/html" in request.headers.get("accept", ""):
+            # To a person the dashboard says so, in a way that leads on.
+            found = self.files[_INDEX]
+        elif is_missing:
+            found = None
+        if found is None:
             raise ApiError(404, "There is nothing at this path of the control plane. The dashboard is at /.")
         if request.method not in {"GET", "HEAD"}:
             raise ApiError(405, "Use GET or HEAD here.", headers={"allow": "GET, HEAD"})
@@ -87,11 +93,13 @@ class Pages:
             "server": SERVER_NAME,
             "vary": "accept-encoding",
         }
-        if found.tag in request.headers.get("if-none-match", ""):
+        if not is_missing and found.tag in request.headers.get("if-none-match", ""):
             return web.Response(status=304, headers=headers)
+        status, body = 404 if is_missing else 200, found.body
         if found.packed is not None and "gzip" in request.headers.get("accept-encoding", "").lower():
-            return web.Response(body=found.packed, headers={**headers, "content-encoding": "gzip"})
-        return web.Response(body=found.body, headers=headers)
+            body = found.packed
+            headers["content-encoding"] = "gzip"
+        return web.Response(status=status, body=body, headers=headers)
 
 
 def _file(body: bytes, suffix: str) -> _File:

@@ -106,3 +106,12 @@ async def test_a_page_that_is_open_goes_on_by_itself_after_a_restart(dashboard: 
         status, _ = await ApiClient(site.url, site.gateway.token).post("/api/v1/keys", {"name": "made afterwards"})
         assert status == 201
         await expect(page.get_by_text("made afterwards").first).to_be_visible()
+
+
+async def test_an_address_that_there_is_not_is_said_to_be_none_with_a_way_on(dashboard: OpenDashboard) -> None:
+    async with dashboard(traffic=False) as site:
+        site.expect("response: 404 GET /nowhere/at-all")
+        page = await site.page("/nowhere/at-all")
+        await expect(page.get_by_role("heading", level=1, name="There is no such page")).to_be_visible()
+        await page.get_by_role("link", name="Go to Now").click()
+        await expect(page.get_by_role("heading", name="Now", exact=True)).to_be_visible()
