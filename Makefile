@@ -10,6 +10,8 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+# One more than processors, because tests wait a good deal for processes and timers; four at the most.
+TEST_PROCESSES ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); echo $$((n < 4 ? n + 1 : 4)))
 RUN_READY := $(VENV)/.ready-run
 DEV_READY := $(VENV)/.ready-dev
 
@@ -31,7 +33,7 @@ dashboard: $(RUN_READY) ## Build the dashboard, with Node from PATH or from PyPI
 	@$(DASHBOARD) build
 
 test: $(DEV_READY) dashboard ## Run all tests
-	@$(BIN)/python -bb -m pytest -n logical --maxprocesses 4 --dist loadfile $(ARGS)
+	@$(BIN)/python -bb -m pytest -n $(TEST_PROCESSES) --dist loadfile $(ARGS)
 
 check: $(DEV_READY) ## Lint, format, types, import directions, the dashboard's too
 	@$(BIN)/ruff check .

@@ -44,6 +44,13 @@ class GatewayProcess:
         return self.process.pid
 
     @property
+    def complaints(self) -> list[str]:
+        """What it said on standard error, apart from how to set the dashboard up."""
+        return [
+            line for line in self.errors if "the dashboard has no user yet" not in line and "/setup#" not in line
+        ]
+
+    @property
     def events(self) -> list[dict[str, Any]]:
         """What it logged so far."""
         return [json.loads(line) for line in self.lines]

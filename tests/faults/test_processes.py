@@ -74,7 +74,7 @@ async def test_a_signal_stops_listening_and_lets_running_streams_finish(number: 
             await stream.until(b"0\r\n\r\n")
         assert await running.ended() == 0
         assert [record["outcome"] for record in running.named("request")] == ["complete"]
-        assert running.errors == []
+        assert running.complaints == []
         (ready,) = running.named("gateway is ready")
         assert ready["version"] == await asyncio.to_thread(program_version)
         # The probe is none of them.
@@ -161,7 +161,7 @@ async def test_two_workers_share_one_port() -> None:
         assert (await running.ask()).status == 200
         running.send(signal.SIGTERM)
         assert await running.ended() == 0
-        assert running.errors == []
+        assert running.complaints == []
 
 
 async def test_workers_finish_their_streams_when_ctrl_c_reaches_every_process_of_the_terminal() -> None:
@@ -173,7 +173,7 @@ async def test_workers_finish_their_streams_when_ctrl_c_reaches_every_process_of
             running.send(signal.SIGINT)
             await stream.until(b"event: message_stop\n")
         assert await running.ended() == 0
-        assert running.errors == []
+        assert running.complaints == []
 
 
 async def test_a_worker_that_is_killed_is_started_again() -> None:
@@ -256,4 +256,4 @@ async def test_it_runs_on_the_event_loop_of_asyncio_where_there_is_no_uvloop() -
             running.send(signal.SIGTERM)
             await stream.until(b"event: message_stop\n")
         assert await running.ended() == 0
-        assert running.errors == []
+        assert running.complaints == []
