@@ -50,7 +50,8 @@ async def test_what_somebody_changed_is_in_the_audit_log_with_before_and_after(d
 
 async def test_a_viewer_sees_the_settings_too(dashboard: OpenDashboard) -> None:
     async with dashboard(traffic=False) as site:
-        page = await site.page("/settings?set=1", role="viewer")
+        page = await site.page("/settings?set=1", role="viewer", theme="dark", width=360)
         await expect(
             page.get_by_text("Environment", exact=True).or_(page.get_by_text("This command")).first
         ).to_be_visible()
+        await screenshot(page, "settings")
