@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import signal
 import socket
@@ -220,8 +221,11 @@ async def behind(
             async with asyncio.TaskGroup() as group:
                 group.create_task(_collect(process.stderr, running.log))
                 try:
-                    await _until_serving(running)
+                    await _until_serving(running, well=canary_port is None)
                     yield running
+                except Exception as error:
+                    error.add_note(f"{name} said:\n{''.join(running.log[-20:])}")
+                    raise
                 finally:
                     with suppress(ProcessLookupError):
                         process.send_signal(kind.stop)
@@ -237,9 +241,11 @@ def _lay(kind: Kind, file: Path, ports: Mapping[str, str], changes: Mapping[str,
         f"{kind.command[0]} is not installed; on Debian: apt-get install {kind.package}"
     )
     text = (DEPLOY / kind.file).read_text("utf-8")
-    for before, after in {**changes, **ports}.items():
-        assert before in text or before in ports, f"{kind.file} has no {before!r}"
+    for before, after in changes.items():
+        assert before in text, f"{kind.file} has no {before!r}"
         text = text.replace(before, after)
+    # At once: one after the other would find 4000 in a port 40001 that has just been put in.
+    text = re.sub("|".join(map(re.escape, ports)), lambda found: ports[found[0]], text)
     if kind.name == "nginx":
         text = text.replace("http {", "http {\n" + _NGINX_TEST_ONLY, 1)
     if os.getuid() != 0:
