@@ -16,7 +16,7 @@ TABLES: Final = ("/requests", "/keys", "/usage", "/accounts?view=table", "/")
 TOO_WIDE: Final = """
 () => [...document.querySelectorAll('html, main *, dialog[open], dialog[open] *')]
   .filter(one => one === document.documentElement || ['auto', 'scroll'].includes(getComputedStyle(one).overflowX)
-                 || one.tagName === 'DIALOG' || one.tagName === 'TH')
+                 || one.tagName === 'DIALOG' || one.closest('th') !== null)
   .filter(one => one.clientWidth > 0 && one.scrollWidth > one.clientWidth + 1)
   .map(one => `${one.tagName} ${one.className} ${one.textContent.slice(0, 40)}`)
 """

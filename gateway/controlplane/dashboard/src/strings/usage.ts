@@ -75,7 +75,7 @@ export const usage = {
     outcome: 'Outcome',
     stop_reason: 'Stop reason',
     requests: 'Requests',
-    errors: 'Failed or refused',
+    errors: 'Failed',
     input: 'Input',
     write: 'Cache writes',
     read: 'Cache reads',
