@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 import msgspec
 
+from gateway.ledger.outcomes import Outcome
 from gateway.store.request_queries import Cursor, RequestFilter
 
-__all__ = ["PLACE", "Outcome", "RequestsQuery", "read_place", "request_filter", "write_place"]
+__all__ = ["PLACE", "RequestsQuery", "read_place", "request_filter", "write_place"]
 
-Outcome = Literal[
-    "complete",
-    "repaired",
-    "truncated",
-    "upstream_error",
-    "violation",
-    "cancelled",
-    "refused",
-    "rejected",
-    "failed",
-]
 _LATEST: Final = 1e11
 PLACE: Final = r"^[0-9]{1,11}(\.[0-9]{1,12})?_[A-Za-z0-9_-]{1,100}$"
 """How a place in the list is written: the time of a request and its id."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Literal, get_args
 
-__all__ = ["BROKEN", "OUTCOMES", "REFUSALS", "went_wrong"]
+__all__ = ["BROKEN", "OUTCOMES", "REFUSALS", "Outcome", "went_wrong"]
 
-OUTCOMES: Final = (
+Outcome = Literal[
     "complete",
     "repaired",
     "truncated",
@@ -17,8 +17,9 @@ OUTCOMES: Final = (
     "refused",
     "rejected",
     "failed",
-)
-"""All of them; docs/architecture.md says what they mean."""
+]
+"""How a request ended; docs/architecture.md says what each means."""
+OUTCOMES: Final[tuple[Outcome, ...]] = get_args(Outcome)
 BROKEN: Final = ("failed", "truncated", "upstream_error", "violation")
 """Those of what went wrong, whatever the client was told."""
 REFUSALS: Final[Mapping[str, tuple[int, ...]]] = {"refused": (429,), "rejected": ()}

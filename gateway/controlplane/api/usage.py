@@ -26,6 +26,7 @@ from gateway.controlplane.usage_views import (
     usage_groups,
     usage_sums,
 )
+from gateway.ledger.outcomes import Outcome
 from gateway.ledger.sums import DAY, Period
 from gateway.store.request_queries import MOST_GROUPS, TotalsFilter
 from gateway.wire.errors import ApiError
@@ -38,17 +39,6 @@ _USUAL_GROUPS: Final = 1000
 
 Moment = Annotated[float, msgspec.Meta(ge=0, le=253_402_300_799, description="Unix seconds.")]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
-Outcome = Literal[
-    "complete",
-    "repaired",
-    "truncated",
-    "upstream_error",
-    "violation",
-    "cancelled",
-    "refused",
-    "rejected",
-    "failed",
-]
 
 
 class SumsQuery(msgspec.Struct, kw_only=True):
