@@ -20,7 +20,9 @@ from gateway.cli.account_office import Office, open_vault, run_with_office
 from gateway.cli.account_output import as_json, print_json, verdict_as_json, verdict_as_text
 from gateway.cli.account_replacing import run_replace
 from gateway.cli.common import CommandError, settings_from, warn
+from gateway.cli.noting import note
 from gateway.config import Settings
+from gateway.controlplane.changes import account_added, secrets_rekeyed
 from gateway.controlplane.sign_in.rekeying import rekey_second_factors
 from gateway.store.engine import Opening
 from gateway.store.users import UserStore
@@ -92,6 +94,8 @@ def run_rekey(args: argparse.Namespace) -> int:
         count += await rekey_second_factors(UserStore(office.store.database), vault)
         # Now that no secret needs another key, have the database say so.
         await office.check_vault(vault)
+        if count:
+            await note(office.database, secrets_rekeyed(count))
         return count
 
     count = run_with_office(settings, work)
@@ -129,6 +133,7 @@ def _add(settings: Settings, drafts: Sequence[Draft], *, check: bool) -> _Added:
         refuse_known_names(drafts, known)
         warnings = await office.warn_before_adding(drafts, known, vault)
         stored = await office.add(drafts, vault)
+        await note(office.database, *map(account_added, stored))
         checked = await office.check(vault, stored) if check else []
         shown = await office.show([await office.find(account.id) for account in stored])
         return _Added(

@@ -13,6 +13,8 @@ from gateway.accounts.office import Shown
 from gateway.cli.account_office import Office, open_vault, run_with_office
 from gateway.cli.account_output import print_json, still, verdict_as_json, verdict_as_text
 from gateway.cli.common import CommandError, settings_from
+from gateway.cli.noting import note
+from gateway.controlplane.changes import account_checked
 
 __all__ = ["run"]
 
@@ -31,6 +33,15 @@ def run(args: argparse.Namespace) -> int:
             raise CommandError("there are no accounts to check; add one with `gateway accounts add`")
         checked = await office.check(vault, list(wanted.values()), _Progress(len(wanted)).step)
         present = {account.id: account for account in await office.accounts()}
+        # Those of which it changed something: whoever looks at all accounts every minute changes nothing by that.
+        await note(
+            office.database,
+            *(
+                account_checked(account, verdict.finding)
+                for account, verdict in checked
+                if account.id in present and _is_changed(account, present[account.id])
+            ),
+        )
         shown = await office.show([present.get(account.id, account) for account, _ in checked])
         return [
             (account, _with_state(verdict, one)) for (account, verdict), one in zip(checked, shown, strict=True)
@@ -43,6 +54,10 @@ def run(args: argparse.Namespace) -> int:
         for account, verdict in checked:
             print(verdict_as_text(account.name, verdict))
     return 0 if all(verdict.is_good for _, verdict in checked) else 1
+
+
+def _is_changed(before: Account, after: Account) -> bool:
+    return (before.condition, before.secret_version) != (after.condition, after.secret_version)
 
 
 def _with_state(verdict: Verdict, shown: Shown) -> Verdict:

@@ -18,7 +18,9 @@ from gateway.cli.account_arguments import read_secret_from, refuse_contradiction
 from gateway.cli.account_office import Office, open_vault, run_with_office
 from gateway.cli.account_output import as_json, print_json, still, verdict_as_json, verdict_as_text
 from gateway.cli.common import CommandError, settings_from, warn
+from gateway.cli.noting import note
 from gateway.config import Settings
+from gateway.controlplane.changes import account_secret_replaced
 
 __all__ = ["run_replace"]
 
@@ -102,9 +104,14 @@ def _replace(
     settings: Settings, vault: Vault, account_id: str, draft: Draft, changes: dict[str, Any], *, check: bool
 ) -> _Replaced:
     async def work(office: Office) -> _Replaced:
-        others = [account for account in await office.accounts() if account.id != account_id]
+        known = await office.accounts()
+        others = [account for account in known if account.id != account_id]
         warnings = await office.warn_before_adding([draft], others, vault)
         await office.replace_secret(account_id, draft, vault, changes)
+        await note(
+            office.database,
+            *(account_secret_replaced(before, changes) for before in known if before.id == account_id),
+        )
         account = await office.find(account_id)
         verdict = None
         if check:

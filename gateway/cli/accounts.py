@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Any
 
-from gateway.accounts.account import AccountKind
+from gateway.accounts.account import Account, AccountKind
 from gateway.accounts.drafts import PROVIDERS
 from gateway.accounts.office import KEPT, Resumed, Shown
 from gateway.cli import account_adding, account_checking
@@ -15,7 +15,9 @@ from gateway.cli.account_office import Office, run_with_office
 from gateway.cli.account_output import as_json, iso, moment, print_json, print_table
 from gateway.cli.careful_parser import CarefulParser
 from gateway.cli.common import CommandError, Subparsers, add_command, add_config_option, settings_from, warn
+from gateway.cli.noting import note
 from gateway.config import ClientAuth
+from gateway.controlplane.changes import account_paused, account_removed, account_resumed
 from gateway.telemetry.logs import printable
 
 __all__ = ["add_parser"]
@@ -219,6 +221,8 @@ def _pause(args: argparse.Namespace) -> int:
     async def work(office: Office) -> dict[str, Any]:
         account = await office.find_stored(args.name)
         await office.store.pause(account.id)
+        if account.paused_at is None:
+            await note(office.database, account_paused(account))
         (shown,) = await office.show([await office.find(account.id)])
         return as_json(shown)
 
@@ -235,6 +239,7 @@ def _resume(args: argparse.Namespace) -> int:
         account = await office.find_stored(args.name)
         (before,) = await office.show([account])
         ended = await office.resume(account, before.cooling)
+        await note(office.database, account_resumed(account, ended))
         (shown,) = await office.show([await office.find(account.id)])
         return shown, ended
 
@@ -259,13 +264,14 @@ def _resume(args: argparse.Namespace) -> int:
 def _remove(args: argparse.Namespace) -> int:
     settings = settings_from(args)
 
-    async def find(office: Office) -> tuple[str, str]:
+    async def find(office: Office) -> Account:
         account = await office.find(args.name)
         if office.is_kept(account):
             raise CommandError(KEPT)
-        return account.id, account.name
+        return account
 
-    account_id, name = run_with_office(settings, find)
+    account = run_with_office(settings, find)
+    account_id, name = account.id, account.name
     if not args.yes:
         if not sys.stdin.isatty():
             raise CommandError(f"removing {name!r} deletes its secret; confirm with --yes")
@@ -273,7 +279,10 @@ def _remove(args: argparse.Namespace) -> int:
             raise CommandError("nothing was removed")
 
     async def remove(office: Office) -> bool:
-        return await office.store.remove(account_id)
+        removed = await office.store.remove(account_id)
+        if removed:
+            await note(office.database, account_removed(account))
+        return removed
 
     removed = run_with_office(settings, remove)
     if args.json:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import getpass
 import json
-import socket
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
@@ -15,10 +13,12 @@ from attrs import define
 
 from gateway.cli.columns import Columns
 from gateway.cli.common import CommandError, Subparsers, add_command, add_config_option, settings_from
+from gateway.cli.noting import note
 from gateway.config import Settings
+from gateway.controlplane.changes import link_made, totp_reset, user_added, user_removed
 from gateway.controlplane.sign_in.links import LINK_SECONDS, OpenLink, base_url, make_link
 from gateway.controlplane.sign_in.names import BadNameError, tidy_name
-from gateway.store.audit_log import AuditStore
+from gateway.store.audit_log import Change
 from gateway.store.engine import Database, Opening
 from gateway.store.errors import StoreError
 from gateway.store.user_links import LinkStore, Purpose
@@ -51,19 +51,10 @@ class _People:
     users: UserStore
     links: LinkStore
     sessions: UserSessionStore
-    entries: AuditStore
 
-    async def note(self, action: str, name: str, *, before: Any = None, after: Any = None) -> None:
+    async def note(self, *changes: Change) -> None:
         """Write down what whoever runs the command did."""
-        await self.entries.add(
-            who=_who(),
-            how="command",
-            address=socket.gethostname(),
-            action=action,
-            target=name,
-            before=before,
-            after=after,
-        )
+        await note(self.users.database, *changes)
 
     async def named(self, name: str) -> User:
         """Return a user.
@@ -130,16 +121,16 @@ def _link(args: argparse.Namespace) -> int:
             if args.role == _VIEWER:
                 raise CommandError("the first user has to be an admin, or nobody could let others in")
             link = await make_link(people.links, base, Purpose.SET_PASSWORD, role=ADMIN)
-            await people.note("user.link", "")
+            await people.note(link_made(""))
             return link
         user = await people.users.named(name)
         if user is None:
             user = await people.users.add(name, args.role or (ADMIN if is_first else _VIEWER))
-            await people.note("user.add", user.name, after={"role": user.role})
+            await people.note(user_added(user))
         elif args.role not in {None, user.role}:
             raise CommandError(f"{user.name} is {user.role}; change that in the dashboard, or leave --role out")
         link = await make_link(people.links, base, Purpose.SET_PASSWORD, user_id=user.id, role=user.role)
-        await people.note("user.link", user.name)
+        await people.note(link_made(user.name))
         return link
 
     link = _with_people(settings, make, Opening.MAKE)
@@ -180,7 +171,7 @@ def _remove(args: argparse.Namespace) -> int:
     async def remove(people: _People) -> tuple[User, bool]:
         user = await people.named(args.name)
         await people.users.remove(user.id, even_the_last=True)
-        await people.note("user.remove", user.name, before={"role": user.role})
+        await people.note(user_removed(user))
         return user, await people.users.anybody_has_a_password()
 
     user, others = _with_people(settings_from(args), remove)
@@ -196,7 +187,7 @@ def _reset_totp(args: argparse.Namespace) -> int:
         if user.totp is None:
             raise CommandError(f"{user.name} has no second factor")
         await people.users.remove_totp(user.id)
-        await people.note("user.totp_reset", user.name)
+        await people.note(totp_reset(user))
         return user
 
     user = _with_people(settings_from(args), reset)
@@ -209,7 +200,7 @@ def _with_people(
 ) -> _T:
     async def run() -> _T:
         async with Database.of(settings, opening) as database:
-            stores = (UserStore(database), LinkStore(database), UserSessionStore(database), AuditStore(database))
+            stores = (UserStore(database), LinkStore(database), UserSessionStore(database))
             return await work(_People(settings, *stores))
 
     try:
@@ -232,10 +223,3 @@ def _as_json(user: User, seen_at: float | None) -> dict[str, Any]:
 
 def _time(at: float | None) -> str:
     return "-" if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M")
-
-
-def _who() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "somebody without a name"

@@ -9,6 +9,9 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TypeVar
 
+from attrs import define, field
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from gateway.accounts.vault import Vault, VaultError
 from gateway.actors.keys import StoredKey, secret_id, secret_standing
 from gateway.actors.term_rules import checked_name
@@ -26,7 +29,10 @@ from gateway.cli.common import (
 )
 from gateway.cli.key_arguments import add_terms, grace, terms_from
 from gateway.cli.key_output import ShownKey, key_as_json, key_as_text
+from gateway.cli.noting import note
 from gateway.config import Settings
+from gateway.controlplane.changes import key_changed, key_created, key_revoked, key_rotated
+from gateway.store.audit_log import Change
 from gateway.store.canary import check_vault
 from gateway.store.client_keys import ClientKeyStore, KeyMeantError, changed_terms
 from gateway.store.engine import Database, Opening
@@ -90,6 +96,19 @@ def add_parser(subparsers: Subparsers) -> None:
         add_config_option(action)
 
 
+@define
+class _Made:
+    """Collects what a change of keys came to."""
+
+    change: Callable[[StoredKey, StoredKey], Change]
+    """Says what a key's change is, by what it was like and is like now."""
+    changes: list[Change] = field(factory=list, init=False)
+
+    async def take(self, _connection: AsyncConnection, before: StoredKey | None, after: StoredKey) -> None:
+        """Take note of a key that is changed."""
+        self.changes.append(self.change(before or after, after))
+
+
 def _with_store(
     settings: Settings, work: Callable[[ClientKeyStore], Awaitable[_T]], opening: Opening = Opening.EXISTING
 ) -> _T:
@@ -116,7 +135,9 @@ def _create(args: argparse.Namespace) -> int:
         # With another secret key than the gateway's, it would be a key that opens nothing.
         await check_vault(store.database, Vault(secret_keys))
         namesakes = await store.ids_of(name)
-        return namesakes, *await store.create(name, secret_keys[0], terms)
+        stored, key = await store.create(name, secret_keys[0], terms)
+        await note(store.database, key_created(stored))
+        return namesakes, stored, key
 
     namesakes, stored, key = _with_store(settings, create, Opening.MAKE)
     if namesakes:
@@ -134,7 +155,10 @@ def _rotate(args: argparse.Namespace) -> int:
 
     async def rotate(store: ClientKeyStore) -> tuple[StoredKey, str]:
         await check_vault(store.database, Vault(secret_keys))
-        return await store.rotate(args.key, secret_keys[0], args.grace)
+        made = _Made(lambda before, after: key_rotated(before, after, args.grace))
+        stored, key = await store.rotate(args.key, secret_keys[0], args.grace, also=made.take)
+        await note(store.database, *made.changes)
+        return stored, key
 
     _show_new(args, *_with_store(settings, rotate))
     return 0
@@ -165,7 +189,11 @@ def _limits(args: argparse.Namespace) -> int:
     changes = terms_from(args)
 
     async def change(store: ClientKeyStore) -> ShownKey:
-        key = await store.change_terms(args.key, changes) if changes else await store.find(args.key)
+        made = _Made(key_changed)
+        key = (
+            await store.change_terms(args.key, changes, also=made.take) if changes else await store.find(args.key)
+        )
+        await note(store.database, *made.changes)
         return next(shown for shown in await _shown(settings, store) if shown.key.id == key.id)
 
     shown = _with_store(settings, change)
@@ -184,7 +212,13 @@ async def _shown(settings: Settings, store: ClientKeyStore) -> list[ShownKey]:
 
 
 def _revoke(args: argparse.Namespace) -> int:
-    revoked = _with_store(settings_from(args), lambda store: store.revoke(args.key, every=args.all))
+    async def revoke(store: ClientKeyStore) -> int:
+        made = _Made(lambda _, after: key_revoked(after))
+        revoked = await store.revoke(args.key, every=args.all, also=made.take)
+        await note(store.database, *made.changes)
+        return revoked
+
+    revoked = _with_store(settings_from(args), revoke)
     if not revoked:
         raise CommandError(f"no valid key has the id or name {args.key!r}; see `gateway keys list`")
     print(f"revoked {revoked} key{'s' if revoked > 1 else ''}")

@@ -8,6 +8,9 @@ from typing import Any, Final, Protocol
 
 from aiohttp import web
 from attrs import define, field
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.store.audit_log import Change
 
 __all__ = ["Access", "AuditTrail", "Gate", "Role", "Visitor"]
 
@@ -94,20 +97,23 @@ class Gate(Protocol):
 class AuditTrail(Protocol):
     """Where every change is written down."""
 
-    async def write(
-        self, visitor: Visitor, action: str, target: str = "", *, before: Any = None, after: Any = None
-    ) -> None:
-        """Write down a change.
+    async def note(self, visitor: Visitor, *changes: Change, within: AsyncConnection | None = None) -> None:
+        """Write down what somebody did; all of it or nothing.
 
         Args:
-            visitor: who made it.
-            action: what was done, such as `account.pause`.
-            target: name of what it was done to.
-            before: what it was like: JSON, without secrets.
-            after: what it is like now.
+            visitor: who.
+            changes: what.
+            within: the transaction that makes the changes, which then lasts only if this does; None for one of
+                its own.
         """
         ...
 
     async def write_all(self, visitor: Visitor, action: str, changes: Sequence[tuple[str, Any, Any]]) -> None:
-        """Write down changes that were made as one: target, before and after of each; all of them or none."""
+        """Write down changes: target, before and after of each."""
+        ...
+
+    async def write(
+        self, visitor: Visitor, action: str, target: str = "", *, before: Any = None, after: Any = None
+    ) -> None:
+        """Write down a change, whose parts are those of `Change`."""
         ...

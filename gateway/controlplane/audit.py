@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from attrs import define
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.controlplane.access import Visitor
-from gateway.store.audit_log import AuditStore
+from gateway.store.audit_log import AuditStore, Change
 from gateway.telemetry.logs import get_logger
 
 __all__ = ["AuditLog"]
@@ -26,34 +27,36 @@ class AuditLog:
 
     store: AuditStore
 
-    async def write(
-        self, visitor: Visitor, action: str, target: str = "", *, before: Any = None, after: Any = None
-    ) -> None:
-        """Write down a change; `AuditTrail` says what the arguments mean.
+    async def note(self, visitor: Visitor, *changes: Change, within: AsyncConnection | None = None) -> None:
+        """Write down what somebody did; `AuditTrail` says what the arguments mean.
 
         Raises:
             StoreError: the database cannot be used.
         """
-        await self.write_all(visitor, action, [(target, before, after)])
-
-    async def write_all(self, visitor: Visitor, action: str, changes: Sequence[tuple[str, Any, Any]]) -> None:
-        """Write down changes that were made as one: target, before and after of each; all of them or none.
-
-        Raises:
-            StoreError: the database cannot be used.
-        """
-        for place, (target, _, _) in enumerate(changes, 1):
+        for place, change in enumerate(changes, 1):
             # First to the log, which takes it whatever the database does.
             _log.info(
                 "written to the audit log",
-                action=action,
-                target=target,
+                action=change.action,
+                target=change.target,
                 by=visitor.name,
                 how=visitor.how,
                 address=visitor.address,
             )
             if place % _AT_A_TIME == 0:
                 await asyncio.sleep(0)
-        await self.store.add_all(
-            who=visitor.name, how=visitor.how, address=visitor.address, action=action, changes=changes
-        )
+        await self.store.add(*changes, who=visitor.name, how=visitor.how, address=visitor.address, within=within)
+
+    async def write_all(self, visitor: Visitor, action: str, changes: Sequence[tuple[str, Any, Any]]) -> None:
+        """Write down changes: target, before and after of each."""
+        await self.note(visitor, *(Change(action, target, before=one, after=two) for target, one, two in changes))
+
+    async def write(
+        self, visitor: Visitor, action: str, target: str = "", *, before: Any = None, after: Any = None
+    ) -> None:
+        """Write down a change, whose parts are those of `Change`.
+
+        Raises:
+            StoreError: the database cannot be used.
+        """
+        await self.note(visitor, Change(action, target, before=before, after=after))

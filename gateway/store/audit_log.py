@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
-from attrs import define
+from attrs import define, field
 from sqlalchemy import and_, delete, insert, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.store.engine import Database, database_time
 from gateway.store.errors import StoreError
@@ -16,11 +17,24 @@ from gateway.store.rows import storable, structure
 from gateway.store.tables import audit_log
 from gateway.wire.errors import encode_json
 
-__all__ = ["AuditEntry", "AuditFilter", "AuditStore"]
+__all__ = ["AuditEntry", "AuditFilter", "AuditStore", "Change"]
 
 _COLUMNS: Final = audit_log.c
 _LONGEST: Final = 20_000
 """Characters of what something was like, as JSON."""
+
+
+@define(frozen=True)
+class Change:
+    """Something that was done."""
+
+    action: str
+    """Such as `account.pause`."""
+    target: str = ""
+    """Name of what it was done to."""
+    before: Any = field(default=None, kw_only=True)
+    """What it was like: JSON, without secrets; and so is the next one."""
+    after: Any = field(default=None, kw_only=True)
 
 
 @define(frozen=True, kw_only=True)
@@ -76,38 +90,36 @@ class AuditStore:
     database: Database
 
     async def add(
-        self,
-        *,
-        who: str,
-        how: str,
-        address: str,
-        action: str,
-        target: str = "",
-        before: Any = None,
-        after: Any = None,
+        self, *changes: Change, who: str, how: str, address: str, within: AsyncConnection | None = None
     ) -> None:
-        """Write an entry, with the time of the database."""
-        changes = [(target, before, after)]
-        await self.add_all(who=who, how=how, address=address, action=action, changes=changes)
+        """Write an entry for each of some changes, all or none, with the time of the database.
 
-    async def add_all(
-        self, *, who: str, how: str, address: str, action: str, changes: Iterable[tuple[str, Any, Any]]
-    ) -> None:
-        """Write an entry for each of some changes, all or none: what was changed, how it was before and after."""
-        common = {"who": storable(who), "how": how, "address": storable(address), "action": action}
+        Args:
+            changes: what was done.
+            who: name of whoever did it.
+            how: they had signed in, as in `AuditEntry`.
+            address: from where.
+            within: the transaction that makes the changes; None for one of its own.
+        """
+        common = {"who": storable(who), "how": how, "address": storable(address)}
         own = [
             {
                 "id": f"aud_{secrets.token_hex(8)}",
-                "target": storable(target),
-                "before": _json(before),
-                "after": _json(after),
+                "action": change.action,
+                "target": storable(change.target),
+                "before": _json(change.before),
+                "after": _json(change.after),
             }
-            for target, before, after in changes
+            for change in changes
         ]
         if not own:
             return
+        statement = insert(audit_log).values(at=database_time(), **common)
+        if within is not None:
+            await within.execute(statement, own)
+            return
         async with self.database.write() as connection:
-            await connection.execute(insert(audit_log).values(at=database_time(), **common), own)
+            await connection.execute(statement, own)
 
     async def page(
         self, wanted: AuditFilter, most: int, before: tuple[float, str] | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -22,11 +22,20 @@ from gateway.store.rows import KnownRows, structure
 from gateway.store.statements import KEYS, bump, locking
 from gateway.store.tables import client_keys, former_keys, key_terms
 
-__all__ = ["ClientKeyStore", "KeyMeantError", "changed_terms", "stored_keys"]
+__all__ = ["Also", "ClientKeyStore", "KeyMeantError", "changed_terms", "stored_keys"]
 
 _LIMITS = tuple(one.name for one in fields(KeyLimits))
 _AT_A_TIME: Final = 200
 """Keys that are looked at before others have their turn."""
+
+
+Also = Callable[[AsyncConnection, StoredKey | None, StoredKey], Awaitable[None]]
+"""Called within the transaction that changes a key, with what it was like, if it was there, and what it is
+like now; what it writes there is written if and only if the change is."""
+
+
+async def _nothing_else(_connection: AsyncConnection, _before: StoredKey | None, _after: StoredKey) -> None:
+    pass
 
 
 class KeyMeantError(Exception):
@@ -114,7 +123,9 @@ class ClientKeyStore:
     database: Database
     _known: _KnownKeys = field(factory=_KnownKeys, init=False, repr=False)
 
-    async def create(self, name: str, pepper: bytes, terms: KeyTerms | None = None) -> tuple[StoredKey, str]:
+    async def create(
+        self, name: str, pepper: bytes, terms: KeyTerms | None = None, also: Also = _nothing_else
+    ) -> tuple[StoredKey, str]:
         """Make a key and return it twice: as stored, and in clear, which is the only time it is seen."""
         key = new_key()
         stored = StoredKey(
@@ -130,6 +141,7 @@ class ClientKeyStore:
             values = asdict(stored, filter=lambda field, _: field.name not in {"terms", "former"})
             await connection.execute(insert(client_keys).values(values))
             await _write_terms(connection, stored.id, stored.terms)
+            await also(connection, None, stored)
             await bump(connection, KEYS)
         return stored, key
 
@@ -147,13 +159,16 @@ class ClientKeyStore:
         async with self.database.read() as connection:
             return sorted((await connection.execute(query)).scalars())
 
-    async def revoke(self, id_or_name: str, *, every: bool = False, is_id: bool = False) -> int:
+    async def revoke(
+        self, id_or_name: str, *, every: bool = False, is_id: bool = False, also: Also = _nothing_else
+    ) -> int:
         """Revoke a key.
 
         Args:
             id_or_name: which.
             every: revoke all keys of this name, expired ones too.
             is_id: whether it is certainly no name; one may look like another key's id.
+            also: called for each.
 
         Returns:
             How many were revoked: none, if no key has this name that was not revoked before.
@@ -166,13 +181,27 @@ class ClientKeyStore:
             if rows and not every:
                 rows = [await _only_one(connection, rows, id_or_name, "; or revoke them all with --all")]
             if rows:
-                meant = client_keys.c.id.in_([row.id for row in rows])
-                await connection.execute(update(client_keys).where(meant).values(revoked_at=_now()))
+                meant, now = client_keys.c.id.in_([row.id for row in rows]), _now()
+                await connection.execute(update(client_keys).where(meant).values(revoked_at=now))
+                for row in rows:
+                    try:
+                        terms = await _read_terms(connection, row.id)
+                    except StoreError:
+                        # A row that cannot be read must not keep a key from being revoked.
+                        terms = KeyTerms()
+                    revoked = evolve(row, revoked_at=now)
+                    await also(connection, _with_terms(row, terms), _with_terms(revoked, terms))
                 await bump(connection, KEYS)
         return len(rows)
 
     async def rotate(
-        self, id_or_name: str, pepper: bytes, grace_seconds: float, *, is_id: bool = False
+        self,
+        id_or_name: str,
+        pepper: bytes,
+        grace_seconds: float,
+        *,
+        is_id: bool = False,
+        also: Also = _nothing_else,
     ) -> tuple[StoredKey, str]:
         """Make a key that takes the place of another one, with its id, terms and use.
 
@@ -180,7 +209,8 @@ class ClientKeyStore:
             id_or_name: which.
             pepper: to hash it with.
             grace_seconds: for how long the old one is still valid; older ones are for no longer.
-            is_id: as in `revoke`.
+            is_id: as in `revoke`; and so is the next one.
+            also: called for the key, without its terms.
 
         Raises:
             KeyMeantError: no valid key has this name, or several have.
@@ -201,8 +231,10 @@ class ClientKeyStore:
                 row, digest=hash_key(key, pepper), prefix=visible_prefix(key), secret_id=secret_id(pepper)
             )
             await connection.execute(update(client_keys).where(client_keys.c.id == row.id).values(asdict(changed)))
+            stored = StoredKey(**asdict(changed))
+            await also(connection, StoredKey(**asdict(row)), stored)
             await bump(connection, KEYS)
-        return StoredKey(**asdict(changed)), key
+        return stored, key
 
     async def find(self, id_or_name: str) -> StoredKey:
         """Return a key that is not revoked, without its terms.
@@ -214,7 +246,13 @@ class ClientKeyStore:
             return StoredKey(**asdict(await _the_one(connection, id_or_name)))
 
     async def change_terms(
-        self, id_or_name: str, changes: Mapping[str, Any], *, name: str | None = None, is_id: bool = False
+        self,
+        id_or_name: str,
+        changes: Mapping[str, Any],
+        *,
+        name: str | None = None,
+        is_id: bool = False,
+        also: Also = _nothing_else,
     ) -> StoredKey:
         """Change what a key may do, and what it is called.
 
@@ -222,7 +260,8 @@ class ClientKeyStore:
             id_or_name: which.
             changes: `expires_at`, `models`, and fields of `KeyLimits`, as far as they change; None for no limit.
             name: a new one; None to leave it.
-            is_id: as in `revoke`.
+            is_id: as in `revoke`; and so is the next one.
+            also: called for the key.
 
         Returns:
             The key as it is now.
@@ -232,16 +271,17 @@ class ClientKeyStore:
         """
         async with self.database.write() as connection:
             row = await _the_one(connection, id_or_name, is_id=is_id)
-            query = select(key_terms).where(key_terms.c.key_id == row.id)
-            found = (await connection.execute(query)).mappings().first()
-            terms = _terms(found) if found is not None else KeyTerms()
+            terms = await _read_terms(connection, row.id)
+            before = _with_terms(row, terms)
             terms = changed_terms(terms, changes)
             await _write_terms(connection, row.id, terms)
             if name is not None:
                 row = evolve(row, name=name)
                 await connection.execute(update(client_keys).where(client_keys.c.id == row.id).values(name=name))
+            after = _with_terms(row, terms)
+            await also(connection, before, after)
             await bump(connection, KEYS)
-        return StoredKey(**asdict(row), terms=terms)
+        return after
 
 
 def stored_keys(
@@ -331,6 +371,16 @@ async def _the_one(connection: AsyncConnection, id_or_name: str, *, is_id: bool 
     if not rows:
         raise KeyMeantError(f"no valid key has the id or name {id_or_name!r}; see `gateway keys list`")
     return await _only_one(connection, rows, id_or_name)
+
+
+def _with_terms(row: _Row, terms: KeyTerms) -> StoredKey:
+    return StoredKey(**asdict(row), terms=terms)
+
+
+async def _read_terms(connection: AsyncConnection, key_id: str) -> KeyTerms:
+    query = select(key_terms).where(key_terms.c.key_id == key_id)
+    found = (await connection.execute(query)).mappings().first()
+    return _terms(found) if found is not None else KeyTerms()
 
 
 async def _write_terms(connection: AsyncConnection, key_id: str, terms: KeyTerms) -> None:

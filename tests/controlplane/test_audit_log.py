@@ -12,7 +12,7 @@ from sqlalchemy import update
 from gateway.accounts.vault import Vault
 from gateway.config import Settings
 from gateway.controlplane.sign_in.opening import AUDIT_DAYS, make_desk, tidy
-from gateway.store.audit_log import AuditFilter, AuditStore
+from gateway.store.audit_log import AuditFilter, AuditStore, Change
 from gateway.store.engine import Database
 from gateway.store.errors import StoreError
 from gateway.store.tables import users
@@ -26,7 +26,9 @@ DAY = 86_400.0
 
 
 async def write(store: AuditStore, action: str, **more: Any) -> None:
-    await store.add(**({"who": "ana", "how": "password", "address": "192.0.2.1"} | more), action=action)
+    about = {name: more.pop(name) for name in ("target", "before", "after") if name in more}
+    author = {"who": "ana", "how": "password", "address": "192.0.2.1"} | more
+    await store.add(Change(action, **about), **author)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -16,8 +16,14 @@ from gateway.controlplane.account_views import (
     AccountView,
     CredentialCheck,
     StateName,
-    facts_of,
     view_of_check,
+)
+from gateway.controlplane.changes import (
+    account_changed,
+    account_checked,
+    account_paused,
+    account_removed,
+    account_resumed,
 )
 from gateway.controlplane.endpoints import Call, endpoint
 from gateway.controlplane.parts import Parts
@@ -130,8 +136,7 @@ async def change_account(parts: Parts, call: Call) -> AccountView:
     except NameTakenError as error:
         raise refused(error, 409) from None
     if changes:
-        before = {name: getattr(account, name) for name in changes}
-        await parts.audit.write(call.visitor, "account.change", account.name, before=before, after=changes)
+        await parts.audit.note(call.visitor, account_changed(account, changes))
     return await _after_change(parts, account.id)
 
 
@@ -145,9 +150,7 @@ async def pause_account(parts: Parts, call: Call) -> AccountView:
     if not await parts.accounts.pause(account.id):
         raise _gone()
     if account.paused_at is None:
-        await parts.audit.write(
-            call.visitor, "account.pause", account.name, before={"paused": False}, after={"paused": True}
-        )
+        await parts.audit.note(call.visitor, account_paused(account))
     return await _after_change(parts, account.id)
 
 
@@ -163,13 +166,7 @@ async def resume_account(parts: Parts, call: Call) -> AccountResumed:
         ended = await parts.directory.office.resume(account, parts.directory.rests(account))
     except DraftError:
         raise _gone() from None
-    await parts.audit.write(
-        call.visitor,
-        "account.resume",
-        account.name,
-        before={"paused": account.paused_at is not None, "condition": account.condition.value},
-        after={"cleared": list(ended.cleared)},
-    )
+    await parts.audit.note(call.visitor, account_resumed(account, ended))
     view = await _after_change(parts, account.id)
     return AccountResumed(
         account=view, cleared=list(ended.cleared), refresh_under_way_until=ended.refresh_sent_until
@@ -188,7 +185,7 @@ async def check_account(parts: Parts, call: Call) -> AccountChecked:
         ((_, verdict),) = await parts.directory.office.check(parts.vault, [account], remedy=_remedy)
     except VaultError as error:
         raise refused(error, 409) from None
-    await parts.audit.write(call.visitor, "account.check", account.name, after={"finding": verdict.finding.value})
+    await parts.audit.note(call.visitor, account_checked(account, verdict.finding))
     return AccountChecked(account=await _after_change(parts, account.id), check=view_of_check(verdict))
 
 
@@ -206,7 +203,7 @@ async def remove_account(parts: Parts, call: Call) -> None:
         )
     if not await parts.accounts.remove(account.id):
         raise _gone()
-    await parts.audit.write(call.visitor, "account.remove", account.name, before=facts_of(account))
+    await parts.audit.note(call.visitor, account_removed(account))
     await parts.directory.reload()
 
 

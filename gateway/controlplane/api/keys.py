@@ -10,11 +10,14 @@ from contextlib import suppress
 from typing import Annotated, Any, Final
 
 import msgspec
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gateway.actors.keys import StoredKey
 from gateway.actors.term_rules import LONGEST_NAME, checked_name
 from gateway.actors.terms import KeyTerms
 from gateway.actors.use import KeyUse
 from gateway.controlplane.access import Access
+from gateway.controlplane.changes import key_changed, key_created, key_revoked, key_rotated
 from gateway.controlplane.endpoints import Call, answer_bytes, endpoint
 from gateway.controlplane.key_views import (
     BudgetView,
@@ -23,7 +26,6 @@ from gateway.controlplane.key_views import (
     Terms,
     budgets_of,
     changes_of,
-    limits_view,
     views_of,
 )
 from gateway.controlplane.parts import Parts
@@ -211,8 +213,12 @@ async def create_key(parts: Parts, call: Call) -> MadeKey:
     draft: KeyDraft = call.body
     name, terms = _name(draft.name), changed_terms(KeyTerms(), _changes(parts, draft))
     namesakes = await parts.client_keys.ids_of(name)
-    stored, secret = await parts.client_keys.create(name, parts.pepper, terms)
-    await _changed(parts, call, "key.create", stored.name, after=_facts(stored.name, stored.terms, stored.id))
+
+    async def note(connection: AsyncConnection, _before: StoredKey | None, made: StoredKey) -> None:
+        await parts.audit.note(call.visitor, key_created(made), within=connection)
+
+    stored, secret = await parts.client_keys.create(name, parts.pepper, terms, note)
+    await _changed(parts)
     view = _shown(parts, ListedKey(stored, KeyUse(stored.id)))
     return MadeKey(key=view, secret=secret, namesakes=namesakes)
 
@@ -232,20 +238,17 @@ async def change_key(parts: Parts, call: Call) -> KeyView:
     change: KeyChange = call.body
     changes = _changes(parts, change)
     name = None if change.name is msgspec.UNSET else _name(change.name)
-    before = (await _listed(parts, call.params["id"])).key
+    key = (await _listed(parts, call.params["id"])).key
+
+    async def note(connection: AsyncConnection, before: StoredKey | None, after: StoredKey) -> None:
+        await parts.audit.note(call.visitor, key_changed(before or key, after), within=connection)
+
     try:
-        after = await parts.client_keys.change_terms(before.id, changes, name=name, is_id=True)
+        await parts.client_keys.change_terms(key.id, changes, name=name, is_id=True, also=note)
     except KeyMeantError:
         raise _gone() from None
-    await _changed(
-        parts,
-        call,
-        "key.change",
-        before.name,
-        before=_facts(before.name, before.terms, before.id),
-        after=_facts(after.name, after.terms, after.id),
-    )
-    return await _view(parts, before.id)
+    await _changed(parts)
+    return await _view(parts, key.id)
 
 
 @endpoint("POST", "/api/v1/keys/{id}/rotate", body=Rotation, answer=MadeKey, status=201)
@@ -255,22 +258,20 @@ async def rotate_key(parts: Parts, call: Call) -> MadeKey:
     Its id, limits and use stay. The old one is valid for a while yet, so that clients can be changed one by one.
     """
     rotation: Rotation = call.body
-    before = (await _listed(parts, call.params["id"])).key
+    listed, grace = await _listed(parts, call.params["id"]), rotation.grace_seconds
+
+    async def note(connection: AsyncConnection, before: StoredKey | None, after: StoredKey) -> None:
+        await parts.audit.note(call.visitor, key_rotated(before or listed.key, after, grace), within=connection)
+
     try:
-        stored, secret = await parts.client_keys.rotate(
-            before.id, parts.pepper, rotation.grace_seconds, is_id=True
-        )
+        stored, secret = await parts.client_keys.rotate(listed.key.id, parts.pepper, grace, is_id=True, also=note)
     except KeyMeantError:
         raise _gone() from None
-    await _changed(
-        parts,
-        call,
-        "key.rotate",
-        stored.name,
-        before={"id": stored.id, "prefix": before.prefix},
-        after={"id": stored.id, "prefix": stored.prefix, "grace_seconds": rotation.grace_seconds},
-    )
-    return MadeKey(key=await _view(parts, stored.id), secret=secret, namesakes=[])
+    await _changed(parts)
+    # The key is shown this once, whatever becomes of the database from here on.
+    with suppress(StoreError):
+        listed = await _listed(parts, stored.id)
+    return MadeKey(key=_shown(parts, listed), secret=secret, namesakes=[])
 
 
 @endpoint("DELETE", "/api/v1/keys/{id}")
@@ -280,10 +281,12 @@ async def revoke_key(parts: Parts, call: Call) -> None:
     Requests with it are refused from now on; those under way come to their end. To revoke one again does nothing.
     """
     key = (await _listed(parts, call.params["id"])).key
-    if not await parts.client_keys.revoke(key.id, is_id=True):
-        return
-    facts = _facts(key.name, key.terms, key.id)
-    await _changed(parts, call, "key.revoke", key.name, before=facts, after={"id": key.id, "revoked": True})
+
+    async def note(connection: AsyncConnection, _before: StoredKey | None, after: StoredKey) -> None:
+        await parts.audit.note(call.visitor, key_revoked(after), within=connection)
+
+    if await parts.client_keys.revoke(key.id, is_id=True, also=note):
+        await _changed(parts)
 
 
 @endpoint("GET", "/api/v1/keys/{id}/usage", access=Access.VIEWER, answer=KeyUsage)
@@ -355,21 +358,11 @@ def _gone() -> ApiError:
     return ApiError(409, "This key was revoked; make another one.")
 
 
-def _facts(name: str, terms: KeyTerms, key_id: str) -> dict[str, Any]:
-    """Return what the audit log has of a key: what is set of it."""
-    limits = msgspec.to_builtins(limits_view(terms.limits))
-    facts = {"expires_at": terms.expires_at, "models": list(terms.models) or None, **limits}
-    return {"id": key_id, "name": name} | {name: value for name, value in facts.items() if value is not None}
-
-
-async def _changed(
-    parts: Parts, call: Call, action: str, target: str, *, before: Any = None, after: Any = None
-) -> None:
-    """Let this process know of a change at once, write it down, and tell all viewers."""
+async def _changed(parts: Parts) -> None:
+    """Let this process know of a change at once, and tell all viewers."""
     with suppress(StoreError):
         # What was changed is in the database; if it cannot be read now, it is as soon as it can be.
         await parts.take_over_keys()
-    await parts.audit.write(call.visitor, action, target, before=before, after=after)
     parts.live.changed("keys")
 
 

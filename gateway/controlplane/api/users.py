@@ -9,6 +9,7 @@ import msgspec
 from gateway.controlplane.access import Access, Role
 from gateway.controlplane.api.hidden import Hidden
 from gateway.controlplane.api.session import UserName
+from gateway.controlplane.changes import link_made, totp_reset, user_added, user_removed
 from gateway.controlplane.endpoints import Call, endpoint
 from gateway.controlplane.parts import Parts
 from gateway.controlplane.sign_in.links import OpenLink, base_url, make_link
@@ -100,7 +101,7 @@ async def add_user(parts: Parts, call: Call) -> Invitation:
         raise ApiError(400, str(error)) from None
     except NameTakenError:
         raise ApiError(409, "There is a user of that name already.") from None
-    await parts.audit.write(call.visitor, "user.add", user.name, after={"role": user.role})
+    await parts.audit.note(call.visitor, user_added(user))
     link = await _link(parts, call, user)
     parts.live.changed("users")
     return Invitation(user=_view(user, None, call), link=link)
@@ -134,7 +135,7 @@ async def remove_user(parts: Parts, call: Call) -> None:
     except LastAdminError:
         raise _last_admin() from None
     desk.keeper.sessions.forget(user_id=user.id)
-    await parts.audit.write(call.visitor, "user.remove", user.name, before={"role": user.role})
+    await parts.audit.note(call.visitor, user_removed(user))
     parts.live.changed("users")
 
 
@@ -146,7 +147,7 @@ async def make_user_link(parts: Parts, call: Call) -> LinkAnswer:
     """
     user = await _find(parts, call)
     link = await _link(parts, call, user)
-    await parts.audit.write(call.visitor, "user.link", user.name)
+    await parts.audit.note(call.visitor, link_made(user.name))
     return link
 
 
@@ -155,7 +156,7 @@ async def reset_totp(parts: Parts, call: Call) -> None:
     """Let a user who has lost the second factor sign in by password alone."""
     user = await _find(parts, call)
     await parts.desk.users.remove_totp(user.id)
-    await parts.audit.write(call.visitor, "user.totp_reset", user.name)
+    await parts.audit.note(call.visitor, totp_reset(user))
     parts.live.changed("users")
 
 

@@ -12,6 +12,7 @@ from attrs import define, field
 from gateway.accounts.vault import Vault, VaultError
 from gateway.config import Settings
 from gateway.controlplane.access import AuditTrail, Role, Visitor
+from gateway.controlplane.changes import user_added
 from gateway.controlplane.gate import DoorKeeper
 from gateway.controlplane.sign_in import second_factor
 from gateway.controlplane.sign_in.attempts import Attempts
@@ -194,7 +195,7 @@ class Desk:
         self.keeper.sessions.forget(user_id=user.id)
         entry = await self._let_in(request, visitor, user, _LINK)
         if link.user_id is None:
-            await self.audit.write(entry.visitor, "user.add", user.name, after={"role": user.role})
+            await self.audit.note(entry.visitor, user_added(user))
         elif hashed is not None:
             await self.audit.write(entry.visitor, "user.password", user.name)
         return entry
