@@ -16,6 +16,7 @@ from gateway.telemetry.logs import printable
 __all__ = ["RequestTable", "dollars", "print_details", "seconds"]
 
 _NOTHING: Final = "-"
+_DAMAGED: Final = "damaged"
 _COLUMNS: Final = (
     "TIME",
     "OUTCOME",
@@ -62,7 +63,7 @@ def _cells(row: RequestRow) -> tuple[str, ...]:
     prompt = total_input(row)
     return (
         moment(row.at)[:19],
-        row.outcome or _NOTHING,
+        row.outcome or (_NOTHING if row.damage is None else _DAMAGED),
         _number(row.status),
         _text(row.model_served or row.model),
         _text(row.actor),
@@ -118,6 +119,8 @@ def print_details(row: RequestRow, bill: Cost) -> None:
 
 def _details(row: RequestRow) -> Iterator[tuple[str, str]]:
     yield "request", row.id
+    if row.damage is not None:
+        yield _DAMAGED, f"{row.damage}; what follows is the rest of it"
     yield "time", moment(row.at)
     yield "route", printable(row.route)
     outcome = row.outcome or _NOTHING

@@ -55,6 +55,8 @@ class RequestView(msgspec.Struct, kw_only=True):
     ms: int | None
     switched: bool
     """Whether its session left the account that had its prompt cached."""
+    damage: str | None
+    """What of its record cannot be read, in a sentence: it is none that the gateway can have written."""
 
 
 def request_view(row: RequestRow) -> RequestView:
@@ -90,6 +92,7 @@ def request_view(row: RequestRow) -> RequestView:
         longest_gap_ms=row.longest_gap_ms,
         ms=row.ms,
         switched=row.switch is not None,
+        damage=row.damage,
     )
 
 

@@ -66,6 +66,7 @@ FIELDS: Final = (
     "attempts",
     "switch",
     "notes",
+    "damage",
 )
 """What scripts get of a request, in this order."""
 
@@ -76,6 +77,7 @@ def as_json(row: RequestRow) -> dict[str, Any]:
     cost = values.pop("cost_nanousd")
     values["cost_usd"] = None if cost is None else cost / 1e9
     values["at"] = iso(row.at)
+    values["damage"] = row.damage
     for name in _JSON:
         values[name] = decoded(values[name])
     return {name: values[name] for name in FIELDS}

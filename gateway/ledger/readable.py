@@ -55,6 +55,8 @@ def ended_by(row: RequestRow) -> str | None:
 
 def why(row: RequestRow) -> str:
     """Return in some words why a request did not go well; nothing for one that did."""
+    if row.damage is not None:
+        return row.damage
     if row.outcome == "complete":
         return ""
     if row.code:

@@ -15,6 +15,7 @@ from gateway.pricing.model_price import plain_name
 from gateway.pricing.usage import Usage
 from gateway.store.cost_rows import CostRows, RowFilter
 from gateway.store.engine import Database
+from gateway.store.request_rows import is_sound
 from gateway.store.request_totals import CostChange, RequestTotals
 
 __all__ = ["Recosting", "cost_of_row", "recost", "rows_of"]
@@ -67,14 +68,14 @@ def cost_of_row(row: Mapping[str, Any], prices: PriceBook) -> Cost:
 
 
 async def rows_of(database: Database, wanted: RowFilter) -> AsyncIterator[list[Mapping[str, Any]]]:
-    """Yield rows in the order of time, page by page.
+    """Yield rows in the order of time, page by page; those that are damaged are left out.
 
     Raises:
         StoreError: the database cannot be used.
     """
     source, after = CostRows(database), None
     while page := await source.page(wanted, after=after, limit=_PAGE):
-        yield list(page)
+        yield [row for row in page if is_sound(row)]
         after = (page[-1]["at"], page[-1]["id"])
 
 

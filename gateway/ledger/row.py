@@ -16,7 +16,7 @@ from gateway.ledger.record import RequestRecord
 from gateway.pricing.usage import Usage
 from gateway.wire.errors import encode_json
 
-__all__ = ["BadLineError", "RequestRow"]
+__all__ = ["BadLineError", "DamagedRow", "RequestRow"]
 
 _TEXT_LENGTH: Final = 1000  # characters; what clients and upstreams choose has no bound of its own
 _LIST_LENGTH: Final = 50
@@ -86,6 +86,11 @@ class RequestRow:
     longest_gap_ms: int | None = None
     timeline: str | None = None
     """In base64; kept in a table of its own."""
+
+    @property
+    def damage(self) -> str | None:
+        """What of it cannot be read, in a sentence; None for a row that is whole."""
+        return None
 
     @classmethod
     def of(cls, record: RequestRecord) -> RequestRow:
@@ -166,6 +171,19 @@ class RequestRow:
         except ValueError:  # of a line that somebody wrote
             return None
         return {"id": self.id, "at": self.at, "timeline": timeline}
+
+
+@define(frozen=True, kw_only=True)
+class DamagedRow(RequestRow):
+    """What can be read of a row of the database that the gateway cannot have written."""
+
+    unreadable: tuple[str, ...]
+    """Columns that hold something else than they should; here they are as if nothing were known of them."""
+
+    @property
+    def damage(self) -> str:
+        """What of it cannot be read, in a sentence."""
+        return f"this row cannot be read: nonsense in {', '.join(self.unreadable)}"
 
 
 _NOTHING_COUNTED: Final = Usage()

@@ -140,6 +140,7 @@ def key_of(row: Mapping[str, Any], span: int) -> TotalKey:
     """Return under what a row counts in one span of time.
 
     Raises:
+        TypeError: it holds something else than it should.
         ValueError: its time is none.
     """
     return _key(_group_of(row), span)
@@ -154,8 +155,7 @@ def _group_of(row: Mapping[str, Any]) -> _Group:
     at = int(row["at"])
     if not 0 <= at < _LATEST:
         raise ValueError(at)
-    return (
-        at // SPANS[0] * SPANS[0],
+    texts = (
         row["provider"] or "",
         row["route"] or "",
         row["account"] or "",
@@ -164,6 +164,9 @@ def _group_of(row: Mapping[str, Any]) -> _Group:
         row["outcome"] or "",
         row["stop_reason"] or "",
     )
+    if not {*map(type, texts)} <= {str}:
+        raise TypeError("what a row is summed by is no text")
+    return at // SPANS[0] * SPANS[0], *texts
 
 
 def model_of(row: Mapping[str, Any]) -> str:
@@ -180,6 +183,7 @@ def sums_of(row: Mapping[str, Any]) -> Sums:
 
     Raises:
         OverflowError: a number is larger than any that a request could have.
+        TypeError: it is none.
     """
     return Sums(*_numbers_of(row))
 
@@ -209,6 +213,8 @@ def _numbers_of(row: Mapping[str, Any]) -> list[int]:
         int(row["switch"] is not None),
         round(usd * 1e9) if isinstance(usd, (int, float)) and math.isfinite(usd) else 0,
     ]
+    if not {*map(type, numbers)} <= {int}:
+        raise TypeError("a number of a request is none")
     if min(numbers) < -_MOST or max(numbers) > _MOST:
         raise OverflowError("a number of a request is out of all proportion")
     return numbers

@@ -9,6 +9,7 @@ from attrs import define
 from sqlalchemy import Select, and_, func, or_, select
 
 from gateway.store.engine import Database
+from gateway.store.request_rows import EARLIEST, LATEST
 from gateway.store.tables import request_totals, requests
 
 __all__ = ["CostRows", "RowFilter"]
@@ -88,7 +89,7 @@ class CostRows:
             after: `at` and `id` of the last row of the page before; None for the first page.
             limit: how many.
         """
-        query: Select[Any] = _matching(select(*_COLUMNS), wanted)
+        query: Select[Any] = _matching(select(*_COLUMNS), wanted, is_first=after is None)
         if after is not None:
             at, row_id = after
             behind = or_(requests.c.at > at, and_(requests.c.at == at, requests.c.id > row_id))
@@ -122,11 +123,11 @@ class CostRows:
             return (await connection.execute(query)).mappings().all()
 
 
-def _matching(query: Any, wanted: RowFilter) -> Any:
-    if wanted.since is not None:
-        query = query.where(requests.c.at >= wanted.since)
-    if wanted.until is not None:
-        query = query.where(requests.c.at < wanted.until)
+def _matching(query: Any, wanted: RowFilter, *, is_first: bool = True) -> Any:
+    if is_first:
+        # One bound on each side: of two SQLite may follow the wider one.
+        query = query.where(requests.c.at >= (EARLIEST if wanted.since is None else wanted.since))
+    query = query.where(requests.c.at < (LATEST if wanted.until is None else wanted.until))
     if wanted.provider is not None:
         query = query.where(requests.c.provider == wanted.provider)
     if wanted.accounts:

@@ -32,7 +32,14 @@ from sqlalchemy.sql.functions import FunctionElement
 from gateway.config import Settings
 from gateway.store.errors import StoreBusyError, StoreError, StoreUnavailableError, as_store_error
 from gateway.store.schema import Schema
-from gateway.store.sqlite_thread import SQLITE_SETTINGS, FileIdentity, OtherFileError, SqliteThread, identity
+from gateway.store.sqlite_thread import (
+    READ_TEXT,
+    SQLITE_SETTINGS,
+    FileIdentity,
+    OtherFileError,
+    SqliteThread,
+    identity,
+)
 from gateway.telemetry.logs import get_logger
 
 __all__ = ["Database", "Opening", "StoreError", "StoreUnavailableError", "database_path", "database_time"]
@@ -496,6 +503,7 @@ def _prepared(engine: AsyncEngine) -> AsyncEngine:
 
 
 def _set_up_sqlite(connection: Any, _: Any) -> None:
+    connection.driver_connection.text_factory = READ_TEXT
     cursor = connection.cursor()
     for setting in SQLITE_SETTINGS:
         cursor.execute(f"PRAGMA {setting}")

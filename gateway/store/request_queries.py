@@ -33,7 +33,7 @@ from gateway.ledger.outcomes import BROKEN, REFUSALS
 from gateway.ledger.row import RequestRow
 from gateway.ledger.totals import SUMS
 from gateway.store.engine import Database
-from gateway.store.rows import structure
+from gateway.store.request_rows import EARLIEST, LATEST, read_rows
 from gateway.store.tables import (
     accounts,
     client_keys,
@@ -245,14 +245,16 @@ class RequestQueries:
                     query = query.where(column.is_not(None)).order_by(requests.c.at.desc())
                 row = (await connection.execute(query.limit(1))).mappings().first()
                 if row is not None:
-                    return structure(RequestRow, [row], requests.name)[0]
+                    return read_rows([row])[0]
         return None
 
     async def timeline(self, request_id: str) -> bytes | None:
         """Return the timeline of a request, by the gateway's id; None if none was kept."""
         query = select(request_timelines.c.timeline).where(request_timelines.c.id == request_id)
         async with self.database.read() as connection:
-            return (await connection.execute(query)).scalar_one_or_none()
+            kept = (await connection.execute(query)).scalar_one_or_none()
+        # Something else than bytes is as little of a timeline as none of them.
+        return kept if kept is None or isinstance(kept, bytes) else b""
 
     async def totals(
         self,
@@ -379,7 +381,7 @@ def _page(rows: Iterable[RowMapping], bounds: Iterable[Cursor], limit: int) -> P
     """Return the newest of rows that several ways have found, each as far as one of the bounds."""
     # What lies beyond the nearest of these places not every way has looked at yet.
     bound = max(bounds, key=_place, default=None)
-    ordered = structure(RequestRow, rows, requests.name)
+    ordered = read_rows(rows)
     ordered.sort(key=_place, reverse=True)
     if bound is not None:
         ordered = [row for row in ordered if _place(row) >= _place(bound)]
@@ -403,11 +405,12 @@ def _looked_at(way: _Way, wanted: RequestFilter, after: Cursor | None, *, most: 
     query: Any = select(*_COLUMNS)
     if way.condition is not None:
         query = query.where(way.condition(column))
-    if wanted.since is not None:
-        query = query.where(column.at >= wanted.since)
-    if wanted.until is not None:
-        query = query.where(column.at < wanted.until)
-    if after is not None:
+    # One bound on each side: of two SQLite may follow the wider one.
+    query = query.where(column.at >= (EARLIEST if wanted.since is None else wanted.since))
+    until = LATEST if wanted.until is None else wanted.until
+    if after is None or until <= after.at:
+        query = query.where(column.at < until)
+    else:
         query = query.where(tuple_(column.at, column.id) < tuple_(literal(after.at), literal(after.id)))
     # Without statistics SQLite has little to choose an index by.
     hint = f"INDEXED BY {way.index}"

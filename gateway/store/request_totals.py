@@ -62,7 +62,7 @@ _NEXT_UNSUMMED: Final = (
     select(*_COLUMNS).where(_UNSUMMED).order_by(requests.c.id).limit(bindparam("most")).with_for_update()
 )
 
-_NEXT_IN_SQLITE: Final = f"SELECT {', '.join(_READ)} FROM requests WHERE summed = false ORDER BY id LIMIT ?"  # noqa: S608 - names of ours
+_NEXT_IN_SQLITE: Final = f"SELECT rowid, {', '.join(_READ)} FROM requests WHERE summed = false ORDER BY id LIMIT ?"  # noqa: S608 - names of ours
 _USED_IN_SQLITE: Final = text(
     "SELECT (page_count - freelist_count) * page_size "
     "FROM pragma_page_count(), pragma_freelist_count(), pragma_page_size()"
@@ -219,10 +219,11 @@ def _sum_up_in_sqlite(most: int, connection: sqlite3.Connection) -> int:
     found = connection.execute(_NEXT_IN_SQLITE, (most,)).fetchall()
     if not found:
         return 0
-    rows = [dict(zip(_READ, values, strict=True)) for values in found]
+    rows = [dict(zip(_READ, values[1:], strict=True)) for values in found]
     for table, sums in _rows_of(_totals_of(rows)):
         connection.executemany(_upsert_in_sqlite(table), sums)
-    connection.executemany("UPDATE requests SET summed = true WHERE id = ?", [(row["id"],) for row in rows])
+    # By what cannot be damaged: a row that is not found again would be added for ever.
+    connection.executemany("UPDATE requests SET summed = true WHERE rowid = ?", [values[:1] for values in found])
     return len(rows)
 
 

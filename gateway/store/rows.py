@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
-from typing import Any, Final, Generic, TypeVar
+from functools import cache
+from typing import Any, Final, Generic, TypeVar, get_type_hints
 
-from attrs import define, field
+from attrs import define, field, fields
 from cattrs import Converter
 from cattrs.errors import BaseValidationError
 from sqlalchemy import Result, RowMapping
 
 from gateway.store.errors import StoreError
 
-__all__ = ["KnownRows", "storable", "structure", "unstructure"]
+__all__ = ["KnownRows", "readable", "storable", "structure", "unstructure"]
 
 _T = TypeVar("_T")
 
@@ -65,6 +66,34 @@ def structure(cls: type[_T], rows: Iterable[RowMapping], table: str) -> list[_T]
             f"the table {table} of the database holds a row that the gateway cannot have written; "
             "restore the database from a copy, or delete that row"
         ) from None
+
+
+def readable(cls: type, row: Mapping[Any, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Return what can be read of a row that is none that the gateway can have written.
+
+    Args:
+        cls: an attrs class whose fields are columns of the table, but for those that it has besides.
+        row: what was read.
+
+    Returns:
+        The sound values by the names of their columns, and the names of the other columns.
+    """
+    values: dict[str, Any] = {}
+    bad: list[str] = []
+    for name, kind in _kinds(cls).items():
+        if name not in row:
+            continue
+        try:
+            values[name] = _converter.structure(row[name], kind)
+        except (BaseValidationError, TypeError, ValueError):
+            bad.append(name)
+    return values, bad
+
+
+@cache
+def _kinds(cls: type) -> dict[str, Any]:
+    hints = get_type_hints(cls)
+    return {each.name: hints[each.name] for each in fields(cls)}
 
 
 @define(eq=False)

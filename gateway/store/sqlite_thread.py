@@ -11,16 +11,19 @@ import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
 from attrs import define, field
 
-__all__ = ["SQLITE_SETTINGS", "FileIdentity", "OtherFileError", "SqliteThread", "identity"]
+__all__ = ["READ_TEXT", "SQLITE_SETTINGS", "FileIdentity", "OtherFileError", "SqliteThread", "identity"]
 
 _T = TypeVar("_T")
 SQLITE_SETTINGS: Final = ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON")
 """What every connection is told."""
+READ_TEXT: Final = partial(str, encoding="utf-8", errors="backslashreplace")
+"""How every connection reads text: bytes that are none are shown, and keep no other row from being read."""
 FileIdentity = tuple[int, int]
 """Device and inode."""
 
@@ -84,6 +87,7 @@ class SqliteThread:
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, timeout=self.busy_seconds, isolation_level=None)
+        connection.text_factory = READ_TEXT
         for setting in SQLITE_SETTINGS:
             connection.execute(f"PRAGMA {setting}")
         return connection

@@ -33,6 +33,7 @@ export function aRequest(changes: Partial<RequestView> = {}): RequestView {
     longest_gap_ms: 40,
     ms: 2_000,
     switched: false,
+    damage: null,
     ...changes,
   };
 }

@@ -2189,6 +2189,7 @@ export interface components {
             ended_at: number | null;
             began_by: string;
             options: Record<string, never>;
+            damage: string | null;
             done: number;
             total: number | null;
             line: string;

@@ -100,6 +100,7 @@ export const requests = {
   caption: 'Requests, the newest first',
   outcome: (outcome: string | null) => OUTCOMES[outcome ?? ''] ?? outcome ?? 'Unknown',
   outcomeMeans: (outcome: string | null) => OUTCOME_MEANS[outcome ?? ''],
+  damaged: 'Damaged',
   columns: {
     at: 'Time',
     outcome: 'Outcome',
@@ -192,6 +193,8 @@ export const requests = {
     retry: 'Look again',
   },
   say: {
+    damaged: (what: string) =>
+      `In the database ${what}, which the gateway cannot have written. Below is what is left of it; what is missing there may be what cannot be read. To be rid of the row, delete it from the table requests or restore the database from a copy.`,
     asked: (facts: {
       actor: string | null;
       client: string | null;

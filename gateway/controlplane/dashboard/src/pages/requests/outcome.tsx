@@ -15,6 +15,13 @@ export function toneOf(request: Pick<RequestView, 'outcome' | 'went_wrong'>): To
 
 /** How a request ended. In a list, one that went well is quiet. */
 export function OutcomeBadge({ request, quiet }: { request: RequestView; quiet?: boolean }) {
+  if (request.damage !== null) {
+    return (
+      <Badge tone="danger" title={request.damage}>
+        {words.damaged}
+      </Badge>
+    );
+  }
   const tone = toneOf(request);
   const title = words.outcomeMeans(request.outcome);
   if (quiet && tone === 'ok') {

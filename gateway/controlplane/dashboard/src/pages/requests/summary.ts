@@ -5,6 +5,7 @@ import { requests as words } from '../../strings/requests';
 export function summarise(detail: RequestDetail): string[] {
   const { request, attempts, switch: moved } = detail;
   const { say } = words;
+  if (request.damage !== null) return [say.damaged(request.damage)];
   const sentences = [say.asked({ ...request, actor: request.actor })];
   const faults = attempts.filter((attempt) => attempt.fault !== null);
   if (moved && faults.every((attempt) => attempt.account !== moved.account))
