@@ -2097,6 +2097,7 @@ export interface components {
             longest_gap_ms: number | null;
             ms: number | null;
             switched: boolean;
+            damage: string | null;
         };
         /**
          * Reset
@@ -2189,7 +2190,6 @@ export interface components {
             ended_at: number | null;
             began_by: string;
             options: Record<string, never>;
-            damage: string | null;
             done: number;
             total: number | null;
             line: string;
