@@ -7,7 +7,8 @@ import errno
 import importlib
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from aiohttp import web
 from attrs import define, field
@@ -15,7 +16,9 @@ from attrs import define, field
 from gateway.config import Address, Settings
 from gateway.controlplane.security_headers import SECURITY_HEADERS
 from gateway.controlplane.server import ControlPlane, Dashboard
-from gateway.dataplane.connections import ConnectionServer, Patience
+from gateway.controlplane.shares import Shares
+from gateway.controlplane.sign_in.addresses import LOOPBACK, Networks
+from gateway.dataplane.connections import ClientConnection, ConnectionServer, Patience
 from gateway.ledger.log_line import RequestLog
 from gateway.ledger.record import AttemptRecord, RecordObserver, RequestRecord
 from gateway.observation.request_metrics import RequestMetrics
@@ -30,25 +33,67 @@ __all__ = ["ControlAddressError", "Observability", "TracingUnavailableError", "o
 
 _PATIENCE: Final = Patience(head_seconds=10.0, stalled_seconds=30.0)
 _KEEPALIVE_SECONDS: Final = 30.0
+_LINGERING_SECONDS: Final = 2.0
+"""For a client to take an answer while it still sends what nobody reads."""
 _SHUTDOWN_SECONDS: Final = 1.0
 _BACKLOG: Final = 64
 _MOST_CONNECTIONS: Final = 128
+_KEPT_CONNECTIONS: Final = 16
+"""More of them, for proxies and probes alone."""
 _LONGEST_LINE: Final = 8 * 1024
 
 
-class _Refusal(asyncio.Protocol):
-    """A connection too many."""
+class _Counted(ClientConnection):
+    """A connection that has one of the places."""
+
+    __slots__ = ("leave",)
+
+    leave: Callable[[], None]
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Give the place back."""
+        super().connection_lost(exc)
+        self.leave()
+
+
+class _Arrival(asyncio.Protocol):
+    """A new connection, of which it is not known yet whether there is a place for it."""
+
+    def __init__(self, server: _BoundedServer) -> None:
+        self._server = server
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport.abort()  # ty: ignore[missing-attribute]  # a stream's
+        self._server.receive(cast("asyncio.Transport", transport))
 
 
 class _BoundedServer(ConnectionServer):
-    """Takes so many connections and no more: the data plane needs the process's descriptors for streams."""
+    """Takes so many connections and no more: the data plane needs the process's descriptors for streams.
+
+    They are divided among the addresses that they come from.
+    """
+
+    connection_class = _Counted
+
+    def __init__(self, handler: Any, places: Shares, **options: Any) -> None:
+        """Serve `handler`; the options are those of the class above."""
+        super().__init__(handler, **options)
+        self._places = places
 
     def __call__(self) -> Any:
         """Return the protocol of a new connection."""
-        return super().__call__() if len(self.connections) < _MOST_CONNECTIONS else _Refusal()
+        return _Arrival(self)
+
+    def receive(self, transport: asyncio.Transport) -> None:
+        """Serve a new connection, if there is a place for it."""
+        peer = transport.get_extra_info("peername")
+        address = peer[0] if peer else ""
+        if not self._places.take(address):
+            transport.abort()
+            return
+        connection = cast("_Counted", self.connect())
+        connection.leave = partial(self._places.give_back, address)
+        transport.set_protocol(connection)
+        connection.connection_made(transport)
 
 
 class ControlAddressError(Exception):
@@ -125,8 +170,10 @@ class Observability:
                 return await asyncio.to_thread(self.metrics.page, accept)
 
         control = ControlPlane(page, self.settings.control_token, dashboard)
+        near = Networks([*LOOPBACK, *self.settings.dashboard.trusted_networks])
         server = _BoundedServer(
             control.handle,
+            Shares(_MOST_CONNECTIONS, near, _KEPT_CONNECTIONS),
             patience=_PATIENCE,
             error_headers=SECURITY_HEADERS,
             handler_cancellation=True,
@@ -134,6 +181,7 @@ class Observability:
                 "access_log": None,
                 "auto_decompress": False,
                 "keepalive_timeout": _KEEPALIVE_SECONDS,
+                "lingering_time": _LINGERING_SECONDS,
                 "max_field_size": _LONGEST_LINE,
                 "max_line_size": _LONGEST_LINE,
             },

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -17,10 +17,11 @@ from aiohttp import web
 from attrs import define, field
 
 from gateway.controlplane.access import Visitor
-from gateway.controlplane.endpoints import Routes, answer_bytes
+from gateway.controlplane.endpoints import Call, Endpoint, Routes, answer_bytes
 from gateway.controlplane.pages import Pages
 from gateway.controlplane.parts import Parts
 from gateway.controlplane.security_headers import SECURITY_HEADERS
+from gateway.controlplane.shares import Shares
 from gateway.store.errors import StoreError
 from gateway.telemetry.logs import exception_facts, get_logger
 from gateway.wire.errors import ApiError, new_request_id
@@ -35,10 +36,14 @@ _METRICS: Final = "/metrics"
 _BEARER: Final = "bearer"
 _MOST_REQUESTS: Final = 32
 """At a time; whoever asks for more is no operator."""
+_MOST_SLOW_STRANGERS: Final = 64
+"""Fewer than there are connections: who sends slowly through a proxy must leave some to probes."""
 _MOST_BYTES_OF_STRANGERS: Final = 16 * 1024
 """Of the body that somebody sends who has not signed in: a name, a password, the token of a link."""
 _SECONDS: Final = 30.0
 """For one answer."""
+_SECONDS_OF_STRANGERS: Final = 10.0
+"""For what they send."""
 _RETRY: Final = 5
 _REMEDY: Final = "set GATEWAY_CONTROL_TOKEN and send it as `Authorization: Bearer …`"
 
@@ -67,6 +72,8 @@ class ControlPlane:
     dashboard: Dashboard | None = None
     """None: there are but metrics and health."""
     _busy: int = field(default=0, init=False)
+    _slow_strangers: Shares = field(factory=lambda: Shares(_MOST_SLOW_STRANGERS), init=False)
+    """Requests of those who have not signed in that have not come yet as a whole."""
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; what goes wrong is logged and answered, and touches nothing else."""
@@ -124,8 +131,7 @@ class ControlPlane:
                 if request.method not in _READING:
                     parts.gate.check_sender(request, visitor, with_token=found.check_csrf)
             if visitor.role is None:
-                # Not counted: strangers who send slowly would keep everybody else from being served.
-                call = await found.read(request, visitor, params, _MOST_BYTES_OF_STRANGERS)
+                call = await self._read_of_stranger(found, request, visitor, params)
         with self._counted(found.seconds is not None):
             if call is None:
                 async with asyncio.timeout(_SECONDS):
@@ -139,6 +145,22 @@ class ControlPlane:
             if visitor.new_cookie and not response.prepared:
                 response.headers.setdefault("set-cookie", visitor.new_cookie)
             return response
+
+    async def _read_of_stranger(
+        self, found: Endpoint, request: web.BaseRequest, visitor: Visitor, params: Mapping[str, str]
+    ) -> Call:
+        """Read what somebody sends who has not signed in.
+
+        Not counted among the others: strangers who send slowly would keep everybody else from being served.
+        """
+        if request.content.is_eof():
+            return await found.read(request, visitor, params, _MOST_BYTES_OF_STRANGERS)
+        with self._slow_strangers.taken(visitor.address) as is_taken:
+            if not is_taken:
+                # Without an answer: while that is sent, and what comes is read, the connection keeps its place.
+                raise ConnectionAbortedError
+            async with asyncio.timeout(_SECONDS_OF_STRANGERS):
+                return await found.read(request, visitor, params, _MOST_BYTES_OF_STRANGERS)
 
     @contextmanager
     def _counted(self, counts: bool = True) -> Generator[None]:  # noqa: FBT001, FBT002 - what it is called with

@@ -297,6 +297,8 @@ class ConnectionServer(web.Server):
     fails instead.
     """
 
+    connection_class: type[ClientConnection] = ClientConnection
+
     def __init__(
         self,
         handler: Any,
@@ -330,15 +332,19 @@ class ConnectionServer(web.Server):
             if isinstance(connection, ClientConnection):
                 connection.hasten(_LAST_PATIENCE_SECONDS)
 
-    def __call__(self) -> web.RequestHandler:
+    def __call__(self) -> Any:
         """Return the protocol of a new connection."""
-        return ClientConnection(
+        return self.connect()
+
+    def connect(self) -> ClientConnection:
+        """Return what serves a connection."""
+        return self.connection_class(
             self, patience=self._patience, diversion=self._diversion, loop=self._loop, **self._options
         )
 
     def welcome(self, transport: asyncio.Transport, data: bytes) -> None:
         """Serve a connection that somebody else has had, and what was read from it."""
-        connection = self()
+        connection = self.connect()
         transport.set_protocol(connection)
         connection.connection_made(transport)
         connection.data_received(data)

@@ -152,7 +152,7 @@ async def test_a_defect_in_the_control_plane_is_answered_and_leaves_the_rest_alo
 async def test_whoever_opens_more_connections_than_operators_need_is_turned_away_and_streams_go_on() -> None:
     async with serving(control=True) as served:
         address = urlsplit(served.gateway.control_url or "")
-        opened = [await asyncio.open_connection(address.hostname, address.port) for _ in range(140)]
+        opened = [await asyncio.open_connection(address.hostname, address.port) for _ in range(160)]
         try:
             reader, _ = opened[-1]
             async with asyncio.timeout(LIMIT):

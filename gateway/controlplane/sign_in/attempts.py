@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import math
 import time
 from collections import OrderedDict
@@ -11,6 +10,7 @@ from typing import Final
 
 from attrs import define, field
 
+from gateway.controlplane.sign_in.addresses import network_of
 from gateway.wire.errors import ApiError
 
 __all__ = ["Attempts"]
@@ -89,8 +89,8 @@ class Attempts:
         """Give an attempt back that succeeded."""
         self.give_back(kind, address, name)
         if name:
-            self._good[name, _network(address)] = None
-            self._good.move_to_end((name, _network(address)))
+            self._good[name, network_of(address)] = None
+            self._good.move_to_end((name, network_of(address)))
             while len(self._good) > _MOST_KNOWN:
                 self._good.popitem(last=False)
 
@@ -100,20 +100,9 @@ class Attempts:
             bucket.take(key, -1)
 
     def _buckets(self, kind: str, address: str, name: str) -> list[tuple[_Buckets, Hashable]]:
-        network = _network(address)
+        network = network_of(address)
         found: list[tuple[_Buckets, Hashable]] = [(self._of_addresses, (kind, network))]
         if name and (name, network) not in self._good:
             # Passwords are guessed from many addresses at once; tokens are too long to be.
             found += [(self._of_names, (kind, name)), (self._in_all, kind)]
         return found
-
-
-def _network(address: str) -> str:
-    """Return what stands for an address: of IPv6 the network that one household or host has."""
-    try:
-        found = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address[:100]
-    if found.version == 4:  # noqa: PLR2004 - IPv4
-        return str(found)
-    return str(found.ipv4_mapped or ipaddress.ip_network((found, 64), strict=False))

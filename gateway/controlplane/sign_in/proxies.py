@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Sequence
 from typing import Final
 
 from aiohttp import web
@@ -11,6 +9,7 @@ from attrs import define, field
 
 from gateway.config import DashboardSettings
 from gateway.controlplane.access import Role
+from gateway.controlplane.sign_in.addresses import Networks, address_of
 from gateway.controlplane.sign_in.hosts import Place
 from gateway.store.users import name_key
 from gateway.wire.errors import ApiError
@@ -27,12 +26,12 @@ class TrustedProxies:
 
     settings: DashboardSettings
     place: Place
-    _networks: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network] = field(init=False)
+    _networks: Networks = field(init=False)
     _admins: frozenset[str] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         """Read the settings."""
-        self._networks = [ipaddress.ip_network(text) for text in self.settings.trusted_networks]
+        self._networks = Networks(self.settings.trusted_networks)
         self._admins = frozenset(map(name_key, self.settings.trusted_admins))
 
     def address(self, request: web.BaseRequest) -> str:
@@ -44,7 +43,7 @@ class TrustedProxies:
         for hop in reversed(hops[-_MOST_HOPS:]):
             # Each proxy puts down whom it got the request from, behind what it was told: only as long as those are
             # proxies that are believed does the next one count.
-            if not self._is_trusted(address) or _address(hop) is None:
+            if address not in self._networks or address_of(hop) is None:
                 break
             address = hop
         return address
@@ -56,7 +55,7 @@ class TrustedProxies:
             ApiError: 403, it says so in a way that cannot be believed.
         """
         header = self.settings.trusted_header
-        if not header or not self._is_trusted(request.remote or ""):
+        if not header or (request.remote or "") not in self._networks:
             return None
         given = request.headers.getall(header, [])
         if not given:
@@ -75,16 +74,3 @@ class TrustedProxies:
                 "GATEWAY_DASHBOARD__PUBLIC_URL.",
             )
         return name, Role.ADMIN if name_key(name) in self._admins else Role.VIEWER
-
-    def _is_trusted(self, text: str) -> bool:
-        address = _address(text)
-        return address is not None and any(address in network for network in self._networks)
-
-
-def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        address = ipaddress.ip_address(text.partition("%")[0])
-    except ValueError:
-        return None
-    mapped = getattr(address, "ipv4_mapped", None)
-    return mapped or address
