@@ -13,6 +13,7 @@ No sentence of this module holds a secret, and no client id of another program i
 
 from __future__ import annotations
 
+import codecs
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
@@ -146,6 +147,11 @@ class ImportWishes:
     """The setting `allow_subscription_oauth`."""
     is_upload: bool = False
     """Whether it came over a network: then it is not to find out who has a home directory on this machine."""
+    provider: str = "anthropic"
+    """Whose login it is, where the file does not say."""
+    before: OAuthSecret | None = field(default=None, repr=False)
+    """What is to be replaced, where an account is to have another login: what neither the file nor the operator
+    says stays as it is there."""
 
 
 @define(frozen=True)
@@ -167,10 +173,17 @@ def decode(data: bytes) -> Any:
     if len(data) > _LARGEST_FILE:
         raise ImportRefusedError(f"the file is larger than {_LARGEST_FILE} bytes, which no file of credentials is")
     try:
-        return msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return msgspec.json.decode(_in_utf8(data))
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         # What msgspec says is about a position; nobody needs it.
         raise ImportRefusedError("the file is not valid JSON") from None
+
+
+def _in_utf8(data: bytes) -> bytes:
+    """Return a text of Windows as others write it: PowerShell writes UTF-16, and editors a mark before UTF-8."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16").encode()
+    return data.removeprefix(codecs.BOM_UTF8)
 
 
 def read_file(path: Path) -> CredentialFile:
@@ -345,27 +358,30 @@ def _read_subscription(content: Any, wishes: ImportWishes) -> Examination:
             "To import it all the same, read docs/accounts.md and set allow_subscription_oauth = true",
             Lack.SUBSCRIPTION,
         )
+    before = wishes.before or OAuthSecret("")
+    client_id, token_url = wishes.client_id or before.client_id, wishes.token_url or before.token_url
     for value, lack, option, why in (
         (wishes.owner, Lack.OWNER, "--owner", "whose subscription it is"),
         (
-            wishes.client_id,
+            client_id,
             Lack.CLIENT_ID,
             "--client-id",
             "your own OAuth client; that of another program is not for you to use",
         ),
-        (wishes.token_url, Lack.TOKEN_URL, "--token-url", "the token endpoint that your client may use"),
+        (token_url, Lack.TOKEN_URL, "--token-url", "the token endpoint that your client may use"),
     ):
         if not value:
             words = f"the login of a subscription needs {option}: {why}. Or use an API key"
             raise ImportRefusedError(words, lack)
     login = structure(content, Subscription, "claudeAiOauth")
     secret = OAuthSecret(
-        token_url=str(wishes.token_url),
-        client_id=wishes.client_id,
+        token_url=token_url,
+        client_id=client_id,
         refresh_token=_token(login.refresh_token, "the refresh token"),
         access_token=_token(login.access_token, "the access token"),
         expires_at=None if login.expires_at is None else login.expires_at / _MILLISECONDS,
     )
+    secret = _as_before(secret, wishes.before)
     draft = Draft(check_name(wishes.name or wishes.owner), "anthropic", secret, owner=wishes.owner)
     return Examination((Finding(0, draft, tuple(vet(draft)), name=draft.name),), notice=SUBSCRIPTION_NOTICE)
 
@@ -373,22 +389,24 @@ def _read_subscription(content: Any, wishes: ImportWishes) -> Examination:
 def _read_profile(configuration: Any, token: Any, name: str, wishes: ImportWishes) -> Examination:
     if configuration is None:
         # The credentials alone, of a login whose client the operator knows.
-        profile = Profile(Authentication("user_oauth"))
+        profile, provider = Profile(Authentication("user_oauth")), wishes.provider
     else:
-        profile = structure(configuration, Profile, "the profile")
+        profile, provider = structure(configuration, Profile, "the profile"), "anthropic"
     base_url = (profile.base_url or "").rstrip("/")
-    token_url = wishes.token_url or (base_url or _PROFILE_URL) + _TOKEN_PATH
+    token_url = wishes.token_url or (base_url and base_url + _TOKEN_PATH)
+    if not token_url:
+        token_url = _PROFILE_URL + _TOKEN_PATH if wishes.before is None else wishes.before.token_url
     warnings: tuple[str, ...] = ()
     if profile.authentication.type == "oidc_federation":
         secret = _federated(profile, token_url, wishes)
     elif profile.authentication.type == "user_oauth":
-        secret = _logged_in(profile, token, token_url, wishes)
+        secret = _as_before(_logged_in(profile, token, token_url, wishes), wishes.before)
         warnings += (_ROTATES,)
         if profile.workspace_id:
             warnings += (_WORKSPACE,)
     else:
         raise ImportRefusedError("the profile's authentication.type must be user_oauth or oidc_federation")
-    draft = Draft(check_name(wishes.name or name), "anthropic", secret, base_url or None, wishes.owner)
+    draft = Draft(check_name(wishes.name or name), provider, secret, base_url or None, wishes.owner)
     return Examination((Finding(0, draft, (*warnings, *vet(draft)), name=draft.name),))
 
 
@@ -419,6 +437,8 @@ def _logged_in(profile: Profile, token: Any, token_url: str, wishes: ImportWishe
         )
     login = structure(token, Token, "the credentials")
     client_id = wishes.client_id or profile.authentication.client_id
+    if not client_id and wishes.before is not None:
+        client_id = wishes.before.client_id
     if not client_id:
         raise ImportRefusedError(
             "the profile has no client id: another program renews its token. Name your client with --client-id, "
@@ -434,6 +454,16 @@ def _logged_in(profile: Profile, token: Any, token_url: str, wishes: ImportWishe
         access_token=_token(login.access_token, "the access token"),
         expires_at=login.expires_at,
     )
+
+
+def _as_before(secret: OAuthSecret, before: OAuthSecret | None) -> OAuthSecret:
+    """Let a client that is the same go on showing who it is, at the endpoint that it did so and no other."""
+    if before is None or before.token_url != secret.token_url:
+        return secret
+    secret = evolve(secret, as_form=before.as_form)
+    if before.client_id != secret.client_id:
+        return secret
+    return evolve(secret, client_secret=before.client_secret, scope=secret.scope or before.scope)
 
 
 def _token(text: str | None, what: str) -> str | None:

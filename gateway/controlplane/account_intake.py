@@ -5,20 +5,21 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import PurePath
-from typing import Final
+from typing import Any, Final
 
-from attrs import define
+from attrs import define, evolve
 
-from gateway.accounts.account import Account
+from gateway.accounts.account import Account, AccountKind
 from gateway.accounts.checking import Checker, Verdict
 from gateway.accounts.drafts import Draft, DraftError
 from gateway.accounts.duplicates import Holders
 from gateway.accounts.importing import CredentialFile, Examination, Finding, ImportWishes, decode, examine
 from gateway.accounts.office import AccountOffice, warn_of_idle_accounts
 from gateway.accounts.remote_drafts import refuse_remote_draft
-from gateway.accounts.secrets import ApiKeySecret, OAuthSecret
-from gateway.accounts.vault import Vault
+from gateway.accounts.secrets import ApiKeySecret, OAuthSecret, Secret, SecretFormatError, decode_secret
+from gateway.accounts.vault import Vault, VaultError
 from gateway.providers.base import Credential
 
 __all__ = ["Intake", "Judged"]
@@ -74,6 +75,44 @@ class Intake:
 
         return await asyncio.to_thread(work)
 
+    async def read_successor(
+        self, content: str, companion: str | None, account: Account, wishes: ImportWishes
+    ) -> Examination:
+        """Look into a file that holds the next credential of an account; a key or refresh token alone will do.
+
+        Args:
+            content: of the file.
+            companion: of the other file of a profile, if there is one.
+            account: whose credential it is to be.
+            wishes: what is said about it.
+
+        Raises:
+            ImportRefusedError: as a whole it is nothing that may be taken.
+        """
+
+        def work() -> Examination:
+            other = None if companion is None else decode(companion.encode())
+            file = _bare_secret(content, account) or decode(content.encode())
+            # In a list each has a name of its own.
+            said = evolve(wishes, name=None) if isinstance(file, list) else wishes
+            return examine(CredentialFile(file, account.name, other), said)
+
+        return await asyncio.to_thread(work)
+
+    async def secret_of(self, account: Account) -> Secret | None:
+        """Return the present secret of an account; None where it has none that can be read."""
+
+        def work() -> Secret | None:
+            with suppress(SecretFormatError, VaultError):
+                return (
+                    None
+                    if account.secret is None
+                    else decode_secret(account.kind, self.vault.decrypt(account.secret))
+                )
+            return None
+
+        return await asyncio.to_thread(work)
+
     async def judge(self, found: Examination) -> list[Judged]:
         """Say of each entry what speaks against it."""
         key = self.office.settings.anthropic_api_key
@@ -83,6 +122,39 @@ class Intake:
         names = {account.name for account in self.known}
         holders = Holders.among(self.known, self.vault, key)
         return [_judge(one, names, holders) for one in found.findings]
+
+    async def judge_successors(self, found: Examination, account: Account) -> list[Judged]:
+        """Say of each entry what speaks against its credential as the next one of an account that is there.
+
+        What there is to send is as the account's: to its address, under its name.
+        """
+        return await asyncio.to_thread(self._judge_successors, found, account)
+
+    def _judge_successors(self, found: Examination, account: Account) -> list[Judged]:
+        own = Holders.among([account], self.vault)
+        others = [one for one in self.known if one.id != account.id]
+        holders = Holders.among(others, self.vault, self.office.settings.anthropic_api_key)
+        base_url = self.office.base_url(account)
+        judged = []
+        for one in found.findings:
+            draft = one.draft
+            if draft is None:
+                judged.append(_judge(one, set(), holders))
+                continue
+            problem = _unfit(draft, account, base_url)
+            # By another name than its own, to see whether it is the account's present one.
+            if not problem and own.token_holder(evolve(draft, name="")) is not None:
+                problem = (
+                    "the account has this very refresh token, which works once; resuming the account lets it be "
+                    "tried once more, and another login gives it a new one"
+                )
+            if problem:
+                judged.append(Judged(one.index, one.name, None, problem))
+                continue
+            # Where its requests go was judged when it was added, by whoever could.
+            fit = _judge(evolve(one, draft=evolve(draft, name=account.name, base_url=None)), set(), holders)
+            judged.append(evolve(fit, name=one.name, draft=fit.draft and _as_of(fit.draft, account)))
+        return judged
 
     async def ask(self, drafts: Sequence[Draft]) -> list[Verdict | None]:
         """Ask the providers about credentials, a few at a time and for a bounded time; None for those left out.
@@ -129,6 +201,38 @@ def _judge(found: Finding, names: set[str], holders: Holders) -> Judged:
         words = f"the account {other!r} has the same key: their limits are one and the same"
         return Judged(index, name, draft, "", (*found.warnings, words), other)
     return Judged(index, name, draft, "", found.warnings)
+
+
+def _bare_secret(content: str, account: Account) -> Any:
+    """Return what would stand in a file with a key or a refresh token, where the content is one; else None."""
+    text = content.strip()
+    if not text.startswith("sk-") or len(text.split()) > 1:
+        return None
+    if account.kind is AccountKind.API_KEY:
+        return [{"name": account.name, "provider": account.provider, "api_key": text}]
+    return {"type": "oauth_token", "refresh_token": text}
+
+
+def _unfit(draft: Draft, account: Account, base_url: str) -> str:
+    """Return why a draft's credential cannot become that of an account, whatever it is worth; empty if it can."""
+    if draft.provider != account.provider:
+        return f"this is of {draft.provider}, and the account of {account.provider}; add it as another account"
+    if draft.kind is not account.kind:
+        kinds = {AccountKind.API_KEY: "an API key", AccountKind.OAUTH: "a login"}
+        return (
+            f"this is {kinds.get(draft.kind, draft.kind.value)}, and the account has "
+            f"{kinds.get(account.kind, account.kind.value)}; add it as another account"
+        )
+    if draft.base_url is not None and draft.base_url != base_url:
+        return (
+            f"its requests are to go to {draft.base_url}, and the account's go to {base_url}, which does not "
+            "change; add it as another account"
+        )
+    return ""
+
+
+def _as_of(draft: Draft, account: Account) -> Draft:
+    return evolve(draft, name=account.name, base_url=account.base_url)
 
 
 def _credential(draft: Draft, now: float) -> Credential | None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from gateway.accounts.account import Condition, Cooldown
 from gateway.accounts.changes import LimitsSeen
 from gateway.accounts.drafts import Draft, DraftError, vet
-from gateway.accounts.importing import CredentialFile, ImportRefusedError, ImportWishes, examine
+from gateway.accounts.importing import CredentialFile, ImportRefusedError, ImportWishes, decode, examine
 from gateway.accounts.quota import SeenWindow
 from gateway.accounts.remote_drafts import refuse_remote_draft
 from gateway.accounts.secrets import ApiKeySecret, CommandSecret
@@ -372,6 +372,18 @@ async def test_a_file_that_is_none_is_refused_in_a_sentence(running: Running) ->
         status, refusal = await running.api.post(f"{ACCOUNTS}/import/check", large)
     assert (status, "larger than" in refusal["error"]["message"]) == (413, True)
     assert await running.names() == [ENVIRONMENT]
+
+
+async def test_a_file_that_windows_wrote_is_read(running: Running) -> None:
+    entry = [{"name": "Jörg", "provider": "anthropic", "api_key": KEY}]
+    text = json.dumps(entry, ensure_ascii=False)
+    for encoding in ("utf-8", "utf-8-sig", "utf-16", "utf-16-be"):
+        mark = "\ufeff" if encoding == "utf-16-be" else ""
+        assert decode(f"{mark}{text}".encode(encoding)) == entry
+    with pytest.raises(ImportRefusedError, match="not valid JSON"):
+        decode(b"\xff\xfe\x00")
+    report = await running.look(f"\ufeff{text}")
+    assert (report["entries"][0]["name"], report["entries"][0]["problem"]) == ("Jörg", "")
 
 
 MEMBERS: Final = ("name", "api_key", "provider", "claudeAiOauth", "authentication", "type", "access_token", "path")

@@ -8,16 +8,18 @@ from typing import Any, Final
 from playwright.async_api import Locator, Page
 from sqlalchemy import insert
 
-from gateway.accounts.account import AccountKind, Cooldown
+from gateway.accounts.account import AccountKind, Condition, Cooldown
 from gateway.accounts.changes import LimitsSeen
 from gateway.accounts.quota import SeenWindow
 from gateway.providers.limits import LimitWindow
+from gateway.replay.tokens import TokenPair
 from gateway.store.accounts import AccountStore
 from gateway.store.limits import LimitStore
 from gateway.store.statements import ACCOUNTS as ACCOUNTS_TOPIC
 from gateway.store.statements import bump
 from gateway.store.tables import accounts as accounts_table
 from tests import answer_watch
+from tests.account_path.harness import NewAccount
 from tests.dashboard.browsing import OpenDashboard, Site, assert_accessible, expect, screenshot
 from tests.dashboard.measuring import note_measure, scroll_through
 from tests.dashboard.site import ACCOUNTS
@@ -159,6 +161,37 @@ async def test_a_login_is_imported_with_what_it_takes_and_after_its_notice(dashb
         await expect(card(page, "Ada")).to_be_visible()
 
 
+async def test_credentials_that_are_refused_are_replaced_from_a_file(dashboard: OpenDashboard) -> None:
+    login = NewAccount("Ada's login", tokens=TokenPair("sk-ant-oat01-old", "sk-ant-ort01-old", 3600, 0))
+    answer_watch.keep("sk-ant-oat01-old", "sk-ant-ort01-old")
+    async with dashboard(accounts=(login,), traffic=False) as site:
+        account = f"acc_{login.name}"
+        store = AccountStore(site.gateway.database)
+        assert await store.set_condition(account, Condition.NEEDS_REAUTH, f"no {HOSTILE}", secret_version=1)
+        page = await site.page("/accounts", theme="dark", width=360)
+        await card(page, login.name).get_by_role("button", name="Replace credentials").press("Enter")
+        dialog = page.get_by_role("dialog")
+        await upload(page, "keys.json", [{"name": HOSTILE, "provider": "anthropic", "api_key": OTHER_KEY}])
+        await expect(dialog.get_by_role("listitem")).to_contain_text("and the account has a login")
+        await expect(dialog.get_by_role("button", name="Replace credentials")).to_be_disabled()
+        await dialog.get_by_role("button", name="Another file").click()
+        pair = site.gateway.upstream.tokens.issue()
+        answer_watch.keep(pair.access_token, str(pair.refresh_token))
+        file = {"access_token": pair.access_token, "refresh_token": pair.refresh_token}
+        # As PowerShell writes it.
+        await upload(page, "credentials.json", json.dumps(file).encode("utf-16"))
+        await expect(dialog.get_by_role("radio")).to_be_checked()
+        await expect(dialog.get_by_role("listitem")).to_contain_text("It works.")
+        await assert_accessible(page, within="dialog")
+        await screenshot(page, "accounts-replace")
+        await dialog.get_by_role("button", name="Replace credentials").click()
+
+        await expect(dialog).to_have_count(0)
+        await expect(card(page, login.name)).to_contain_text("Active")
+        await expect(page.get_by_role("log")).to_contain_text("has other credentials")
+        await site.gateway.assert_serves()
+
+
 async def test_accounts_are_looked_after_by_keyboard_alone(dashboard: OpenDashboard) -> None:
     async with dashboard() as site:
         page = await site.page("/accounts")
@@ -182,11 +215,11 @@ async def test_accounts_are_looked_after_by_keyboard_alone(dashboard: OpenDashbo
         await page.get_by_role("dialog").get_by_label("Requests at a time").fill("3")
         await page.keyboard.press("Enter")
         await expect(page.get_by_role("dialog")).to_have_count(0)
-        await choose(page, HOSTILE, "Replace key")
+        await choose(page, HOSTILE, "Replace credentials")
         await expect(page.get_by_label("New API key")).to_be_focused()
         await page.keyboard.type(OTHER_KEY)
         await page.keyboard.press("Enter")
-        await expect(page.get_by_role("log")).to_contain_text("has another key")
+        await expect(page.get_by_role("log")).to_contain_text("has other credentials")
 
         async with site.gateway.streaming():
             await choose(page, HOSTILE, "Details")

@@ -6,6 +6,7 @@ from typing import Final
 
 from gateway.controlplane.api import (
     account_adding,
+    account_replacing,
     accounts,
     audit,
     canary,
@@ -30,6 +31,7 @@ __all__ = ["ENDPOINTS"]
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     *account_adding.ENDPOINTS,
+    *account_replacing.ENDPOINTS,
     *accounts.ENDPOINTS,
     *audit.ENDPOINTS,
     *canary.ENDPOINTS,

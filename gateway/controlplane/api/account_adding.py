@@ -10,26 +10,40 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from gateway.accounts.account import AccountKind
 from gateway.accounts.checking import Verdict
 from gateway.accounts.drafts import Draft, DraftError, vet
 from gateway.accounts.importing import ImportRefusedError, ImportWishes, Lack
 from gateway.accounts.remote_drafts import refuse_remote_draft
 from gateway.accounts.secrets import ApiKeySecret, SecretFormatError
 from gateway.controlplane.account_intake import Intake, Judged
-from gateway.controlplane.account_views import AccountView, CredentialCheck, facts_of, view_of_check
-from gateway.controlplane.api.accounts import Bound, Name, Owner, Priority, Weight, account_of, refused
+from gateway.controlplane.account_views import AccountView, CredentialCheck, view_of_check
+from gateway.controlplane.api.accounts import Bound, Name, Owner, Priority, Weight, refused
+from gateway.controlplane.changes import account_added
 from gateway.controlplane.endpoints import Call, endpoint
 from gateway.controlplane.parts import Parts
-from gateway.store.accounts import ENVIRONMENT
 from gateway.store.errors import NameTakenError
 from gateway.wire.errors import ApiError
 
-__all__ = ["ENDPOINTS"]
+__all__ = [
+    "ENDPOINTS",
+    "REFUSED",
+    "SECONDS",
+    "AccountAdded",
+    "FileContent",
+    "ImportReport",
+    "Key",
+    "Url",
+    "ask_first",
+    "entry_of",
+    "intake_of",
+    "read_key",
+    "sentences",
+    "why_refused",
+]
 
-_SECONDS: Final = 60.0
+SECONDS: Final = 60.0
 """For what asks a provider."""
-_REFUSED: Final = 422
+REFUSED: Final = 422
 """What was sent is understood, and cannot be used."""
 _LACKS: Final = {
     Lack.SUBSCRIPTION: (
@@ -79,14 +93,6 @@ class AccountAdded(msgspec.Struct, kw_only=True):
     account: AccountView
     check: CredentialCheck | None
     warnings: list[str]
-
-
-class NewKey(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """Another key for an account."""
-
-    api_key: Key
-    check: bool = True
-    """Whether the provider is asked first; what does not work is not saved then."""
 
 
 class ImportedFile(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -163,7 +169,7 @@ class AccountsImported(msgspec.Struct, kw_only=True):
     warnings: list[str]
 
 
-@endpoint("POST", "/api/v1/accounts", body=NewAccount, answer=AccountAdded, status=201, seconds=_SECONDS)
+@endpoint("POST", "/api/v1/accounts", body=NewAccount, answer=AccountAdded, status=201, seconds=SECONDS)
 async def add_account(parts: Parts, call: Call) -> AccountAdded:
     """Add an account with an API key.
 
@@ -174,14 +180,14 @@ async def add_account(parts: Parts, call: Call) -> AccountAdded:
     draft = Draft(
         wanted.name.strip(),
         wanted.provider,
-        _api_key(wanted.api_key),
+        read_key(wanted.api_key),
         wanted.base_url.rstrip("/") if wanted.base_url else None,
         wanted.owner.strip(),
         wanted.weight,
         wanted.priority,
         wanted.max_concurrency,
     )
-    intake = _intake(parts)
+    intake = intake_of(parts)
     try:
         warnings = vet(draft)
         refuse_remote_draft(draft)
@@ -190,111 +196,80 @@ async def add_account(parts: Parts, call: Call) -> AccountAdded:
         warnings += await parts.directory.office.warn_before_adding([draft], intake.known, parts.vault)
     except DraftError as error:
         raise refused(error) from None
-    verdict = await _ask(intake, draft) if wanted.check else None
+    verdict = await ask_first(intake, draft) if wanted.check else None
     (added,) = await _save(parts, call, [draft])
     return AccountAdded(
-        account=added, check=None if verdict is None else view_of_check(verdict), warnings=_sentences(warnings)
+        account=added, check=None if verdict is None else view_of_check(verdict), warnings=sentences(warnings)
     )
 
 
-@endpoint("PUT", "/api/v1/accounts/{id}/key", body=NewKey, answer=AccountAdded, seconds=_SECONDS)
-async def replace_key(parts: Parts, call: Call) -> AccountAdded:
-    """Give an account another API key, which ends `needs_reauth`; a pause and parking stay.
-
-    The provider is asked first, unless `check` is false.
-    """
-    account = account_of(parts, call)
-    if account.id == ENVIRONMENT:
-        raise ApiError(
-            409, "The key of this account is GATEWAY_ANTHROPIC_API_KEY: set another one, and restart the gateway."
-        )
-    if account.kind is not AccountKind.API_KEY:
-        raise ApiError(
-            409,
-            "This account has no API key. `gateway accounts add --replace` gives it other credentials.",
-        )
-    draft = Draft(account.name, account.provider, _api_key(call.body.api_key), account.base_url)
-    intake = _intake(parts)
-    others = [other for other in intake.known if other.id != account.id]
-    try:
-        warnings = await parts.directory.office.warn_before_adding([draft], others, parts.vault)
-        vet(draft)
-        verdict = await _ask(intake, draft) if call.body.check else None
-        await parts.directory.office.replace_secret(account.id, draft, parts.vault)
-    except DraftError as error:
-        raise refused(error) from None
-    await parts.audit.write(call.visitor, "account.replace_key", account.name, after={"id": account.id})
-    await parts.directory.reload()
-    return AccountAdded(
-        account=await parts.directory.view(account_of(parts, call)),
-        check=None if verdict is None else view_of_check(verdict),
-        warnings=_sentences(warnings),
-    )
-
-
-@endpoint("POST", "/api/v1/accounts/import/check", body=ImportLook, answer=ImportReport, seconds=_SECONDS)
+@endpoint("POST", "/api/v1/accounts/import/check", body=ImportLook, answer=ImportReport, seconds=SECONDS)
 async def check_import(parts: Parts, call: Call) -> ImportReport:
     """Say what a file with credentials holds and what is wrong with it, and save nothing.
 
     Refresh tokens are not tried, because they work once.
     """
-    intake = _intake(parts)
+    intake = intake_of(parts)
     try:
         found = await intake.read(*_file(parts, call.body))
     except ImportRefusedError as error:
-        return ImportReport(entries=[], warnings=[], notice=None, problem=_refusal(error), lacks=error.lack)
+        return ImportReport(entries=[], warnings=[], notice=None, problem=why_refused(error), lacks=error.lack)
     judged = await intake.judge(found)
     drafts = [one.draft for one in judged if one.draft is not None]
     verdicts = iter(await intake.ask(drafts) if call.body.ask else [None] * len(drafts))
-    entries = [_entry(parts, one, next(verdicts) if one.draft is not None else None) for one in judged]
+    entries = [entry_of(parts, one, next(verdicts) if one.draft is not None else None) for one in judged]
     warnings = [*found.warnings, *intake.warn(drafts)]
-    return ImportReport(
-        entries=entries, warnings=_sentences(warnings), notice=found.notice, problem="", lacks=None
-    )
+    return ImportReport(entries=entries, warnings=sentences(warnings), notice=found.notice, problem="", lacks=None)
 
 
 @endpoint(
-    "POST", "/api/v1/accounts/import", body=ImportOrder, answer=AccountsImported, status=201, seconds=_SECONDS
+    "POST", "/api/v1/accounts/import", body=ImportOrder, answer=AccountsImported, status=201, seconds=SECONDS
 )
 async def import_accounts(parts: Parts, call: Call) -> AccountsImported:
     """Add accounts of a file with credentials: all that are asked for, or none.
 
     What cannot be taken is refused with 422; `import/check` says what and why.
     """
-    intake = _intake(parts)
+    intake = intake_of(parts)
     order: ImportOrder = call.body
     try:
         found = await intake.read(*_file(parts, order))
     except ImportRefusedError as error:
-        raise ApiError(_REFUSED, _refusal(error)) from None
+        raise ApiError(REFUSED, why_refused(error)) from None
     if found.notice is not None and not order.notice_read:
-        raise ApiError(_REFUSED, "The file has a notice that must be read first; `import/check` shows it.")
+        raise ApiError(REFUSED, "The file has a notice that must be read first; `import/check` shows it.")
     judged = await intake.judge(found)
     wanted = None if order.take is None else frozenset(order.take)
     taken = [one for one in judged if wanted is None or one.index in wanted]
     if not taken:
-        raise ApiError(_REFUSED, "No entry of the file was chosen.")
+        raise ApiError(REFUSED, "No entry of the file was chosen.")
     problems = [f"Entry {one.index + 1}: {one.problem}." for one in taken if one.draft is None]
     if problems:
         more = f" And {len(problems) - 5} more." if len(problems) > 5 else ""  # noqa: PLR2004 - enough to begin with
-        raise ApiError(_REFUSED, f"Nothing was imported. {' '.join(problems[:5])}{more}")
+        raise ApiError(REFUSED, f"Nothing was imported. {' '.join(problems[:5])}{more}")
     drafts = [one.draft for one in taken if one.draft is not None]
     warnings = [*found.warnings, *(text for one in taken for text in one.warnings), *intake.warn(drafts)]
-    return AccountsImported(accounts=await _save(parts, call, drafts), warnings=_sentences(warnings))
+    return AccountsImported(accounts=await _save(parts, call, drafts), warnings=sentences(warnings))
 
 
-def _intake(parts: Parts) -> Intake:
+def intake_of(parts: Parts) -> Intake:
+    """Return what new accounts go through."""
     return Intake(parts.directory.office, parts.vault, parts.directory.known())
 
 
-def _api_key(text: str) -> ApiKeySecret:
+def read_key(text: str) -> ApiKeySecret:
+    """Read an API key that was typed or pasted.
+
+    Raises:
+        ApiError: 400, it cannot be one.
+    """
     try:
         return ApiKeySecret(text.strip())
     except SecretFormatError as error:
         raise ApiError(400, f"The key {error}; copy it again.") from None
 
 
-async def _ask(intake: Intake, draft: Draft) -> Verdict | None:
+async def ask_first(intake: Intake, draft: Draft) -> Verdict | None:
     """Ask the provider about an account that is to be.
 
     Raises:
@@ -302,7 +277,7 @@ async def _ask(intake: Intake, draft: Draft) -> Verdict | None:
     """
     (verdict,) = await intake.ask([draft])
     if verdict is not None and not verdict.is_good:
-        raise ApiError(_REFUSED, verdict.message, kind=f"check_{verdict.finding.value}")
+        raise ApiError(REFUSED, verdict.message, kind=f"check_{verdict.finding.value}")
     return verdict
 
 
@@ -312,8 +287,7 @@ async def _save(parts: Parts, call: Call, drafts: Sequence[Draft]) -> list[Accou
     except NameTakenError as error:
         raise refused(error, 409) from None
     # As one: a thousand times to the disk can take longer than there is for an answer.
-    changes = [(account.name, None, facts_of(account)) for account in added]
-    await parts.audit.write_all(call.visitor, "account.add", changes)
+    await parts.audit.note(call.visitor, *map(account_added, added))
     await parts.directory.reload()
     return await parts.directory.views(added)
 
@@ -330,13 +304,15 @@ def _file(parts: Parts, given: ImportedFile) -> tuple[str, str | None, str, Impo
     return given.content, given.companion, given.filename, wishes
 
 
-def _refusal(error: ImportRefusedError) -> str:
+def why_refused(error: ImportRefusedError) -> str:
+    """Return why a file is not taken, for somebody who is not in a shell."""
     if error.lack is not None:
         return _LACKS[error.lack]
     return _sentence(str(error))
 
 
-def _entry(parts: Parts, one: Judged, verdict: Verdict | None) -> ImportEntry:
+def entry_of(parts: Parts, one: Judged, verdict: Verdict | None) -> ImportEntry:
+    """Return what is shown of an entry of a file."""
     draft = one.draft
     office = parts.directory.office
     provider = None if draft is None else office.providers.get(draft.provider)
@@ -349,7 +325,7 @@ def _entry(parts: Parts, one: Judged, verdict: Verdict | None) -> ImportEntry:
         owner="" if draft is None else draft.owner,
         base_url="" if draft is None else draft.base_url or default,
         problem=_sentence(one.problem) if one.problem else "",
-        warnings=_sentences(one.warnings),
+        warnings=sentences(one.warnings),
         known_as=one.known_as,
         check=None if verdict is None else view_of_check(verdict),
     )
@@ -359,8 +335,9 @@ def _sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:].rstrip('.')}."
 
 
-def _sentences(texts: Sequence[str]) -> list[str]:
+def sentences(texts: Sequence[str]) -> list[str]:
+    """Return texts as sentences of their own."""
     return [_sentence(text) for text in texts]
 
 
-ENDPOINTS: Final = (add_account, replace_key, check_import, import_accounts)
+ENDPOINTS: Final = (add_account, check_import, import_accounts)

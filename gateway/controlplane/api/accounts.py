@@ -230,7 +230,9 @@ def _remedy(account: Account) -> str:
         return "set another GATEWAY_ANTHROPIC_API_KEY, and restart the gateway"
     if account.kind is AccountKind.API_KEY:
         return "replace its key"
-    return "see what the account's command prints" if account.kind is AccountKind.COMMAND else "log in again"
+    if account.kind is AccountKind.COMMAND:
+        return "see what the account's command prints"
+    return "replace its credentials by those of another login"
 
 
 def _gone() -> ApiError:

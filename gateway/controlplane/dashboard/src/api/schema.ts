@@ -28,26 +28,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/v1/accounts/{id}/key": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        /**
-         * Give an account another API key, which ends `needs_reauth`; a pause and parking stay
-         * @description The provider is asked first, unless `check` is false. For admins.
-         */
-        put: operations["replace_key"];
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/api/v1/accounts/import/check": {
         parameters: {
             query?: never;
@@ -82,6 +62,66 @@ export interface paths {
          * @description What cannot be taken is refused with 422; `import/check` says what and why. For admins.
          */
         post: operations["import_accounts"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/accounts/{id}/key": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Give an account another API key, which ends `needs_reauth`; a pause and parking stay
+         * @description The provider is asked first, unless `check` is false. For admins.
+         */
+        put: operations["replace_key"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/accounts/{id}/credentials/check": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Say of a file with credentials whether the account can have one of them, and save nothing
+         * @description Refresh tokens are not tried, because they work once. For admins.
+         */
+        post: operations["check_credentials"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/accounts/{id}/credentials": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Give an account another credential from a file, which ends `needs_reauth`; a pause and parking stay
+         * @description What the file does not say of a login, its client and its token endpoint, stays as it was. What cannot be taken is refused with 422; `credentials/check` says what and why. For admins.
+         */
+        put: operations["replace_credentials"];
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1398,6 +1438,58 @@ export interface components {
             milliseconds: number | null;
         };
         /**
+         * CredentialsLook
+         * @description A file that is looked into.
+         */
+        CredentialsLook: {
+            /** @description The file as it is: JSON. */
+            content: string;
+            /** @default null */
+            companion: string | null;
+            /**
+             * @description Whose account it is, in your words.
+             * @default
+             */
+            owner: string;
+            /** @default null */
+            client_id: string | null;
+            /** @default null */
+            token_url: string | null;
+            /** @default true */
+            ask: boolean;
+        };
+        /**
+         * CredentialsOrder
+         * @description A file with the credential that the account is to have.
+         */
+        CredentialsOrder: {
+            /** @description The file as it is: JSON. */
+            content: string;
+            /** @default null */
+            companion: string | null;
+            /**
+             * @description Whose account it is, in your words.
+             * @default
+             */
+            owner: string;
+            /** @default null */
+            client_id: string | null;
+            /** @default null */
+            token_url: string | null;
+            /** @default null */
+            take: number | null;
+            /** @default false */
+            notice_read: boolean;
+        };
+        /**
+         * CredentialsReplaced
+         * @description An account that has another credential.
+         */
+        CredentialsReplaced: {
+            account: components["schemas"]["AccountView"];
+            warnings: string[];
+        };
+        /**
          * DoctorRun
          * @description Look at this machine, and ask this gateway as Claude Code does.
          */
@@ -2638,6 +2730,9 @@ export type ConformanceRun = components['schemas']['ConformanceRun'];
 export type CostLineView = components['schemas']['CostLineView'];
 export type CostView = components['schemas']['CostView'];
 export type CredentialCheck = components['schemas']['CredentialCheck'];
+export type CredentialsLook = components['schemas']['CredentialsLook'];
+export type CredentialsOrder = components['schemas']['CredentialsOrder'];
+export type CredentialsReplaced = components['schemas']['CredentialsReplaced'];
 export type DoctorRun = components['schemas']['DoctorRun'];
 export type EdgeView = components['schemas']['EdgeView'];
 export type Ended = components['schemas']['Ended'];
@@ -2806,41 +2901,6 @@ export interface operations {
             };
         };
     };
-    replace_key: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                id: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["NewKey"];
-            };
-        };
-        responses: {
-            /** @description As asked for. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["AccountAdded"];
-                };
-            };
-            /** @description It could not be served; the message says why. */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorAnswer"];
-                };
-            };
-        };
-    };
     check_import: {
         parameters: {
             query?: never;
@@ -2894,6 +2954,111 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["AccountsImported"];
+                };
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    replace_key: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewKey"];
+            };
+        };
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AccountAdded"];
+                };
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    check_credentials: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CredentialsLook"];
+            };
+        };
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ImportReport"];
+                };
+            };
+            /** @description It could not be served; the message says why. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    replace_credentials: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CredentialsOrder"];
+            };
+        };
+        responses: {
+            /** @description As asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CredentialsReplaced"];
                 };
             };
             /** @description It could not be served; the message says why. */

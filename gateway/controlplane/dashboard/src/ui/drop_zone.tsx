@@ -1,6 +1,7 @@
 import { useEffect, useId, useRef, useState } from 'preact/hooks';
 import { cx } from '../lib/cx';
 import { formatBytes } from '../lib/format';
+import { textOf } from '../lib/text_file';
 import { ui } from '../strings/ui';
 import { Button } from './button';
 import css from './drop_zone.module.css';
@@ -34,7 +35,7 @@ export function DropZone(props: {
     if (others.length > 0) return latest.current.onError(ui.dropZone.severalFiles);
     if (file.size > LARGEST) return latest.current.onError(ui.dropZone.tooLarge(formatBytes(LARGEST)));
     try {
-      latest.current.onText(await file.text(), file.name);
+      latest.current.onText(await textOf(file), file.name);
     } catch {
       latest.current.onError(ui.dropZone.unreadable);
     }

@@ -2,12 +2,12 @@ import type { AccountView } from '../../api/schema';
 import { isAdmin } from '../../api/session';
 import { formatCount } from '../../lib/format';
 import { accounts as words } from '../../strings/accounts';
-import { Badge, Count, Menu, MoreIcon, ProviderBadge, TimeText, Usd } from '../../ui';
+import { Badge, Button, Count, KeysIcon, Menu, MoreIcon, ProviderBadge, TimeText, Usd } from '../../ui';
 import css from './accounts.module.css';
 import { Limits } from './limits';
 import { NameEditor } from './name_editor';
 import { StateBadge, StateReason } from './state_badge';
-import type { Actions, Opened } from './use_actions';
+import { type Actions, isReplaceable, type Opened } from './use_actions';
 
 /** One account with what matters of it. */
 export function AccountCard(props: {
@@ -44,10 +44,28 @@ export function AccountCard(props: {
         {account.owner && <span class={css.owner}>{account.owner}</span>}
       </div>
       <StateReason account={account} />
+      <Remedy account={account} onOpen={onOpen} disabled={work !== undefined} />
       <Limits account={account} />
       <UseLine account={account} />
       <RenewalLine account={account} />
     </li>
+  );
+}
+
+/** A button for what an account needs that can be had here at once. */
+export function Remedy(props: {
+  account: AccountView;
+  onOpen: (what: Opened['what']) => void;
+  disabled: boolean;
+}) {
+  const { account, onOpen, disabled } = props;
+  if (account.state !== 'needs_reauth' || !isAdmin() || !isReplaceable(account)) return null;
+  return (
+    <div>
+      <Button icon={KeysIcon} disabled={disabled} onClick={() => onOpen('replace')}>
+        {words.actions.replace}
+      </Button>
+    </div>
   );
 }
 

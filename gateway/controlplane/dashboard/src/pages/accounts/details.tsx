@@ -3,7 +3,7 @@ import { formatCompact, formatCount } from '../../lib/format';
 import { accounts as words } from '../../strings/accounts';
 import { Countdown, Dialog, KeyValue, Link, Menu, ProviderBadge, TimeText, Usd } from '../../ui';
 import css from './accounts.module.css';
-import { RenewalLine } from './card';
+import { Remedy, RenewalLine } from './card';
 import { Limits } from './limits';
 import { StateBadge, StateReason } from './state_badge';
 import type { Actions, Opened } from './use_actions';
@@ -41,6 +41,7 @@ export function AccountDetails(props: {
           <StateBadge account={account} />
         </div>
         <StateReason account={account} />
+        <Remedy account={account} onOpen={onOpen} disabled={work !== undefined} />
         <Rests account={account} />
         <section>
           <h3>{words.limits.title}</h3>

@@ -24,6 +24,15 @@ interface Given {
   filename: string;
 }
 
+/** Who takes a file: all accounts, to which it adds, or one that is to have another credential. */
+interface Door {
+  /** The account that there is already, if it is for one. */
+  account?: AccountView;
+  look(given: Given, wishes: Wishes): Promise<ImportReport>;
+  /** Saves the chosen entries. */
+  save(given: Given, wishes: Wishes, taken: readonly number[], noticeRead: boolean): Promise<void>;
+}
+
 interface Wishes {
   name: string;
   owner: string;
@@ -38,6 +47,57 @@ export function ImportFile(props: {
   onAdded: (accounts: readonly AccountView[]) => void;
   onClose: () => void;
 }) {
+  const door: Door = {
+    look: (given, wishes) =>
+      take(api.POST('/api/v1/accounts/import/check', { body: { ...importOf(given, wishes), ask: true } })),
+    save: async (given, wishes, taken, noticeRead) => {
+      const done = await take(
+        api.POST('/api/v1/accounts/import', {
+          body: { ...importOf(given, wishes), take: [...taken], notice_read: noticeRead },
+        }),
+      );
+      toast(words.done.imported(done.accounts.length));
+      for (const warning of done.warnings.slice(0, 3)) toast(warning, 'warning');
+      props.onAdded(done.accounts);
+    },
+  };
+  return <FileForm door={door} onClose={props.onClose} />;
+}
+
+/** Gives an account another credential from a file, which is looked into first. */
+export function ReplaceFromFile(props: {
+  account: AccountView;
+  onDone: (account: AccountView) => void;
+  onClose: () => void;
+}) {
+  const { account, onDone } = props;
+  const params = { path: { id: account.id } };
+  const door: Door = {
+    account,
+    look: (given, wishes) =>
+      take(
+        api.POST('/api/v1/accounts/{id}/credentials/check', {
+          params,
+          body: { ...successorOf(given, wishes), ask: true },
+        }),
+      ),
+    save: async (given, wishes, taken, noticeRead) => {
+      const done = await take(
+        api.PUT('/api/v1/accounts/{id}/credentials', {
+          params,
+          body: { ...successorOf(given, wishes), take: taken[0] ?? null, notice_read: noticeRead },
+        }),
+      );
+      toast(words.done.replaced(account.name));
+      for (const warning of done.warnings.slice(0, 3)) toast(warning, 'warning');
+      onDone(done.account);
+    },
+  };
+  return <FileForm door={door} onClose={props.onClose} />;
+}
+
+function FileForm({ door, onClose }: { door: Door; onClose: () => void }) {
+  const { account } = door;
   const [given, setGiven] = useState<Given>();
   const [wishes, setWishes] = useState(NONE);
   const [report, setReport] = useState<ImportReport>();
@@ -55,13 +115,13 @@ export function ImportFile(props: {
     setProblem(undefined);
     setLooking(true);
     try {
-      const found = await take(
-        api.POST('/api/v1/accounts/import/check', { body: { ...bodyOf(file, wanted), ask: true } }),
-      );
+      const found = await door.look(file, wanted);
       if (mine !== latest.current) return;
       setReport(found);
       // What is there already under another name is left to the reader to choose.
-      setTaken(new Set(found.entries.filter(isGood).map((entry) => entry.index)));
+      setTaken(
+        account ? chosenFor(account, found.entries) : new Set(found.entries.filter(isGood).map(indexOf)),
+      );
     } catch (error) {
       if (mine !== latest.current) return;
       setReport(undefined);
@@ -83,23 +143,23 @@ export function ImportFile(props: {
   const save = () =>
     submission.submit(async () => {
       if (!given) return;
-      const done = await take(
-        api.POST('/api/v1/accounts/import', {
-          body: { ...bodyOf(given, wishes), take: [...taken].sort((a, b) => a - b), notice_read: read },
-        }),
+      await door.save(
+        given,
+        wishes,
+        [...taken].sort((a, b) => a - b),
+        read,
       );
-      toast(words.done.imported(done.accounts.length));
-      for (const warning of done.warnings.slice(0, 3)) toast(warning, 'warning');
-      props.onAdded(done.accounts);
-      props.onClose();
+      onClose();
     });
 
   if (!given) {
     return (
       <div class={css.form}>
-        <p class={css.quiet}>{words.file.what}</p>
+        <p class={css.quiet}>{account ? words.replace.what(account.name) : words.file.what}</p>
         <DropZone
-          label={words.file.label}
+          label={
+            account ? words.replace.label[account.kind === 'oauth' ? 'oauth' : 'api_key'] : words.file.label
+          }
           accept=".json,application/json"
           onText={(content, name) => void look({ content, filename: nameOf(name) }, wishes)}
           onError={(message) => setProblem(new Error(message))}
@@ -142,9 +202,9 @@ export function ImportFile(props: {
           onError={(message) => setProblem(new Error(message))}
         />
       )}
-      <WishFields report={report} wishes={wishes} onWishes={setWishes} />
+      <WishFields report={report} account={account} wishes={wishes} onWishes={setWishes} />
       {report && report.entries.length > 0 && (
-        <Entries entries={report.entries} taken={taken} onTaken={setTaken} />
+        <Entries entries={report.entries} one={account !== undefined} taken={taken} onTaken={setTaken} />
       )}
       {report?.warnings.map((warning) => (
         <p key={warning} class={css.notice}>
@@ -159,22 +219,30 @@ export function ImportFile(props: {
         taken={taken.size}
         read={read}
         busy={submission.busy}
-        onClose={props.onClose}
+        submitLabel={account ? words.replace.submit : words.file.submit(taken.size)}
+        nothing={account ? words.replace.nothing : words.file.nothing}
+        onClose={onClose}
         onAgain={() => void look(given, wishes)}
       />
     </form>
   );
 }
 
-function bodyOf(file: Given, wishes: Wishes) {
+function successorOf(file: Given, wishes: Wishes) {
   return {
     content: file.content,
     companion: file.companion ?? null,
-    filename: file.filename.slice(0, 200),
-    name: wishes.name.trim() || null,
     owner: wishes.owner,
     client_id: wishes.client.trim() || null,
     token_url: wishes.token.trim() || null,
+  };
+}
+
+function importOf(file: Given, wishes: Wishes) {
+  return {
+    ...successorOf(file, wishes),
+    filename: file.filename.slice(0, 200),
+    name: wishes.name.trim() || null,
   };
 }
 
@@ -185,6 +253,18 @@ function nameOf(name: string): string {
 
 function isGood(entry: ImportEntry): boolean {
   return entry.problem === '' && entry.known_as === null && (entry.check?.good ?? true);
+}
+
+function indexOf(entry: ImportEntry): number {
+  return entry.index;
+}
+
+/** The entry that is meant for an account: the one of its name, or the only one that there is. */
+function chosenFor(account: AccountView, entries: readonly ImportEntry[]): ReadonlySet<number> {
+  const fit = entries.filter((entry) => entry.problem === '');
+  const meant = fit.filter((entry) => entry.name === account.name);
+  const [one, ...others] = meant.length > 0 ? meant : fit;
+  return new Set(one && others.length === 0 && isGood(one) ? [one.index] : []);
 }
 
 function Refused({ report }: { report: ImportReport }) {
@@ -199,19 +279,24 @@ function Refused({ report }: { report: ImportReport }) {
 /** What can be said about the accounts in the file; what it takes is asked for where it is missing. */
 function WishFields(props: {
   report: ImportReport | undefined;
+  account: AccountView | undefined;
   wishes: Wishes;
   onWishes: (wishes: Wishes) => void;
 }) {
-  const { report, wishes, onWishes } = props;
+  const { report, account, wishes, onWishes } = props;
   if (!report || report.lacks === 'subscription') return null;
   const lacks = report.lacks;
   const oauth = report.entries.some((entry) => entry.kind === 'oauth');
   const asksForLogin = oauth || lacks === 'owner' || lacks === 'client_id' || lacks === 'token_url';
   if (report.problem && !lacks) return null;
+  // What an account has already is not asked for again.
+  const asksForName = asksForLogin && !account;
+  const asksForOwner = !account || lacks === 'owner' || wishes.owner !== '';
+  if (!asksForName && !asksForOwner && !asksForLogin) return null;
   const set = (change: Partial<Wishes>) => onWishes({ ...wishes, ...change });
   return (
     <div class={css.wishes}>
-      {asksForLogin && (
+      {asksForName && (
         <TextField
           label={words.file.name}
           hint={words.file.nameHint}
@@ -221,20 +306,22 @@ function WishFields(props: {
           autocomplete="off"
         />
       )}
-      <TextField
-        label={words.file.owner}
-        hint={words.file.ownerHint}
-        value={wishes.owner}
-        onValue={(owner) => set({ owner })}
-        maxlength={200}
-        autocomplete="off"
-        required={lacks === 'owner'}
-      />
+      {asksForOwner && (
+        <TextField
+          label={words.file.owner}
+          hint={words.file.ownerHint}
+          value={wishes.owner}
+          onValue={(owner) => set({ owner })}
+          maxlength={200}
+          autocomplete="off"
+          required={lacks === 'owner'}
+        />
+      )}
       {asksForLogin && (
         <>
           <TextField
             label={words.file.client}
-            hint={words.file.clientHint}
+            hint={account ? words.replace.asBefore : words.file.clientHint}
             value={wishes.client}
             onValue={(client) => set({ client })}
             autocomplete="off"
@@ -243,7 +330,7 @@ function WishFields(props: {
           />
           <TextField
             label={words.file.token}
-            hint={words.file.tokenHint}
+            hint={account ? words.replace.asBefore : words.file.tokenHint}
             type="url"
             value={wishes.token}
             onValue={(token) => set({ token })}
@@ -259,22 +346,25 @@ function WishFields(props: {
 
 function Entries(props: {
   entries: readonly ImportEntry[];
+  /** Whether one can be chosen rather than any number. */
+  one: boolean;
   taken: ReadonlySet<number>;
   onTaken: (taken: ReadonlySet<number>) => void;
 }) {
-  const { entries, taken, onTaken } = props;
+  const { entries, one, taken, onTaken } = props;
   const heading = useId();
   return (
     <section aria-labelledby={heading}>
-      <h3 id={heading}>{words.file.entries}</h3>
+      <h3 id={heading}>{one ? words.replace.entries : words.file.entries}</h3>
       <ul class={css.entries}>
         {entries.map((entry) => (
           <Entry
             key={entry.index}
             entry={entry}
+            group={one ? heading : undefined}
             taken={taken.has(entry.index)}
             onTaken={(on) => {
-              const next = new Set(taken);
+              const next = new Set(one ? [] : taken);
               if (on) next.add(entry.index);
               else next.delete(entry.index);
               onTaken(next);
@@ -286,16 +376,25 @@ function Entries(props: {
   );
 }
 
-function Entry(props: { entry: ImportEntry; taken: boolean; onTaken: (taken: boolean) => void }) {
-  const { entry, taken, onTaken } = props;
+function Entry(props: {
+  entry: ImportEntry;
+  /** Name of the group that one is chosen of. */
+  group: string | undefined;
+  taken: boolean;
+  onTaken: (taken: boolean) => void;
+}) {
+  const { entry, group, taken, onTaken } = props;
   const about = useId();
   const name = entry.name || words.file.unnamed;
   const bad = entry.problem !== '';
   return (
     <li class={css.entry} data-problem={bad ? '' : undefined}>
       <input
-        type="checkbox"
-        aria-label={words.file.take(`${entry.index + 1}: ${name}`)}
+        type={group === undefined ? 'checkbox' : 'radio'}
+        name={group}
+        aria-label={(group === undefined ? words.file.take : words.replace.take)(
+          `${entry.index + 1}: ${name}`,
+        )}
         aria-describedby={about}
         checked={taken}
         disabled={bad}
@@ -348,12 +447,16 @@ function Foot(props: {
   taken: number;
   read: boolean;
   busy: boolean;
+  submitLabel: string;
+  /** What is said while nothing is chosen. */
+  nothing: string;
   onClose: () => void;
   onAgain: () => void;
 }) {
   const { report, taken, busy } = props;
   const unread = Boolean(report?.notice) && !props.read;
-  const hint = unread ? words.file.unread : words.file.nothing;
+  const none = report?.entries.every((entry) => entry.problem !== '');
+  const hint = none ? words.file.noneFits : unread ? words.file.unread : props.nothing;
   const ready = taken > 0 && !unread && !props.looking;
   const again = report && (report.problem === '' || report.lacks !== null) && report.lacks !== 'subscription';
   return (
@@ -374,7 +477,7 @@ function Foot(props: {
       )}
       {report && !report.problem && (
         <Button kind="primary" type="submit" busy={busy} disabled={!ready}>
-          {words.file.submit(taken)}
+          {props.submitLabel}
         </Button>
       )}
     </div>

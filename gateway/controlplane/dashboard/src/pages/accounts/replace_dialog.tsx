@@ -2,12 +2,40 @@ import { useState } from 'preact/hooks';
 import { api, take } from '../../api/client';
 import type { AccountView } from '../../api/schema';
 import { accounts as words } from '../../strings/accounts';
-import { CheckField, TextField, toast } from '../../ui';
+import { ui } from '../../strings/ui';
+import { Button, CheckField, Dialog, Tabs, TextField, toast } from '../../ui';
 import css from './accounts.module.css';
-import { FormDialog, SubmissionNote, useSubmission } from './form_dialog';
+import { SubmissionNote, useSubmission } from './form_dialog';
+import { ReplaceFromFile } from './import_file';
 
-/** Gives an account another API key. */
+const TABS = [
+  { key: 'key', label: words.form.tabs.key },
+  { key: 'file', label: words.replace.fromFile },
+] as const;
+
+/** Gives an account another credential; all else stays. */
 export function ReplaceDialog(props: {
+  account: AccountView;
+  onDone: (account: AccountView) => void;
+  onClose: () => void;
+}) {
+  const { account, onClose } = props;
+  const byKey = account.kind === 'api_key';
+  const [how, setHow] = useState<string>(byKey ? 'key' : 'file');
+  return (
+    <Dialog open wide={how === 'file'} title={words.replace.title(account.name)} onClose={onClose}>
+      {byKey ? (
+        <Tabs label={words.form.tabs.label} tabs={TABS} active={how} onActive={setHow}>
+          {how === 'key' ? <KeyForm {...props} /> : <ReplaceFromFile {...props} />}
+        </Tabs>
+      ) : (
+        <ReplaceFromFile {...props} />
+      )}
+    </Dialog>
+  );
+}
+
+function KeyForm(props: {
   account: AccountView;
   onDone: (account: AccountView) => void;
   onClose: () => void;
@@ -16,6 +44,7 @@ export function ReplaceDialog(props: {
   const [key, setKey] = useState('');
   const [check, setCheck] = useState(true);
   const submission = useSubmission();
+  const ready = key.trim() !== '';
 
   const save = (checked: boolean) =>
     submission.submit(async () => {
@@ -32,13 +61,13 @@ export function ReplaceDialog(props: {
     });
 
   return (
-    <FormDialog
-      title={words.replace.title(account.name)}
-      submission={submission}
-      submitLabel={words.replace.submit}
-      disabled={key.trim() === ''}
-      onSubmit={() => void save(check)}
-      onClose={onClose}
+    <form
+      class={css.form}
+      noValidate
+      onSubmit={(event) => {
+        event.preventDefault();
+        if (ready) void save(check);
+      }}
     >
       <p class={css.quiet}>{words.replace.hint}</p>
       <TextField
@@ -53,6 +82,14 @@ export function ReplaceDialog(props: {
       />
       <CheckField label={words.form.check} hint={words.form.checkHint} value={check} onValue={setCheck} />
       <SubmissionNote of={submission} anyway={words.replace.anyway} onAnyway={() => void save(false)} />
-    </FormDialog>
+      <div class={css.formFoot}>
+        <Button onClick={onClose} disabled={submission.busy}>
+          {ui.cancel}
+        </Button>
+        <Button kind="primary" type="submit" busy={submission.busy} disabled={!ready}>
+          {words.replace.submit}
+        </Button>
+      </div>
+    </form>
   );
 }

@@ -35,6 +35,11 @@ export interface Actions {
   rename(account: AccountView, name: string): Promise<void>;
 }
 
+/** Tells whether an account can have another credential from here. */
+export function isReplaceable(account: AccountView): boolean {
+  return !account.is_environment && account.kind !== 'command';
+}
+
 /** What can be done with the accounts of a roster; what was done is told in a toast. */
 export function useActions(roster: Roster): Actions {
   const [working, setWorking] = useState<ReadonlyMap<string, Work>>(new Map());
@@ -95,7 +100,7 @@ export function useActions(roster: Roster): Actions {
           ]
         : []),
       { label: words.actions.edit, icon: EditIcon, onSelect: () => open('edit') },
-      ...(account.kind === 'api_key' && !account.is_environment
+      ...(isReplaceable(account)
         ? [{ label: words.actions.replace, icon: KeysIcon, onSelect: () => open('replace') }]
         : []),
       {
