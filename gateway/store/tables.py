@@ -427,5 +427,8 @@ audit_log: Final = Table(
     Column("before", Text),  # JSON
     Column("after", Text),  # JSON
     Index("ix_audit_log_at_id", "at", "id"),
+    Index("ix_audit_log_who_at_id", "who", "at", "id"),
+    Index("ix_audit_log_action_at_id", "action", "at", "id"),
+    Index("ix_audit_log_target_at_id", "target", "at", "id"),
 )
 """What people changed."""
