@@ -30,6 +30,7 @@ __all__ = [
     "audit_log",
     "client_keys",
     "former_keys",
+    "former_names",
     "key_reservations",
     "key_terms",
     "key_use",
@@ -97,6 +98,17 @@ accounts: Final = Table(
     UniqueConstraint("name"),
 )
 """Accounts, with their secrets encrypted."""
+
+former_names: Final = Table(
+    "former_names",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("until", Double, primary_key=True),  # not included; the year 10000 where nobody else has it since
+    Column("since", Double, nullable=False),  # since when it was no other account's that is renamed, too
+    Column("account_id", Text, nullable=False),
+    Column("present", Text, nullable=False),  # what that account is called now, or was when it was removed
+)
+"""What accounts were called before, and when; gateway/store/former_names.py reads requests by it."""
 
 account_cooldowns: Final = Table(
     "account_cooldowns",
