@@ -112,6 +112,15 @@ class AuditTrail(Protocol):
         """Write down changes: target, before and after of each."""
         ...
 
+    async def refused(self, visitor: Visitor, name: str) -> None:
+        """Count an attempt to sign in that failed.
+
+        Args:
+            visitor: who tried.
+            name: of the user; empty where there is none of that name.
+        """
+        ...
+
     async def write(
         self, visitor: Visitor, action: str, target: str = "", *, before: Any = None, after: Any = None
     ) -> None:

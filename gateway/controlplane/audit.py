@@ -10,6 +10,7 @@ from attrs import define
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.controlplane.access import Visitor
+from gateway.controlplane.sign_in.addresses import network_of
 from gateway.store.audit_log import AuditStore, Change
 from gateway.telemetry.logs import get_logger
 
@@ -50,6 +51,14 @@ class AuditLog:
     async def write_all(self, visitor: Visitor, action: str, changes: Sequence[tuple[str, Any, Any]]) -> None:
         """Write down changes: target, before and after of each."""
         await self.note(visitor, *(Change(action, target, before=one, after=two) for target, one, two in changes))
+
+    async def refused(self, visitor: Visitor, name: str) -> None:
+        """Count an attempt to sign in that failed; `AuditTrail` says what the arguments mean.
+
+        Raises:
+            StoreError: the database cannot be used.
+        """
+        await self.store.add_refusal(how=visitor.how, address=network_of(visitor.address), target=name)
 
     async def write(
         self, visitor: Visitor, action: str, target: str = "", *, before: Any = None, after: Any = None

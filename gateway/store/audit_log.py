@@ -5,23 +5,35 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from attrs import define, field
-from sqlalchemy import and_, delete, insert, or_, select
+from sqlalchemy import Row, and_, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.store.engine import Database, database_time
 from gateway.store.errors import StoreError
 from gateway.store.rows import storable, structure
+from gateway.store.statements import locking
 from gateway.store.tables import audit_log
 from gateway.wire.errors import encode_json
 
-__all__ = ["AuditEntry", "AuditFilter", "AuditStore", "Change"]
+__all__ = ["BEGUN", "MANY", "REFUSED", "AuditEntry", "AuditFilter", "AuditStore", "Change"]
 
 _COLUMNS: Final = audit_log.c
+BEGUN: Final = "session.begin"
+"""What is written when somebody signs in."""
+REFUSED: Final = "session.refused"
+"""What is written when somebody cannot."""
+MANY: Final = "(many)"
+"""Stands for names and addresses of which there are too many to write each down."""
 _LONGEST: Final = 20_000
 """Characters of what something was like, as JSON."""
+_HOUR: Final = 3600.0
+_MOST_REFUSALS: Final = 50
+"""Entries of an hour."""
 
 
 @define(frozen=True)
@@ -121,6 +133,57 @@ class AuditStore:
         async with self.database.write() as connection:
             await connection.execute(statement, own)
 
+    async def add_refusal(self, *, how: str, address: str, target: str) -> None:
+        """Count an attempt to sign in that failed.
+
+        There is one entry an hour for each name and address, and one for all that come when an hour has fifty:
+        whoever guesses for weeks and from everywhere must not fill the disk, nor hide what people changed.
+
+        Args:
+            how: it was tried.
+            address: from where; of IPv6 the network.
+            target: name of the user; empty where there is none of that name.
+        """
+        address, target = storable(address), storable(target)
+        recent = (_COLUMNS.action == REFUSED, _COLUMNS.at > database_time() - _HOUR)
+
+        async def same() -> Row[Any, Any] | None:
+            query = select(_COLUMNS.id, _COLUMNS.after).where(
+                *recent, _COLUMNS.target == target, _COLUMNS.address == address
+            )
+            return (await connection.execute(locking(query.order_by(_COLUMNS.at.desc()).limit(1)))).first()
+
+        async with self.database.write() as connection:
+            now = (await connection.execute(select(database_time()))).scalar_one()
+            known = await same()
+            if known is None:
+                number = (await connection.execute(select(func.count()).where(*recent))).scalar_one()
+                if number >= _MOST_REFUSALS:
+                    address = target = MANY
+                    known = await same()
+            if known is not None:
+                counted = update(audit_log).where(_COLUMNS.id == known.id)
+                await connection.execute(counted.values(after=_json(_one_more(known.after, now))))
+                return
+            values = {
+                "id": f"aud_{secrets.token_hex(8)}",
+                "at": now,
+                "who": "",
+                "how": how,
+                "address": address,
+                "action": REFUSED,
+                "target": target,
+                "after": _json(_one_more(None, now)),
+            }
+            await connection.execute(insert(audit_log).values(values))
+
+    async def sign_ins(self, since: float, most: int) -> Sequence[tuple[str, str]]:
+        """Return names that have signed in since a time, and from which address, the latest last."""
+        query = select(_COLUMNS.who, _COLUMNS.address).where(_COLUMNS.action == BEGUN, _COLUMNS.at >= since)
+        async with self.database.read() as connection:
+            rows = (await connection.execute(query.order_by(_COLUMNS.at.desc()).limit(most))).all()
+        return [(row.who, row.address) for row in reversed(rows)]
+
     async def page(
         self, wanted: AuditFilter, most: int, before: tuple[float, str] | None = None
     ) -> Sequence[AuditEntry]:
@@ -151,11 +214,26 @@ class AuditStore:
             rows = (await connection.execute(query)).mappings().all()
         return structure(AuditEntry, rows, audit_log.name)
 
-    async def delete_before(self, at: float, most: int) -> int:
-        """Delete entries that are older than a time, but no more than so many; return how many."""
-        old = select(_COLUMNS.id).where(_COLUMNS.at < at).order_by(_COLUMNS.at).limit(most)
+    async def delete_before(self, at: float, most: int, action: str | None = None) -> int:
+        """Delete entries that are older than a time, but no more than so many; return how many.
+
+        Args:
+            at: the time.
+            most: how many at the most.
+            action: of which; None for all.
+        """
+        meant = [_COLUMNS.at < at] if action is None else [_COLUMNS.action == action, _COLUMNS.at < at]
+        old = select(_COLUMNS.id).where(*meant).order_by(_COLUMNS.at).limit(most)
         async with self.database.write() as connection:
             return (await connection.execute(delete(audit_log).where(_COLUMNS.id.in_(old)))).rowcount
+
+
+def _one_more(counted: str | None, now: float) -> dict[str, Any]:
+    """Return what an entry has of attempts, with one more of now."""
+    times = 0
+    with suppress(TypeError, ValueError, KeyError, RecursionError):
+        times = int(json.loads(counted or "{}")["times"])
+    return {"times": times + 1, "last": datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")}
 
 
 def _json(value: Any) -> str | None:

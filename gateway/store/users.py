@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final
 
 from attrs import define, field
@@ -25,6 +25,7 @@ __all__ = ["ADMIN", "LastAdminError", "NameTakenError", "User", "UserStore", "in
 ADMIN: Final = "admin"
 _ROLES: Final = (ADMIN, "viewer")
 _COLUMNS: Final = users.c
+_Also = Callable[[AsyncConnection], Awaitable[None]]
 
 
 class NameTakenError(Exception):
@@ -188,13 +189,20 @@ class UserStore:
         """Keep a second factor until it is confirmed; return whether there is such a user."""
         return await self._update((_COLUMNS.id == user_id,), {"totp_offered": secret})
 
-    async def confirm_totp(self, user: User, step: int, recovery: Iterable[str]) -> bool:
+    async def confirm_totp(
+        self,
+        user: User,
+        step: int,
+        recovery: Iterable[str],
+        also: _Also | None = None,
+    ) -> bool:
         """Make the second factor that was offered the user's; return False if another one was offered since.
 
         Args:
             user: as read.
             step: of the code that confirms it, which is used up by that.
             recovery: digests of the codes that stand in for it.
+            also: called within the transaction, if it is so.
         """
         meant = (_COLUMNS.id == user.id, _COLUMNS.totp_offered == user.totp_offered)
         values = {
@@ -203,7 +211,7 @@ class UserStore:
             "totp_step": step,
             "recovery": json.dumps(list(recovery)),
         }
-        return await self._update(meant, values)
+        return await self._update(meant, values, also)
 
     async def remove_totp(self, user_id: str) -> bool:
         """Let a user sign in by password alone; return whether there is such a user."""
@@ -230,9 +238,12 @@ class UserStore:
         )
         return await self._update(meant, {"totp": totp, "totp_offered": offered})
 
-    async def _update(self, meant: Iterable[Any], values: dict[str, Any]) -> bool:
+    async def _update(self, meant: Iterable[Any], values: dict[str, Any], also: _Also | None = None) -> bool:
         async with self.database.write() as connection:
-            return bool((await connection.execute(update(users).where(*meant).values(values))).rowcount)
+            updated = bool((await connection.execute(update(users).where(*meant).values(values))).rowcount)
+            if updated and also is not None:
+                await also(connection)
+        return updated
 
     async def _one(self, meant: Any) -> User | None:
         async with self.database.read() as connection:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import text, update
 
 from gateway.accounts.vault import Vault
 from gateway.config import Settings
-from gateway.controlplane.sign_in.opening import AUDIT_DAYS, make_desk, tidy
-from gateway.store.audit_log import AuditFilter, AuditStore, Change
+from gateway.controlplane.sign_in.opening import AUDIT_DAYS, REFUSED_DAYS, make_desk, tidy
+from gateway.store.audit_log import MANY, REFUSED, AuditFilter, AuditStore, Change
 from gateway.store.engine import Database
 from gateway.store.errors import StoreError
-from gateway.store.tables import users
+from gateway.store.tables import audit_log, users
 from gateway.store.user_links import Link, LinkStore, Purpose
 from gateway.store.user_sessions import UserSession, UserSessionStore
 from gateway.store.users import UserStore
@@ -27,7 +28,7 @@ DAY = 86_400.0
 
 async def write(store: AuditStore, action: str, **more: Any) -> None:
     about = {name: more.pop(name) for name in ("target", "before", "after") if name in more}
-    author = {"who": "ana", "how": "password", "address": "192.0.2.1"} | more
+    author: dict[str, Any] = {"who": "ana", "how": "password", "address": "192.0.2.1"} | more
     await store.add(Change(action, **about), **author)
 
 
@@ -105,6 +106,59 @@ async def test_what_is_over_is_deleted_and_nothing_else(database: Database) -> N
     assert await AuditStore(database).delete_before(now + AUDIT_DAYS * DAY, 10) == 1
 
 
+async def test_attempts_to_sign_in_that_fail_are_counted_by_name_and_address_and_never_fill_the_log(
+    database: Database,
+) -> None:
+    store = AuditStore(database)
+
+    async def fail(address: str, target: str = "ana") -> None:
+        await store.add_refusal(how="password", address=address, target=target)
+
+    async def counted() -> list[tuple[str, str, int]]:
+        page = await store.page(AuditFilter(action=REFUSED), 500)
+        return [(entry.target, entry.address, entry.states()[1]["times"]) for entry in page[::-1]]
+
+    for _ in range(3):
+        await fail("192.0.2.1")
+    await fail("192.0.2.2")
+    await fail("192.0.2.1", "")
+    assert await counted() == [("ana", "192.0.2.1", 3), ("ana", "192.0.2.2", 1), ("", "192.0.2.1", 1)]
+    for number in range(200):
+        await fail(f"198.51.100.{number}")
+    told = await counted()
+    assert len(told) == 51
+    assert told[-1] == (MANY, MANY, 200 - 47)
+    # Those that are known are counted by themselves all the same.
+    await fail("192.0.2.2")
+    assert ("ana", "192.0.2.2", 2) in await counted()
+    # An hour later it begins anew.
+    async with database.write() as connection:
+        await connection.execute(update(audit_log).values(at=audit_log.c.at - 3601))
+    await fail("192.0.2.1")
+    assert (await counted())[-1] == ("ana", "192.0.2.1", 1)
+
+
+async def test_failed_attempts_are_kept_for_less_time_than_changes(database: Database) -> None:
+    store, desk = AuditStore(database), make_desk(Settings(), database, Vault([b"k" * 32]), b"p" * 32)
+    await write(store, "account.pause")
+    await store.add_refusal(how="password", address="192.0.2.1", target="ana")
+    async with database.write() as connection:
+        await connection.execute(update(audit_log).values(at=audit_log.c.at - (REFUSED_DAYS + 1) * DAY))
+    await store.add_refusal(how="password", address="192.0.2.1", target="ana")
+    await tidy(desk)
+    assert [entry.action for entry in await store.page(AuditFilter(), 10)] == [REFUSED, "account.pause"]
+
+
+@pytest.mark.parametrize("column", ["who", "target", "action"])
+async def test_lists_of_the_log_are_found_by_an_index(tmp_path: Path, column: str) -> None:
+    await fresh_database.lay(tmp_path)
+    async with Database("", tmp_path) as database, database.read() as connection:
+        query = f"SELECT * FROM audit_log WHERE {column} = 'x' ORDER BY at DESC, id DESC LIMIT 100"  # noqa: S608 - of ours
+        plan = str((await connection.execute(text(f"EXPLAIN QUERY PLAN {query}"))).all())
+    assert f"ix_audit_log_{column}_at_id" in plan
+    assert "TEMP B-TREE" not in plan
+
+
 async def test_who_gave_a_password_that_is_being_changed_is_not_let_in(database: Database) -> None:
     people, links, sessions = UserStore(database), LinkStore(database), UserSessionStore(database)
     await links.put(Link(digest="first", purpose=Purpose.SET_PASSWORD, role="admin"), 60)
@@ -145,6 +199,9 @@ async def test_who_came_in_and_what_they_did_is_told_to_viewers_too() -> None:
         (refused,) = [entry for entry in page["entries"] if entry["action"] == "session.refused"]
         assert (refused["who"], refused["target"], refused["address"]) == ("", "ana", "127.0.0.2")
         assert page["next"] is None
+        times = refused["after"].pop("last")
+        assert refused["after"] == {"times": 1}
+        assert datetime.fromisoformat(times).tzinfo is not None
         for bad in (
             "after=x",
             "after=1:",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pyotp
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from gateway.accounts.vault import Vault
 from gateway.controlplane.sign_in import second_factor
@@ -66,6 +66,21 @@ async def test_signing_in_takes_a_code_once_one_was_confirmed_and_each_is_good_o
         code = await code_of(place, secret, next_one=True)
         assert (await other.sign_in(code=code)).status == 200
         assert (await place.browser().sign_in(code=code)).status == 401, "signed in with this one"
+
+
+async def test_it_counts_only_where_its_codes_on_paper_are_shown() -> None:
+    async with dashboard() as place:
+        browser = await place.add("ana")
+        secret, _ = await begin(browser)
+        broken = "CREATE TRIGGER broken BEFORE INSERT ON audit_log BEGIN SELECT RAISE(ABORT, 'broken'); END"
+        async with place.database.write() as connection:
+            await connection.execute(text(broken))
+        code = await code_of(place, secret)
+        assert (await browser.post("/api/v1/session/totp/confirm", {"code": code}))[0] == 503
+        async with place.database.write() as connection:
+            await connection.execute(text("DROP TRIGGER broken"))
+        assert (await place.browser().sign_in()).status == 200
+        assert (await browser.post("/api/v1/session/totp/confirm", {"code": code}))[0] == 200
 
 
 async def test_a_code_on_paper_stands_in_once() -> None:

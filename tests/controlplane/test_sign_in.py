@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -373,11 +374,35 @@ async def test_too_many_wrong_passwords_are_refused_for_a_while_and_do_not_lock_
         for _ in range(10):
             assert (await stranger.sign_in("ana", "wrong")).status == 401
         refused = await stranger.sign_in("ana", "wrong")
-        assert (refused.status, "wait" in refused.json["error"]["message"]) == (429, True)
+        message = refused.json["error"]["message"]
+        assert (refused.status, "wait" in message, "link" in message) == (429, True, False)
         assert 0 < int(refused.headers["retry-after"]) <= 60
-        # From elsewhere they would go on with this name, but for its bound.
-        assert (await place.browser(address="127.0.0.3").sign_in("ana", "wrong")).status == 429
+        # From elsewhere they would go on with this name, but for its bound; its owner is told what is good yet.
+        elsewhere = place.browser(address="127.0.0.3")
+        refused = await elsewhere.sign_in("ana", "wrong")
+        assert (refused.status, "gateway dashboard link" in refused.json["error"]["message"]) == (429, True)
         assert (await place.browser().sign_in("ana")).status == 200
+        user = await UserStore(place.database).named("ana")
+        assert user is not None
+        token = await place.link(user_id=user.id)
+        status, _ = await elsewhere.post("/api/v1/session/link", {"token": token, "password": "another good one"})
+        assert status == 200
+        # From there, the password is good from now on too.
+        assert (await place.browser(address="127.0.0.3").sign_in("ana", "another good one")).status == 200
+
+
+async def test_where_somebody_has_signed_in_is_known_after_a_restart(tmp_path: Path) -> None:
+    async with dashboard(data_dir=str(tmp_path)) as place:
+        ana = await place.add("ana")
+        ana.address = "127.0.0.9"
+        assert (await ana.sign_in()).status == 200
+    async with dashboard(data_dir=str(tmp_path)) as place:
+        stranger = place.browser(address="127.0.0.2")
+        while (await stranger.sign_in("ana", "wrong")).status == 401:
+            pass
+        while (await place.browser(address="127.0.0.3").sign_in("ana", "wrong")).status == 401:
+            pass
+        assert (await place.browser(address="127.0.0.9").sign_in("ana")).status == 200
 
 
 async def test_who_tries_to_sign_in_while_the_database_is_away_need_not_wait_when_it_is_back() -> None:

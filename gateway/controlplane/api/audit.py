@@ -54,7 +54,7 @@ class AuditView(msgspec.Struct, kw_only=True):
 
 
 class AuditPage(msgspec.Struct, kw_only=True):
-    """Changes, the newest first. They are kept for 400 days."""
+    """Changes, the newest first. They are kept for 400 days, failed sign-ins for 90."""
 
     entries: list[AuditView]
     next: str | None
@@ -63,7 +63,11 @@ class AuditPage(msgspec.Struct, kw_only=True):
 
 @endpoint("GET", "/api/v1/audit", access=Access.VIEWER, query=AuditQuery, answer=AuditPage)
 async def list_audit(parts: Parts, call: Call) -> AuditPage:
-    """List what people changed, and who signed in or could not."""
+    """List what people changed, and who signed in or could not.
+
+    Failed sign-ins, `session.refused`, are counted: there is one entry an hour for each name and address, whose
+    `after` says how many `times` and when `last`.
+    """
     query: AuditQuery = call.query
     wanted = AuditFilter(
         who=query.who, action=query.action, target=query.target, since=query.since, until=query.until

@@ -13,9 +13,17 @@ from attrs import define, field
 from gateway.controlplane.sign_in.addresses import network_of
 from gateway.wire.errors import ApiError
 
-__all__ = ["Attempts"]
+__all__ = ["PASSWORD", "Attempts"]
 
+PASSWORD: Final = "password"  # noqa: S105 - a way to sign in
+"""The kind of attempts that anybody can make for anybody's name."""
 _MOST_KNOWN: Final = 4096
+_WAIT: Final = "Too many attempts to sign in; wait {} seconds and try again."
+_GUESSED: Final = (
+    "Too many attempts to sign in by this name, or by too many: somebody may be guessing. Wait {} seconds and try "
+    "again. Meanwhile you can sign in from where you have before; or ask an admin for a link, or run "
+    "`gateway dashboard link --name NAME` where the gateway runs: a link is always good."
+)
 _LONGEST_WAIT: Final = 60
 
 
@@ -75,13 +83,11 @@ class Attempts:
             ApiError: 429, there were too many.
         """
         buckets = list(self._buckets(kind, address, name))
-        wait = max(bucket.wait(key) for bucket, key in buckets)
-        if wait > 0:
-            raise ApiError(
-                429,
-                "Too many attempts to sign in; wait a little and try again.",
-                retry_after=min(_LONGEST_WAIT, math.ceil(wait)),
-            )
+        of_address, *others = (bucket.wait(key) for bucket, key in buckets)
+        if (wait := max(of_address, *others, 0.0)) > 0:
+            seconds = min(_LONGEST_WAIT, math.ceil(wait))
+            is_guessed = kind == PASSWORD and of_address <= 0
+            raise ApiError(429, (_GUESSED if is_guessed else _WAIT).format(seconds), retry_after=seconds)
         for bucket, key in buckets:
             bucket.take(key, 1)
 
@@ -89,10 +95,15 @@ class Attempts:
         """Give an attempt back that succeeded."""
         self.give_back(kind, address, name)
         if name:
-            self._good[name, network_of(address)] = None
-            self._good.move_to_end((name, network_of(address)))
-            while len(self._good) > _MOST_KNOWN:
-                self._good.popitem(last=False)
+            self.know(name, address)
+
+    def know(self, name: str, address: str) -> None:
+        """Take note that somebody has signed in from an address."""
+        place = name, network_of(address)
+        self._good[place] = None
+        self._good.move_to_end(place)
+        while len(self._good) > _MOST_KNOWN:
+            self._good.popitem(last=False)
 
     def give_back(self, kind: str, address: str, name: str = "") -> None:
         """Count an attempt as not made: nothing came of it, good or bad."""

@@ -8,6 +8,7 @@ from typing import Final
 
 from aiohttp import web
 from attrs import define, field
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.accounts.vault import Vault, VaultError
 from gateway.config import Settings
@@ -15,11 +16,11 @@ from gateway.controlplane.access import AuditTrail, Role, Visitor
 from gateway.controlplane.changes import user_added
 from gateway.controlplane.gate import DoorKeeper
 from gateway.controlplane.sign_in import second_factor
-from gateway.controlplane.sign_in.attempts import Attempts
+from gateway.controlplane.sign_in.attempts import PASSWORD, Attempts
 from gateway.controlplane.sign_in.names import BadNameError, tidy_name
 from gateway.controlplane.sign_in.passwords import Passwords, check_password
 from gateway.controlplane.sign_in.tokens import TOKEN, digest_of
-from gateway.store.audit_log import AuditStore
+from gateway.store.audit_log import BEGUN, AuditStore, Change
 from gateway.store.errors import StoreError
 from gateway.store.user_links import Link, LinkStore, Purpose
 from gateway.store.users import NameTakenError, User, UserStore, name_key
@@ -32,7 +33,6 @@ _log = get_logger(__name__)
 
 CODE_NEEDED: Final = "code_needed"
 """Type of the error that asks for the second factor."""
-_PASSWORD: Final = "password"  # noqa: S105 - a way to sign in
 _LINK: Final = "link"
 _OWN: Final = "own"
 """Of somebody who is signed in already."""
@@ -88,17 +88,17 @@ class Desk:
             ApiError: 401, 429 or 503.
         """
         address, key = visitor.address, name_key(typed.name)
-        self.attempts.take(_PASSWORD, address, key)
+        self.attempts.take(PASSWORD, address, key)
         try:
             user = await self.users.named(typed.name)
             right = await self.passwords.matches(user.password if user is not None else None, typed.password)
         except (ApiError, StoreError):
             # The database is away, or others wait too: nobody learned anything.
-            self.attempts.give_back(_PASSWORD, address, key)
+            self.attempts.give_back(PASSWORD, address, key)
             raise
         if user is None or not right:
             # A name that nobody has may be a password in the wrong field.
-            await self._refused(visitor, user, _PASSWORD)
+            await self._refused(visitor, user, PASSWORD)
             raise ApiError(401, "The name or the password is wrong.", headers={"www-authenticate": "Bearer"})
         try:
             await self.check_code(user, typed.code)
@@ -107,10 +107,10 @@ class Desk:
                 await self._refused(visitor, user, "code")
             else:
                 # Half of a sign-in is no failure.
-                self.attempts.succeeded(_PASSWORD, address)
+                self.attempts.succeeded(PASSWORD, address)
             raise
-        self.attempts.succeeded(_PASSWORD, address, key)
-        entry = await self._let_in(request, visitor, user, _PASSWORD)
+        self.attempts.succeeded(PASSWORD, address, key)
+        entry = await self._let_in(request, visitor, user, PASSWORD)
         if user.password is not None and self.passwords.is_outdated(user.password):
             # If others keep all turns taken, the next time.
             with suppress(ApiError):
@@ -243,9 +243,13 @@ class Desk:
             raise ApiError(400, "That code is wrong. Is the clock of your phone right?")
         self.attempts.succeeded(_OWN, visitor.address, key)
         codes = second_factor.new_recovery_codes()
-        if not await self.users.confirm_totp(user, step, map(second_factor.recovery_digest, codes)):
+
+        async def note(connection: AsyncConnection) -> None:
+            # With it or not at all: the codes are shown once.
+            await self.audit.note(visitor, Change("user.totp_add", user.name), within=connection)
+
+        if not await self.users.confirm_totp(user, step, map(second_factor.recovery_digest, codes), note):
             raise ApiError(409, "Another second factor was begun meanwhile; confirm that one.")
-        await self.audit.write(visitor, "user.totp_add", user.name)
         return codes
 
     async def remove_totp(self, visitor: Visitor, user: User, password: str, code: str) -> None:
@@ -278,7 +282,7 @@ class Desk:
         key = name_key(user.name)
         self.attempts.take(_OWN, visitor.address, key)
         if not await self.passwords.matches(user.password, password):
-            await self._refused(visitor, user, _PASSWORD)
+            await self._refused(visitor, user, PASSWORD)
             raise ApiError(403, "That is not your password.")
         self.attempts.succeeded(_OWN, visitor.address, key)
 
@@ -298,7 +302,9 @@ class Desk:
             user_id=user.id,
             session_id=session.id,
         )
-        await self.audit.write(visitor, "session.begin", user.name)
+        # However they came: by a link, they are to get on with their password from here.
+        self.attempts.know(name_key(user.name), visitor.address)
+        await self.audit.write(visitor, BEGUN, user.name)
         return Entry(visitor, keeper.cookie.set(request, token, keeper.seconds))
 
     def _secret(self, encrypted: bytes) -> str:
@@ -314,4 +320,4 @@ class Desk:
     async def _refused(self, visitor: Visitor, user: User | None, what: str) -> None:
         name = user.name if user is not None else ""
         _log.warning("somebody could not sign in", user=name or "(unknown)", wrong=what, address=visitor.address)
-        await self.audit.write(Visitor(how=_PASSWORD, address=visitor.address), "session.refused", name)
+        await self.audit.refused(Visitor(how=PASSWORD, address=visitor.address), name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
 
@@ -17,20 +18,24 @@ from gateway.controlplane.sign_in.desk import Desk
 from gateway.controlplane.sign_in.hosts import Place
 from gateway.controlplane.sign_in.proxies import TrustedProxies
 from gateway.controlplane.sign_in.sessions import Sessions
-from gateway.store.audit_log import AuditStore
+from gateway.store.audit_log import REFUSED, AuditStore
 from gateway.store.engine import Database
 from gateway.store.errors import StoreError
 from gateway.store.user_links import LinkStore
 from gateway.store.user_sessions import UserSession, UserSessionStore
-from gateway.store.users import User, UserStore
+from gateway.store.users import User, UserStore, name_key
 from gateway.telemetry.logs import exception_facts, get_logger
 
-__all__ = ["AUDIT_DAYS", "make_desk", "tidy", "tidy_until"]
+__all__ = ["AUDIT_DAYS", "REFUSED_DAYS", "make_desk", "recall", "tidy", "tidy_until"]
 
 _log = get_logger(__name__)
 
 AUDIT_DAYS: Final = 400
 """For which the log of what people change is kept."""
+REFUSED_DAYS: Final = 90
+"""For which it has attempts to sign in that failed."""
+_KNOWN_DAYS: Final = 30
+_MOST_KNOWN: Final = 1000
 _DAY: Final = 86_400.0
 _TIDY_SECONDS: Final = 3600.0
 _STEP_ROWS: Final = 500
@@ -74,18 +79,41 @@ def make_desk(settings: Settings, database: Database, vault: Vault, pepper: byte
 
 
 async def tidy_until(stopped: asyncio.Event, desk: Desk) -> None:
-    """Delete every hour what is too old, until the event is set; it never raises."""
+    """Take note of who has signed in from where, and every hour delete what is too old; it never raises.
+
+    Args:
+        stopped: ends it.
+        desk: whose tables they are.
+    """
+    await _harmlessly(recall, desk)
     while not stopped.is_set():
         with suppress(TimeoutError):
             async with asyncio.timeout(_TIDY_SECONDS):
                 await stopped.wait()
                 return
-        try:
-            await tidy(desk)
-        except StoreError as error:
-            _log.warning("what is too old of the dashboard's sign-in is still there", problem=str(error))
-        except Exception as error:  # noqa: BLE001 - it is tried again, and the gateway goes on
-            _log.error("a defect in the upkeep of the dashboard's sign-in", **exception_facts(error))
+        # On other hosts too, people have signed in meanwhile.
+        await _harmlessly(recall, desk)
+        await _harmlessly(tidy, desk)
+
+
+async def _harmlessly(work: Callable[[Desk], Awaitable[None]], desk: Desk) -> None:
+    try:
+        await work(desk)
+    except StoreError as error:
+        _log.warning("the upkeep of the dashboard's sign-in has to wait", problem=str(error))
+    except Exception as error:  # noqa: BLE001 - it is tried again, and the gateway goes on
+        _log.error("a defect in the upkeep of the dashboard's sign-in", **exception_facts(error))
+
+
+async def recall(desk: Desk) -> None:
+    """Take note of where people have signed in of late: who guesses their passwords does not keep them out there.
+
+    Raises:
+        StoreError: the database cannot be used.
+    """
+    since = await desk.users.database.now() - _KNOWN_DAYS * _DAY
+    for name, address in await desk.entries.sign_ins(since, _MOST_KNOWN):
+        desk.attempts.know(name_key(name), address)
 
 
 async def tidy(desk: Desk) -> None:
@@ -97,6 +125,7 @@ async def tidy(desk: Desk) -> None:
     await desk.keeper.sessions.tidy()
     await desk.links.tidy()
     # By the database's clock, on which all hosts agree.
-    before = await desk.users.database.now() - AUDIT_DAYS * _DAY
-    while await desk.entries.delete_before(before, _STEP_ROWS) == _STEP_ROWS:
-        pass
+    now = await desk.users.database.now()
+    for days, action in ((AUDIT_DAYS, None), (REFUSED_DAYS, REFUSED)):
+        while await desk.entries.delete_before(now - days * _DAY, _STEP_ROWS, action) == _STEP_ROWS:
+            pass

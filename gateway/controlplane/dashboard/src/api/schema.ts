@@ -225,7 +225,7 @@ export interface paths {
         };
         /**
          * List what people changed, and who signed in or could not
-         * @description For everybody who has signed in.
+         * @description Failed sign-ins, `session.refused`, are counted: there is one entry an hour for each name and address, whose `after` says how many `times` and when `last`. For everybody who has signed in.
          */
         get: operations["list_audit"];
         put?: never;
@@ -1206,7 +1206,7 @@ export interface components {
         };
         /**
          * AuditPage
-         * @description Changes, the newest first. They are kept for 400 days.
+         * @description Changes, the newest first. They are kept for 400 days, failed sign-ins for 90.
          */
         AuditPage: {
             entries: components["schemas"]["AuditView"][];

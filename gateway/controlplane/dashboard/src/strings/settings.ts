@@ -52,7 +52,7 @@ export const settings = {
   },
   audit: {
     title: 'Audit log',
-    hint: 'Every change that was made here, with who made it. Kept for 400 days.',
+    hint: 'Every change, made here or by a command, with who made it. Kept for 400 days, failed sign-ins for 90.',
     what: 'the audit log',
     caption: 'Changes, the newest first',
     columns: {
