@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, Final, Protocol
 
@@ -106,10 +105,6 @@ class AuditTrail(Protocol):
             within: the transaction that makes the changes, which then lasts only if this does; None for one of
                 its own.
         """
-        ...
-
-    async def write_all(self, visitor: Visitor, action: str, changes: Sequence[tuple[str, Any, Any]]) -> None:
-        """Write down changes: target, before and after of each."""
         ...
 
     async def refused(self, visitor: Visitor, name: str) -> None:

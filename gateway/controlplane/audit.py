@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from typing import Any, Final
 
 from attrs import define
@@ -47,10 +46,6 @@ class AuditLog:
             if place % _AT_A_TIME == 0:
                 await asyncio.sleep(0)
         await self.store.add(*changes, who=visitor.name, how=visitor.how, address=visitor.address, within=within)
-
-    async def write_all(self, visitor: Visitor, action: str, changes: Sequence[tuple[str, Any, Any]]) -> None:
-        """Write down changes: target, before and after of each."""
-        await self.note(visitor, *(Change(action, target, before=one, after=two) for target, one, two in changes))
 
     async def refused(self, visitor: Visitor, name: str) -> None:
         """Count an attempt to sign in that failed; `AuditTrail` says what the arguments mean.
