@@ -102,6 +102,12 @@ ATTEMPTS: Final = (
     "const s = document.createElement('script'); s.src = 'data:,pwned=1'; document.body.append(s)",
     "document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=pwned=1>')",
     "document.body.innerHTML = '<svg onload=pwned=1>'",
+    (
+        "const p = trustedTypes.createPolicy('live-worker', {createHTML: x => x});"
+        " document.body.innerHTML = p.createHTML('<img src=x onerror=pwned=1>')"
+    ),
+    "new SharedWorker('/theme.js')",
+    "new Worker(URL.createObjectURL(new Blob(['postMessage(1)']))).onmessage = () => { pwned = 1 }",
     "document.body.setAttribute('onclick', 'pwned=1'); document.body.click()",
     "new Function('pwned=1')()",
     "eval('pwned=1')",

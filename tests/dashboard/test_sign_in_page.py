@@ -140,7 +140,7 @@ async def test_a_link_to_sign_in_works_once_and_a_session_that_ends_keeps_the_ad
         link = f"/sign-in#{await site.gateway.sign_in_token(Role.ADMIN)}"
         page = await site.page(link, role=None)
         await expect(page.get_by_role("button", name="Signed in as Olivia")).to_be_visible()
-        assert page.url == f"{site.url}/"
+        await expect(page).to_have_url(f"{site.url}/")
         again = await site.page(link, role=None, theme="dark", width=360)
         await expect(again.get_by_role("alert")).to_contain_text("not good any more")
         await expect(again.get_by_role("heading", name="Sign in", exact=True)).to_be_visible()

@@ -16,6 +16,7 @@ export default defineConfig({
     // What of others' is in the scripts, with their licenses.
     license: { fileName: 'licenses.md' },
   },
+  worker: { format: 'es' },
   test: {
     // A page costs more than most tests; those that need one say so in their first line.
     environment: 'node',

@@ -1,58 +1,25 @@
 // @vitest-environment happy-dom
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { reachable } from '../src/api/reach';
-import { session } from '../src/api/state';
+import { session, type User } from '../src/api/state';
 import { connection, onLive } from '../src/live/live';
-
-/** The browser's side of the feed, which the browser of these tests does not have. */
-class Feed extends EventTarget {
-  static readonly CONNECTING = 0;
-  static readonly OPEN = 1;
-  static readonly CLOSED = 2;
-  static all: Feed[] = [];
-  readyState = Feed.CONNECTING;
-  onopen: (() => void) | null = null;
-  onerror: (() => void) | null = null;
-
-  constructor(readonly url: string) {
-    super();
-    Feed.all.push(this);
-  }
-
-  get topics(): string[] {
-    return (new URL(this.url, 'http://gateway').searchParams.get('topics') ?? '').split(',');
-  }
-
-  get resumes(): string | null {
-    return new URL(this.url, 'http://gateway').searchParams.get('last_event_id');
-  }
-
-  open(): void {
-    this.readyState = Feed.OPEN;
-    this.onopen?.();
-  }
-
-  tell(topic: string, data: unknown, id = ''): void {
-    this.dispatchEvent(new MessageEvent(topic, { data: JSON.stringify(data), lastEventId: id }));
-  }
-
-  fail(state: number): void {
-    this.readyState = state;
-    this.onerror?.();
-  }
-
-  close(): void {
-    this.readyState = Feed.CLOSED;
-  }
-}
+import { Feed } from './live_feed';
 
 function latest(): Feed {
-  return Feed.all.at(-1) as Feed;
+  return Feed.latest;
 }
 
+const ANA: User = {
+  name: 'ana',
+  role: 'admin',
+  how: 'password',
+  has_password: true,
+  has_totp: false,
+  recovery_codes: 0,
+};
+
 function answers(signedIn: boolean): void {
-  const user = { name: 'ops', role: 'admin', how: 'password' };
-  const body = { signed_in: signedIn, setup_needed: false, user: signedIn ? user : null };
+  const body = { signed_in: signedIn, setup_needed: false, user: signedIn ? ANA : null };
   const headers = { 'content-type': 'application/json' };
   vi.stubGlobal('fetch', async () => new Response(JSON.stringify(body), { headers }));
 }
@@ -78,7 +45,7 @@ beforeEach(async () => {
   answers(true);
   Feed.all = [];
   reachable.value = true;
-  session.value = { state: 'signed-in' };
+  session.value = { state: 'signed-in', user: ANA };
   await vi.advanceTimersByTimeAsync(0);
 });
 

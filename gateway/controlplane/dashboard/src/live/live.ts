@@ -2,48 +2,32 @@ import { effect, signal } from '@preact/signals';
 import { reachable } from '../api/reach';
 import { loadSession } from '../api/session';
 import { session } from '../api/state';
+import { type Connection, STATES, UNASKED } from './feed';
+import { type Hearer, type Line, OwnLine, SharedLine } from './line';
+import { sharedWorker } from './shared_worker';
 
-/** State of the feed of live events. */
-export type Connection = 'connecting' | 'open' | 'lost';
+export type { Connection };
 
 // biome-ignore lint/suspicious/noExplicitAny: each topic has its own shape, which its handler knows
 type Handler = (data: any) => void;
 
-const ADDRESS = '/api/v1/live';
-/** Topics that are states: whoever begins to watch one has to be told all of it first. */
-const STATES: ReadonlySet<string> = new Set(['streams', 'health', 'machine']);
 /** Topics that are watched in any case: they cost nothing while nothing happens. */
 const ALWAYS = ['changed', 'job'];
-/** Said on every connection, whatever it watches. */
-const UNASKED = new Set(['reset', 'start', 'beat']);
 const HIDDEN_GRACE = 30_000;
-const LOST_AFTER = 4_000;
-/** The gateway says something every ten seconds: after such a silence nothing can be expected of a connection. */
-const SILENCE = 35_000;
-const FIRST_PAUSE = 1_000;
-const LONGEST_PAUSE = 15_000;
 /** Long enough for all parts of a page to say what they watch. */
 const SETTLE = 30;
-/** Until the gateway is asked to stop telling what nobody here watches any more. */
-const SURPLUS_GRACE = 10_000;
 
-/** State of the one feed of this tab. */
+/** State of the feed. */
 export const connection = signal<Connection>('connecting');
 
 const handlers = new Map<string, Set<Handler>>();
-let source: EventSource | undefined;
-/** What the present connection watches. */
-let asked: string[] = [];
-let lastEventId = '';
-/** There was a connection since sign-in, so that events may have been missed. */
-let wasOpen = false;
-let attempts = 0;
-let retryTimer: ReturnType<typeof setTimeout> | undefined;
-let lostTimer: ReturnType<typeof setTimeout> | undefined;
+let line: Line | undefined;
+/** This tab is looked at, and somebody has signed in. */
+let isWatching = false;
+/** A part of the page that began to watch a state has to be told all of it. */
+let anew = false;
 let hiddenTimer: ReturnType<typeof setTimeout> | undefined;
 let settleTimer: ReturnType<typeof setTimeout> | undefined;
-let surplusTimer: ReturnType<typeof setTimeout> | undefined;
-let silenceTimer: ReturnType<typeof setTimeout> | undefined;
 
 /**
  * Calls `handler` with the data of each live event of `topic`; the function that it gives back ends that. What
@@ -54,18 +38,19 @@ export function onLive(topic: string, handler: Handler): () => void {
   const known = handlers.get(topic) ?? new Set<Handler>();
   handlers.set(topic, known);
   known.add(handler);
-  if (source && (STATES.has(topic) || !(asked.includes(topic) || UNASKED.has(topic)))) {
-    clearTimeout(settleTimer);
-    settleTimer = setTimeout(reopen, SETTLE);
-  }
+  if (STATES.has(topic)) anew = true;
+  if (STATES.has(topic) || known.size === 1) settle();
   return () => {
     known.delete(handler);
-    if (known.size > 0 || !asked.includes(topic)) return;
-    clearTimeout(surplusTimer);
-    surplusTimer = setTimeout(() => {
-      if (asked.some((one) => !wanted().includes(one))) reopen();
-    }, SURPLUS_GRACE);
+    if (known.size === 0) settle();
   };
+}
+
+function settle(): void {
+  clearTimeout(settleTimer);
+  settleTimer = setTimeout(() => {
+    if (isWatching) say(false);
+  }, SETTLE);
 }
 
 function wanted(): string[] {
@@ -73,140 +58,92 @@ function wanted(): string[] {
   return [...new Set([...ALWAYS, ...watched.map(([topic]) => topic)])].sort();
 }
 
-function dispatch(topic: string, data: unknown): void {
-  for (const handler of [...(handlers.get(topic) ?? [])]) {
-    try {
-      handler(data);
-    } catch (error) {
-      // One panel that fails must not keep the others from hearing of it.
-      reportError(error);
-    }
-  }
+function say(isFresh: boolean): void {
+  line ??= newLine('', true);
+  line.want({ who: who(), isFresh, topics: wanted(), anew });
+  anew = false;
 }
 
-function listen(from: EventSource, topic: string): void {
-  from.addEventListener(topic, (event) => {
-    if (from !== source) return;
-    awaitNews();
-    const message = event as MessageEvent<string>;
-    if (message.lastEventId) lastEventId = message.lastEventId;
+function who(): string {
+  const { user } = session.peek();
+  return JSON.stringify([user?.name, user?.role, user?.how]);
+}
+
+const hearer: Hearer = {
+  heard(topic, text) {
     let data: unknown;
     try {
-      data = JSON.parse(message.data);
+      data = JSON.parse(text);
     } catch {
       return;
     }
-    dispatch(topic, data);
-  });
-}
+    for (const handler of [...(handlers.get(topic) ?? [])]) {
+      try {
+        handler(data);
+      } catch (error) {
+        // One panel that fails must not keep the others from hearing of it.
+        reportError(error);
+      }
+    }
+  },
+  connection(state) {
+    connection.value = state;
+  },
+  async doubts() {
+    try {
+      await loadSession();
+    } catch {
+      // Not reachable: the shell says so, and asks until it is.
+      return false;
+    }
+    if (isWatching) say(true);
+    return isWatching;
+  },
+};
 
-function mayOpen(): boolean {
-  return session.peek().state === 'signed-in' && !document.hidden;
-}
-
-function open(): void {
-  clearTimeout(retryTimer);
-  if (source || !mayOpen()) return;
-  asked = wanted();
-  const query = new URLSearchParams({ topics: asked.join(',') });
-  if (lastEventId) query.set('last_event_id', lastEventId);
-  else if (wasOpen) queueMicrotask(() => dispatch('reset', { why: 'the last event is not known' }));
-  const next = new EventSource(`${ADDRESS}?${query}`);
-  source = next;
-  awaitNews();
-  next.onopen = () => {
-    if (next !== source) return;
-    awaitNews();
-    attempts = 0;
-    wasOpen = true;
-    clearTimeout(lostTimer);
-    lostTimer = undefined;
-    connection.value = 'open';
+function newLine(last: string, mayShare: boolean): Line {
+  const worker = mayShare ? sharedWorker() : undefined;
+  if (!worker) return new OwnLine(hearer, last);
+  const onFailure = (known: string, tryAgain: boolean) => {
+    line = newLine(known, tryAgain);
+    if (isWatching) say(false);
   };
-  next.onerror = () => {
-    if (next === source) void onError(next);
-  };
-  for (const topic of [...asked, ...UNASKED]) listen(next, topic);
+  return new SharedLine(worker, hearer, onFailure, last);
 }
 
-function close(): void {
-  clearTimeout(retryTimer);
-  clearTimeout(settleTimer);
-  clearTimeout(surplusTimer);
-  clearTimeout(silenceTimer);
-  clearTimeout(lostTimer);
-  lostTimer = undefined;
-  source?.close();
-  source = undefined;
+function update(isFresh: boolean): void {
+  const may = session.peek().state === 'signed-in' && !document.hidden;
+  clearTimeout(hiddenTimer);
+  if (!may || isWatching) return;
+  isWatching = true;
+  say(isFresh);
 }
 
-/** Watches what is wanted now; the gateway tells what happened in between. */
-function reopen(): void {
-  if (!source) return;
-  close();
-  open();
+function leave(isOver: boolean): void {
+  clearTimeout(hiddenTimer);
+  isWatching = false;
+  line?.leave(isOver);
 }
 
-/** A connection that breaks on the way, as while a computer sleeps, says nothing of it: it is made anew. */
-function awaitNews(): void {
-  clearTimeout(silenceTimer);
-  silenceTimer = setTimeout(() => {
-    if (!source) return;
-    close();
-    open();
-    suspect();
-    void loadSession().catch(() => {});
-  }, SILENCE);
-}
-
-/** What is shown may be old; is it so for long, the reader is told. */
-function suspect(): void {
-  if (connection.peek() === 'open') connection.value = 'connecting';
-  if (!source) return;
-  lostTimer ??= setTimeout(() => {
-    connection.value = 'lost';
-  }, LOST_AFTER);
-}
-
-async function onError(failed: EventSource): Promise<void> {
-  suspect();
-  if (failed.readyState === EventSource.CLOSED) {
-    // The browser does not try again after an answer that is not a stream, such as a 401.
-    source = undefined;
-    const pause = Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** attempts);
-    attempts += 1;
-    retryTimer = setTimeout(open, pause * (0.75 + Math.random() / 2));
-  }
-  try {
-    await loadSession();
-  } catch {
-    // Not reachable: the shell says so, and asks until it is.
-  }
-}
-
+let before: string | undefined;
 effect(() => {
-  if (session.value.state === 'signed-in') {
-    queueMicrotask(open);
-  } else {
-    close();
-    lastEventId = '';
-    wasOpen = false;
-    connection.value = 'connecting';
-  }
+  const present = session.value.state === 'signed-in' ? who() : undefined;
+  if (present === before) return;
+  before = present;
+  // Nothing that one user was told goes on to the next one.
+  leave(true);
+  if (present !== undefined) queueMicrotask(() => update(true));
 });
 
 effect(() => {
-  if (!reachable.value) return;
-  attempts = 0;
-  queueMicrotask(() => {
-    // Back again: do not wait for the end of the browser's own pause.
-    if (source && source.readyState !== EventSource.OPEN && connection.peek() === 'lost') close();
-    open();
-  });
+  if (reachable.value) queueMicrotask(() => line?.hurry());
 });
 
 document.addEventListener('visibilitychange', () => {
   clearTimeout(hiddenTimer);
-  if (document.hidden) hiddenTimer = setTimeout(close, HIDDEN_GRACE);
-  else open();
+  if (document.hidden) hiddenTimer = setTimeout(leave, HIDDEN_GRACE, false);
+  else update(false);
 });
+// A page that is left says so at once; one that comes back as it was goes on.
+addEventListener('pagehide', () => leave(false));
+addEventListener('pageshow', () => update(false));
