@@ -10,6 +10,7 @@ from attrs import define
 from sqlalchemy import func, select
 
 from gateway.store.engine import Database
+from gateway.store.former_names import AccountNames, by_present_name
 from gateway.store.tables import accounts, request_totals, requests
 
 __all__ = ["AccountUse", "last_used", "used_since"]
@@ -50,9 +51,10 @@ async def used_since(database: Database, span: int, since: float) -> dict[str, t
         StoreError: the database cannot be used.
     """
     summed = (_SUMS.requests, _SUMS.cost_nanousd, _SUMS.unpriced, _READ, _SUMS.output_tokens)
-    query = select(_SUMS.account, *map(func.sum, summed)).group_by(_SUMS.account)
-    query = query.where(_SUMS.span == span, _SUMS.start >= int(since // span) * span)
     async with database.read() as connection:
+        source, name = await by_present_name(connection, request_totals)
+        query = select(name, *map(func.sum, summed)).select_from(source).group_by(name)
+        query = query.where(_SUMS.span == span, _SUMS.start >= int(since // span) * span)
         found: dict[str, tuple[int, ...]] = {}
         for part in (await connection.execute(query)).partitions(_AT_A_TIME):
             # PostgreSQL adds up to decimals.
@@ -77,5 +79,12 @@ async def last_used(database: Database, names: Collection[str]) -> dict[str, flo
     newest = select(func.max(requests.c.at)).where(requests.c.account == accounts.c.name).scalar_subquery()
     query = select(accounts.c.name, newest.label("at")).where(accounts.c.name.in_(names))
     async with database.read() as connection:
-        rows = (await connection.execute(query)).all()
-    return {row.name: row.at for row in rows if row.at is not None}
+        found = {row.name: row.at for row in (await connection.execute(query)).all()}
+        known = await AccountNames.read(connection, names)
+        for name in known.renamed():
+            times = []
+            for part in known.parts(name):
+                query = select(func.max(requests.c.at)).where(known.is_in(part, requests.c))
+                times.append((await connection.execute(query)).scalar_one())
+            found[name] = max((at for at in times if at is not None), default=None)
+    return {name: at for name, at in found.items() if at is not None}

@@ -18,6 +18,7 @@ from gateway.accounts.account import Account, AccountKind, Condition, Cooldown
 from gateway.store import statements
 from gateway.store.engine import Database, database_time
 from gateway.store.errors import NameTakenError, StoreError
+from gateway.store.former_names import give_up_name, take_names
 from gateway.store.rows import KnownRows, storable, structure, unstructure
 from gateway.store.statements import ACCOUNTS, SESSIONS, bump, locking
 from gateway.store.tables import account_cooldowns, account_limits, accounts, refresh_leases, session_pins
@@ -91,6 +92,7 @@ class AccountStore:
                         "another secret with `gateway accounts add --replace`, or remove it first"
                     )
                 added.append(account)
+            await take_names(connection, {account.name: account.id for account in added})
             await bump(connection, ACCOUNTS)
         return added
 
@@ -318,10 +320,15 @@ class AccountStore:
 
     async def _change(self, account_id: str, values: dict[str, Any]) -> bool:
         async with self.database.write() as connection:
-            changed = await connection.execute(update(accounts).where(accounts.c.id == account_id).values(values))
-            if changed.rowcount:
-                await bump(connection, ACCOUNTS)
-        return bool(changed.rowcount)
+            present = select(accounts.c.name).where(accounts.c.id == account_id)
+            name = (await connection.execute(locking(present))).scalar_one_or_none()
+            if name is None:
+                return False
+            await connection.execute(update(accounts).where(accounts.c.id == account_id).values(values))
+            if values.get("name", name) != name:
+                await give_up_name(connection, account_id, name, values["name"])
+            await bump(connection, ACCOUNTS)
+        return True
 
 
 def _account(row: RowMapping) -> Account:

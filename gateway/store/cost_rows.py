@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from attrs import define
-from sqlalchemy import Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 
 from gateway.store.engine import Database
+from gateway.store.former_names import AccountNames
 from gateway.store.request_rows import EARLIEST, LATEST
 from gateway.store.tables import request_totals, requests
 
@@ -97,12 +99,17 @@ class CostRows:
             query = query.where(requests.c.at >= at, behind)
         query = query.order_by(requests.c.at, requests.c.id).limit(limit)
         async with self.database.read() as connection:
+            names = await AccountNames.read(connection, wanted.accounts)
+            query = query.where(*_of_accounts(wanted, partial(names.of_requests, requests.c)))
             return (await connection.execute(query)).mappings().all()
 
     async def count(self, wanted: RowFilter) -> int:
         """Return how many rows there are."""
         async with self.database.read() as connection:
-            return (await connection.execute(_matching(select(func.count()), wanted))).scalar_one()
+            names = await AccountNames.read(connection, wanted.accounts)
+            query = _matching(select(func.count()), wanted)
+            query = query.where(*_of_accounts(wanted, partial(names.of_requests, requests.c)))
+            return (await connection.execute(query)).scalar_one()
 
     async def sums_of_day(self, day: float, wanted: RowFilter) -> Sequence[Mapping[str, Any]]:
         """Return the sums of a day's requests by model, which outlive the rows.
@@ -116,10 +123,10 @@ class CostRows:
         query = select(totals.model, *sums).where(totals.span == _DAY, totals.start == int(day))
         if wanted.provider is not None:
             query = query.where(totals.provider == wanted.provider)
-        if wanted.accounts:
-            query = query.where(totals.account.in_(sorted(wanted.accounts)))
         query = query.group_by(totals.model).order_by(totals.model)
         async with self.database.read() as connection:
+            names = await AccountNames.read(connection, wanted.accounts)
+            query = query.where(*_of_accounts(wanted, partial(names.of_sums, totals)))
             return (await connection.execute(query)).mappings().all()
 
 
@@ -130,10 +137,13 @@ def _matching(query: Any, wanted: RowFilter, *, is_first: bool = True) -> Any:
     query = query.where(requests.c.at < (LATEST if wanted.until is None else wanted.until))
     if wanted.provider is not None:
         query = query.where(requests.c.provider == wanted.provider)
-    if wanted.accounts:
-        query = query.where(requests.c.account.in_(sorted(wanted.accounts)))
     if wanted.only_unpriced:
         query = query.where(requests.c.cost_nanousd.is_(None))
     if wanted.only_unsummed:
         query = query.where(requests.c.summed.is_(False))
     return query.select_from(requests)
+
+
+def _of_accounts(wanted: RowFilter, is_of: Callable[[str], ColumnElement[bool]]) -> Iterator[ColumnElement[bool]]:
+    if wanted.accounts:
+        yield or_(*map(is_of, sorted(wanted.accounts)))

@@ -14,8 +14,10 @@ from typing import Any, Final
 from attrs import asdict, define, evolve
 from sqlalchemy import (
     ColumnElement,
+    FromClause,
     RowMapping,
     Select,
+    Table,
     and_,
     case,
     func,
@@ -33,6 +35,7 @@ from gateway.ledger.outcomes import BROKEN, REFUSALS
 from gateway.ledger.row import RequestRow
 from gateway.ledger.totals import SUMS
 from gateway.store.engine import Database
+from gateway.store.former_names import AccountNames, by_present_name
 from gateway.store.request_rows import EARLIEST, LATEST, read_rows
 from gateway.store.tables import (
     accounts,
@@ -42,7 +45,6 @@ from gateway.store.tables import (
     request_totals,
     requests,
 )
-from gateway.wire.errors import encode_json
 
 __all__ = [
     "ERRORS",
@@ -283,15 +285,16 @@ class RequestQueries:
             that ended with one of `ERRORS`.
         """
         table = request_totals
-        groups = [table.c[name] for name in by]
         wrong = case((table.c.outcome.in_(ERRORS), table.c.requests), else_=0)
         sums = {name: func.coalesce(func.sum(table.c[name]), 0) for name in SUMS}
         sums["errors"] = func.coalesce(func.sum(wrong), 0)
-        query = select(*groups, *(column.label(name) for name, column in sums.items()))
-        query = query.where(table.c.span == span, *_during(table.c.start, span, since, until))
         order = [sums["cost_nanousd"].desc(), sums["requests"].desc()] if dearest_first else []
-        query = query.where(*_equal(table.c, wanted)).group_by(*groups).order_by(*order, *groups).limit(most)
         async with self.database.read() as connection:
+            source, groups = await _groups(connection, table, by)
+            query = select(*groups, *(column.label(name) for name, column in sums.items())).select_from(source)
+            query = query.where(table.c.span == span, *_during(table.c.start, span, since, until))
+            query = query.where(*await _equal(connection, table.c, wanted))
+            query = query.group_by(*groups).order_by(*order, *groups).limit(most)
             rows = (await connection.execute(query)).mappings().all()
         return await asyncio.to_thread(_as_sums, rows) if len(rows) > _MANY else _as_sums(rows)
 
@@ -319,13 +322,13 @@ class RequestQueries:
             By group, how many requests are in each bucket.
         """
         table = request_latencies
-        groups = [table.c[name] for name in by]
-        query = select(*groups, table.c.bucket, func.sum(table.c.requests).label("number"))
-        query = query.where(table.c.span == span, *_during(table.c.start, span, since, until))
-        query = query.where(table.c.measure == measure, *_equal(table.c, wanted))
-        query = query.group_by(*groups, table.c.bucket).order_by(*groups, table.c.bucket)
         found: dict[tuple[Any, ...], dict[int, int]] = {}
         async with self.database.read() as connection:
+            source, groups = await _groups(connection, table, by)
+            query = select(*groups, table.c.bucket, func.sum(table.c.requests).label("number")).select_from(source)
+            query = query.where(table.c.span == span, *_during(table.c.start, span, since, until))
+            query = query.where(table.c.measure == measure, *await _equal(connection, table.c, wanted))
+            query = query.group_by(*groups, table.c.bucket).order_by(*groups, table.c.bucket)
             for *group, bucket, number in (await connection.execute(query)).all():
                 found.setdefault(tuple(group), {})[bucket] = int(number)
         return found
@@ -420,7 +423,8 @@ def _looked_at(way: _Way, wanted: RequestFilter, after: Cursor | None, *, most: 
 async def _ways(connection: AsyncConnection, wanted: RequestFilter) -> list[_Way]:
     """Return ways that together lead to all that is wanted, by the index that knows most of it."""
     actors = await _actor_ids(connection, wanted.actor) if wanted.actor is not None else []
-    rest = _conditions(wanted, actors)
+    names = await AccountNames.read(connection, {name for name in (wanted.account, wanted.tried) if name})
+    rest = _conditions(wanted, actors, names)
 
     def ways(name: str, *branches: tuple[str, _Condition]) -> list[_Way]:
         others = [condition for other, condition in rest.items() if other != name]
@@ -435,7 +439,8 @@ async def _ways(connection: AsyncConnection, wanted: RequestFilter) -> list[_Way
             "actor", *(("ix_requests_actor_id_at_id", _equals("actor_id", actor)) for actor in sorted(actors))
         )
     if wanted.account is not None:
-        return ways("account", ("ix_requests_account_at_id", rest["account"]))
+        branches = (partial(names.is_in, part) for part in names.parts(wanted.account))
+        return ways("account", *(("ix_requests_account_at_id", branch) for branch in branches))
     if wanted.model is not None and not is_pattern(wanted.model):
         return ways(
             "model",
@@ -464,11 +469,12 @@ async def _actor_ids(connection: AsyncConnection, actor: str) -> Sequence[str]:
     return (await connection.execute(query.limit(_MOST_ACTORS))).scalars().all()
 
 
-def _conditions(wanted: RequestFilter, actors: Sequence[str]) -> dict[str, _Condition]:
+def _conditions(wanted: RequestFilter, actors: Sequence[str], names: AccountNames) -> dict[str, _Condition]:
     found: dict[str, _Condition] = {}
-    for name in ("provider", "account", "stop_reason", "session", "route", "status", "code"):
+    of_accounts = {"account": names.of_requests, "tried": names.of_attempts}
+    for name in ("provider", "account", "tried", "stop_reason", "session", "route", "status", "code"):
         if (value := getattr(wanted, name)) is not None:
-            found[name] = _equals(name, value)
+            found[name] = partial(of_accounts[name], name=value) if name in of_accounts else _equals(name, value)
     if actors:
         found["actor"] = lambda column: column.actor_id.in_(actors)
     elif wanted.actor is not None:
@@ -479,8 +485,6 @@ def _conditions(wanted: RequestFilter, actors: Sequence[str]) -> dict[str, _Cond
         found["outcomes"] = lambda column: column.outcome.in_(sorted(wanted.outcomes))
     if wanted.went_wrong:
         found["went_wrong"] = _went_wrong
-    if (tried := wanted.tried) is not None:
-        found["tried"] = lambda column: _was_tried(column.attempts, tried)
     if (ended_since := wanted.ended_since) is not None:
         found["ended_since"] = lambda column: column.at + func.coalesce(column.ms, 0) / 1000.0 >= ended_since
     return found
@@ -504,12 +508,6 @@ def _is_model(column: ColumnElement[str], model: str) -> ColumnElement[bool]:
     return func.lower(column).like(plain.replace("*", "%").replace("?", "_"), escape="/")
 
 
-def _was_tried(attempts: ColumnElement[str], account: str) -> ColumnElement[bool]:
-    # By replacing, because LIKE takes no heed of case in one of the two databases.
-    named = f'"account":{encode_json(account).decode()},'
-    return func.replace(attempts, named, "") != attempts
-
-
 def _equals(name: str, value: object) -> _Condition:
     return lambda column: column[name] == value
 
@@ -527,10 +525,29 @@ def _during(start: ColumnElement[int], span: int, since: float, until: float) ->
     return [start >= int(since // span) * span, start < until]
 
 
-def _equal(columns: Any, wanted: TotalsFilter | None) -> list[ColumnElement[bool]]:
+async def _groups(
+    connection: AsyncConnection, table: Table, by: Sequence[str]
+) -> tuple[FromClause, list[ColumnElement[Any]]]:
+    """Return a table of sums to select from, and what to group by in it."""
+    if "account" not in by:
+        return table, [table.c[name] for name in by]
+    source, account = await by_present_name(connection, table)
+    return source, [account if name == "account" else table.c[name] for name in by]
+
+
+async def _equal(
+    connection: AsyncConnection, columns: Any, wanted: TotalsFilter | None
+) -> list[ColumnElement[bool]]:
     if wanted is None:
         return []
-    return [_is(columns[name], value) for name, value in asdict(wanted).items() if value is not None]
+    given = {name: value for name, value in asdict(wanted).items() if value is not None}
+    found: list[ColumnElement[bool]] = []
+    if (account := given.pop("account", None)) is not None:
+        asked = {account} if isinstance(account, str) else account
+        names = await AccountNames.read(connection, asked)
+        plain = sorted(set(asked).difference(names.renamed()))
+        found.append(or_(columns.account.in_(plain), *(names.of_sums(columns, name) for name in names.renamed())))
+    return [*found, *(_is(columns[name], value) for name, value in given.items())]
 
 
 def _is(column: ColumnElement[str], value: str | frozenset[str]) -> ColumnElement[bool]:

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.ledger.totals import KEYS, SPANS, SUMS, LatencyKey, Sums, TotalKey, Totals, key_of, sums_of
 from gateway.store.engine import Database
+from gateway.store.former_names import ALL_FORMER, with_present_names
 from gateway.store.statements import insert
 from gateway.store.tables import request_latencies, request_timelines, request_totals, requests
 from gateway.telemetry.logs import get_logger
@@ -63,6 +64,7 @@ _NEXT_UNSUMMED: Final = (
 )
 
 _NEXT_IN_SQLITE: Final = f"SELECT rowid, {', '.join(_READ)} FROM requests WHERE summed = false ORDER BY id LIMIT ?"  # noqa: S608 - names of ours
+_FORMER_IN_SQLITE: Final = "SELECT name, since, until, present FROM former_names"
 _USED_IN_SQLITE: Final = text(
     "SELECT (page_count - freelist_count) * page_size "
     "FROM pragma_page_count(), pragma_freelist_count(), pragma_page_size()"
@@ -107,7 +109,8 @@ class RequestTotals:
                 return 0
             rows = (await connection.execute(_NEXT_UNSUMMED, {"most": most})).mappings().all()
             if rows:
-                await self._add(connection, _totals_of(rows))
+                former = (await connection.execute(ALL_FORMER)).all()
+                await self._add(connection, _totals_of(with_present_names(rows, former)))
                 done = update(requests).where(requests.c.id == bindparam("row_id")).values(summed=True)
                 await connection.execute(done, [{"row_id": row["id"]} for row in rows])
         return len(rows)
@@ -119,7 +122,8 @@ class RequestTotals:
             query = select(*_COLUMNS).where(requests.c.id.in_(wanted)).order_by(requests.c.id).with_for_update()
             rows = (await connection.execute(query)).mappings().all()
             totals = Totals()
-            for row in rows:
+            former = (await connection.execute(ALL_FORMER)).all()
+            for row in with_present_names(rows, former):
                 change = wanted[row["id"]]
                 after = {**row, "cost_nanousd": change.nanousd, "cost_note": change.note}
                 if row["summed"] and _is_sound(row):
@@ -220,7 +224,8 @@ def _sum_up_in_sqlite(most: int, connection: sqlite3.Connection) -> int:
     if not found:
         return 0
     rows = [dict(zip(_READ, values[1:], strict=True)) for values in found]
-    for table, sums in _rows_of(_totals_of(rows)):
+    former = connection.execute(_FORMER_IN_SQLITE).fetchall()
+    for table, sums in _rows_of(_totals_of(with_present_names(rows, former))):
         connection.executemany(_upsert_in_sqlite(table), sums)
     # By what cannot be damaged: a row that is not found again would be added for ever.
     connection.executemany("UPDATE requests SET summed = true WHERE rowid = ?", [values[:1] for values in found])

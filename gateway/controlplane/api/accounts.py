@@ -116,8 +116,8 @@ async def get_account(parts: Parts, call: Call) -> AccountView:
 async def change_account(parts: Parts, call: Call) -> AccountView:
     """Change an account's name, owner, weight, priority or bound.
 
-    Where its requests go cannot be changed: its secret would go there too. Requests that were recorded under an
-    earlier name stay there.
+    Where its requests go cannot be changed: its secret would go there too. What it used under an earlier name
+    stays its own; single requests show the name that it had then.
     """
     account = account_of(parts, call)
     given = {

@@ -151,7 +151,7 @@ export interface paths {
         head?: never;
         /**
          * Change an account's name, owner, weight, priority or bound
-         * @description Where its requests go cannot be changed: its secret would go there too. Requests that were recorded under an earlier name stay there. For admins.
+         * @description Where its requests go cannot be changed: its secret would go there too. What it used under an earlier name stays its own; single requests show the name that it had then. For admins.
          */
         patch: operations["change_account"];
         trace?: never;

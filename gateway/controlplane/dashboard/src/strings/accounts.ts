@@ -101,7 +101,6 @@ export const accounts = {
     lastUsed: 'Last used',
     never: 'never',
     tokens: (input: string, output: string) => `${input} tokens in, ${output} out`,
-    byName: 'Use is counted by name: what was used under an earlier name is not in these numbers.',
   },
   renewal: {
     title: 'Credential',
@@ -239,7 +238,7 @@ export const accounts = {
     submit: 'Save',
     fixed:
       'Where its requests go cannot be changed: its key would go there too. Add another account for that.',
-    renaming: 'Requests that were recorded under the old name stay there.',
+    renaming: 'Its requests and what it used go with it.',
   },
   file: {
     label: 'A list of API keys, a profile of an SDK, or the file of a login',
