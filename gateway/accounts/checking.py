@@ -23,6 +23,7 @@ from gateway.accounts.credentials import CredentialManager, CredentialUnavailabl
 from gateway.accounts.stored import replace_command
 from gateway.providers.base import Credential, FaultClass, Provider
 from gateway.wire.errors import SERVER_NAME, error_message
+from gateway.wire.forbidden import CarefulResolver, ForbiddenAddressError
 
 __all__ = ["Checker", "Finding", "Verdict"]
 
@@ -101,6 +102,7 @@ class Checker:
     async def __aenter__(self) -> Self:
         """Open a session."""
         self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(resolver=CarefulResolver()),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS),
             trust_env=False,
@@ -196,9 +198,15 @@ _TROUBLES: Final[tuple[tuple[type[BaseException], str], ...]] = (
     (aiohttp.ClientResponseError, "What answers there does not speak HTTP. See the base URL."),
 )
 """What is said of each kind of trouble, the finer kinds first. What an exception says itself may hold the URL."""
+_FORBIDDEN: Final = (
+    "The name of the host leads to an address by which a machine talks to its cloud or its neighbours, which no "
+    "provider has. See the base URL and the name server."
+)
 
 
 def _unreachable(error: BaseException) -> str:
+    if isinstance(getattr(error, "os_error", None), ForbiddenAddressError):
+        return _FORBIDDEN
     for kind, message in _TROUBLES:
         if isinstance(error, kind):
             return message

@@ -20,6 +20,7 @@ from gateway.accounts.secrets import OAuthSecret, SecretFormatError, check_token
 from gateway.accounts.token_answers import NotSent, Outcome, Unknown, judge
 from gateway.setting_values import is_loopback
 from gateway.wire.errors import SERVER_NAME
+from gateway.wire.forbidden import CarefulResolver, ForbiddenAddressError
 
 __all__ = ["ExchangeTimes", "exchange", "is_secure"]
 
@@ -130,7 +131,7 @@ class _Connector(aiohttp.TCPConnector):
     """Makes a connection of its own for each request, and says so before the request goes out on it."""
 
     def __init__(self, connected: Callable[[], Awaitable[None]], seconds: float) -> None:
-        super().__init__(force_close=True)
+        super().__init__(force_close=True, resolver=CarefulResolver())
         self._connected = connected
         self._seconds = seconds
 
@@ -182,7 +183,7 @@ class _Exchange:
             return Unknown("the token endpoint did not answer in time")
         except _NETWORK_ERRORS as error:
             if not self._sent:
-                return NotSent(f"the token endpoint cannot be reached ({type(error).__name__})")
+                return NotSent(_why_not_sent(error))
             return Unknown(f"the connection to the token endpoint broke off ({type(error).__name__})")
 
     async def _request(self, url: str, headers: dict[str, str], body: bytes) -> Outcome:
@@ -222,3 +223,9 @@ class _Exchange:
             return None
         encoding = response.headers.get("content-encoding", "identity").strip().lower()
         return b"".join(parts) if encoding in ("", "identity") else None
+
+
+def _why_not_sent(error: BaseException) -> str:
+    if isinstance(error, aiohttp.ClientConnectorDNSError) and isinstance(error.os_error, ForbiddenAddressError):
+        return "the token endpoint's name leads to an address that no provider has"
+    return f"the token endpoint cannot be reached ({type(error).__name__})"

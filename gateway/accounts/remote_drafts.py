@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from gateway.accounts.drafts import Draft, DraftError
 from gateway.accounts.secrets import CommandSecret, OAuthSecret
 from gateway.setting_values import canonical_host
+from gateway.wire.forbidden import is_forbidden
 
 __all__ = ["refuse_remote_draft"]
 
@@ -25,19 +26,13 @@ _METADATA_NAMES: Final = (
     "metadata.goog",
     "metadata.google.internal",
 )
-_METADATA_ADDRESSES: Final = frozenset(
-    map(ipaddress.ip_address, ("100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254", "fd20:ce::254"))
-)
-"""Where clouds hand out credentials to their machines, beside the link-local ones."""
-_TRANSLATED: Final = ipaddress.IPv6Network("64:ff9b::/96")
-"""Addresses of IPv4 in networks that have but IPv6 (RFC 6052)."""
 
 
 def refuse_remote_draft(draft: Draft) -> None:
     """Refuse what only a shell may ask for.
 
-    Private addresses are allowed, because proxies stand there, and this machine's own. A name that leads to a
-    forbidden address is not found out: who may give names to addresses of that network has more than this already.
+    Private addresses are allowed, because proxies stand there, and this machine's own. Where a name leads is seen
+    when it is connected with.
 
     Raises:
         DraftError: says what, and where it can be had.
@@ -60,7 +55,7 @@ def _refuse_address(what: str, url: str) -> None:
     host = canonical_host(urlsplit(url).hostname or "")
     address = _as_address(host)
     named = address is None and host in _METADATA_NAMES
-    if named or (address is not None and _is_forbidden(address)):
+    if named or (address is not None and is_forbidden(str(address))):
         raise DraftError(
             f"{what} leads to an address by which a machine talks to its cloud or its neighbours; no provider is"
         )
@@ -77,20 +72,3 @@ def _as_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | No
         return ipaddress.IPv4Address(socket.inet_aton(host.rstrip(".")))
     except (OSError, ValueError):
         return None
-
-
-def _is_forbidden(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    if isinstance(address, ipaddress.IPv6Address):
-        inner = address.ipv4_mapped or address.sixtofour
-        if address in _TRANSLATED:
-            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-        if inner is not None:
-            return _is_forbidden(inner)
-    is_broadcast = address == ipaddress.IPv4Address("255.255.255.255")
-    return (
-        address.is_link_local
-        or address.is_multicast
-        or address.is_unspecified
-        or is_broadcast
-        or address in _METADATA_ADDRESSES
-    )

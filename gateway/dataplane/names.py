@@ -11,6 +11,8 @@ from typing import Any
 
 from attrs import define, field
 
+from gateway.wire.forbidden import ForbiddenAddressError, is_forbidden
+
 __all__ = ["HostName"]
 
 
@@ -31,6 +33,7 @@ class HostName:
         """Return the addresses as `socket.getaddrinfo` does; who asks at the same time shares a look-up.
 
         Raises:
+            ForbiddenAddressError: there are but those that no upstream has.
             OSError: there are none.
         """
         with suppress(ValueError):
@@ -54,4 +57,8 @@ class HostName:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _look_up(self) -> list[Any]:
-        return socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+        allowed = [one for one in found if not is_forbidden(str(one[4][0]))]
+        if found and not allowed:
+            raise ForbiddenAddressError
+        return allowed

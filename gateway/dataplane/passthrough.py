@@ -31,6 +31,7 @@ from gateway.dataplane.names import HostName
 from gateway.dataplane.upstream import UpstreamFault
 from gateway.telemetry.logs import exception_facts, get_logger
 from gateway.wire.errors import GATEWAY_REQUEST_ID_HEADER, ApiError, new_request_id
+from gateway.wire.forbidden import ForbiddenAddressError
 from gateway.wire.http1 import RequestHead
 from gateway.wire.loopback import check_local
 from gateway.wire.openai_errors import openai_body
@@ -215,6 +216,8 @@ class OpenAIForward:
             raise UpstreamFault(f"{_SERVER} took no connection in time. {_CHECK}", timed_out=True) from None
         except socket.gaierror:
             raise UpstreamFault(f"{_SERVER} has a name that could not be resolved. {_CHECK}") from None
+        except ForbiddenAddressError:
+            raise UpstreamFault(f"{_SERVER} has a name that leads where no server is. {_CHECK}") from None
         except ssl.SSLError:
             raise UpstreamFault(f"{_SERVER} could not be talked to in TLS. {_CHECK}") from None
         except OSError:

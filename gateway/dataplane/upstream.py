@@ -17,6 +17,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from gateway.config import Limits, Timeouts
+from gateway.wire.forbidden import CarefulResolver, ForbiddenAddressError
 
 __all__ = ["Upstream", "UpstreamFault"]
 
@@ -84,7 +85,13 @@ class Upstream:
         longest = self.limits.header_bytes
         self._session = aiohttp.ClientSession(
             # Streams last; how many there may be is decided at admission, not by a silent queue here.
-            connector=_Connector(limit=0, ttl_dns_cache=300, keepalive_timeout=30, socket_factory=_make_socket),
+            connector=_Connector(
+                limit=0,
+                ttl_dns_cache=300,
+                keepalive_timeout=30,
+                socket_factory=_make_socket,
+                resolver=CarefulResolver(),
+            ),
             timeout=aiohttp.ClientTimeout(
                 total=None, sock_connect=self.timeouts.upstream_connect_seconds, sock_read=None
             ),
@@ -206,7 +213,9 @@ async def _slices(body: bytes | bytearray) -> AsyncGenerator[memoryview, None]:
 
 def _describe(error: BaseException) -> str:
     if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return "The upstream's name could not be resolved."
+        is_forbidden = isinstance(error.os_error, ForbiddenAddressError)
+        why = "leads to an address that no provider has" if is_forbidden else "could not be resolved"
+        return f"The upstream's name {why}."
     if isinstance(error, (aiohttp.ClientConnectorCertificateError, aiohttp.ClientSSLError)):
         return "The TLS connection to the upstream failed."
     if isinstance(error, aiohttp.ClientConnectorError):
