@@ -14,8 +14,10 @@ from typing import Final, TypeVar
 
 from gateway.cli.common import CommandError, Subparsers, add_command, add_config_option, settings_from, warn
 from gateway.cli.cost_output import drift_as_json, price_as_json, print_drift, print_prices, usd
+from gateway.cli.noting import note
 from gateway.cli.request_arguments import parse_time
 from gateway.config import Settings
+from gateway.controlplane.changes import costs_recomputed
 from gateway.ledger.own_usage import OwnUsage, own_usage, unknown_accounts
 from gateway.ledger.recosting import Recosting, recost
 from gateway.pricing.book import PriceBook
@@ -200,12 +202,14 @@ def _recompute(args: argparse.Namespace) -> int:
     settings = settings_from(args)
     prices = _book(settings)
     progress = _Progress("looked at")
-    result = _with_database(
-        settings,
-        lambda database: recost(
-            database, prices, wanted, model=args.model, dry_run=args.dry_run, progress=progress
-        ),
-    )
+
+    async def work(database: Database) -> Recosting:
+        result = await recost(database, prices, wanted, model=args.model, dry_run=args.dry_run, progress=progress)
+        if result.changed and not args.dry_run:
+            await note(database, costs_recomputed(result, args.model))
+        return result
+
+    result = _with_database(settings, work)
     if args.json:
         print(json.dumps(_result_as_json(result, dry_run=args.dry_run), indent=2))
     else:

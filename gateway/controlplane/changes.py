@@ -13,6 +13,7 @@ from gateway.accounts.office import Resumed
 from gateway.actors.keys import StoredKey
 from gateway.controlplane.account_views import facts_of
 from gateway.controlplane.key_views import limits_view
+from gateway.ledger.recosting import Recosting
 from gateway.store.audit_log import Change
 from gateway.store.users import User
 
@@ -24,6 +25,7 @@ __all__ = [
     "account_removed",
     "account_resumed",
     "account_secret_replaced",
+    "costs_recomputed",
     "key_changed",
     "key_created",
     "key_revoked",
@@ -88,6 +90,16 @@ def account_removed(account: Account) -> Change:
 def secrets_rekeyed(number: int) -> Change:
     """Return that secrets of accounts and of second factors were encrypted anew."""
     return Change("account.rekey", after={"encrypted": number})
+
+
+def costs_recomputed(result: Recosting, model: str | None) -> Change:
+    """Return that costs of requests were worked out again, of all models or one."""
+    after = {
+        "requests": result.changed,
+        "had_no_cost": result.priced,
+        "difference_usd": result.difference_nanousd / 1e9,
+    }
+    return Change("costs.recompute", model or "", after=after)
 
 
 def key_created(key: StoredKey) -> Change:

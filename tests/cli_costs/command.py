@@ -20,6 +20,7 @@ from gateway.cli import main
 from gateway.ledger.record import RequestRecord
 from gateway.ledger.settlement import Settlement
 from gateway.pricing.book import PriceBook
+from gateway.store.audit_log import AuditFilter, AuditStore
 from gateway.store.engine import Database
 from gateway.store.request_totals import RequestTotals
 from gateway.store.tables import request_totals, requests
@@ -106,6 +107,17 @@ class Costs:
             async with database.read() as connection:
                 for row in (await connection.execute(query)).all():
                     found[row.id] = (row.cost_nanousd, row.cost_note)
+
+        self._do(read)
+        return found
+
+    def audit(self) -> list[tuple[str, Any]]:
+        """Return what the audit log has: what was done, and what came of it."""
+        found: list[tuple[str, Any]] = []
+
+        async def read(database: Database) -> None:
+            page = await AuditStore(database).page(AuditFilter(), 100)
+            found.extend((entry.action, entry.states()[1]) for entry in page)
 
         self._do(read)
         return found

@@ -46,11 +46,14 @@ def test_a_model_that_was_not_known_is_priced_when_it_is_and_the_sums_follow(cos
 def test_it_may_be_run_again_and_changes_nothing(costs: Costs) -> None:
     costs.record(costs.request(USAGE, model="claude-saga-9"), costs.request(USAGE))
     prices_file(costs, SAGA)
+    costs.run("recompute", "--dry-run")
     costs.run("recompute", "--all")
     before = costs.rows(), costs.day_total()
     again = costs.run("recompute", "--all", "--json").json
     assert (again["looked_at"], again["changed"], again["difference_usd"]) == (2, 0, "0.000000")
     assert (costs.rows(), costs.day_total()) == before
+    # And what changed something is in the audit log.
+    assert costs.audit() == [("costs.recompute", {"requests": 1, "had_no_cost": 1, "difference_usd": 0.04})]
 
 
 def test_a_dry_run_says_what_would_change_and_changes_nothing(costs: Costs) -> None:

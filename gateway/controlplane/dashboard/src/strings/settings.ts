@@ -82,6 +82,7 @@ export const settings = {
     group: {
       account: 'Accounts',
       key: 'Keys',
+      costs: 'Costs',
       canary: 'Canary runs',
       session: 'Signing in',
       user: 'Users',

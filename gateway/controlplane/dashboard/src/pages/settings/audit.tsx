@@ -23,7 +23,7 @@ import {
 import { changedFields } from './changes';
 import css from './settings.module.css';
 
-const GROUPS = ['account', 'key', 'canary', 'session', 'user'] as const;
+const GROUPS = ['account', 'key', 'costs', 'canary', 'session', 'user'] as const;
 
 const COLUMNS: Column<AuditView>[] = [
   { key: 'at', label: words.audit.columns.at, width: 130, render: (one) => <TimeText at={one.at} /> },
