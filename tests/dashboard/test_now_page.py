@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from contextlib import AsyncExitStack
 
+import pytest
+
 from tests.contract.harness import MESSAGES
 from tests.dashboard.browsing import OpenDashboard, Site, assert_accessible, expect, screenshot
 from tests.replay.raw_client import RawConnection, message
@@ -77,6 +79,55 @@ async def test_streams_are_on_the_board_while_they_last_and_below_it_when_they_a
         await expect(dark.get_by_role("region", name="In flight").get_by_role("row")).to_have_count(3)
         await assert_accessible(dark)
         await screenshot(dark, "now", full=True)
+
+
+async def test_what_ends_comes_into_the_list_below_when_nobody_is_about_to_press_something_there(
+    dashboard: OpenDashboard,
+) -> None:
+    async with dashboard() as site:
+        page = await site.page("/")
+        ended = page.get_by_role("region", name="Just ended")
+        rows = ended.get_by_role("row")
+        since = ended.get_by_role("button", name="ended since")
+        await expect(rows).to_have_count(site.gateway._asked + 1)
+        first = rows.nth(1)
+        board = page.get_by_role("region", name="In flight")
+        height = (await board.bounding_box() or {})["height"]
+
+        await first.hover()
+        await site.gateway.stream({"model": "ended-while-pointed-at"})
+        await expect(since).to_have_text("1 ended since")
+        await site.gateway.stream({"model": "ended-while-pointed-at"})
+        await expect(since).to_have_text("2 ended since")
+        fresh = rows.filter(has_text="ended-while-pointed-at")
+        await expect(fresh).to_have_count(0)
+        async with site.gateway.streaming(8):
+            await expect(board.get_by_role("row")).to_have_count(9)
+            # Nor does it move because of what is above it.
+            assert (await board.bounding_box() or {})["height"] == pytest.approx(height)
+        await expect(since).to_have_text("10 ended since")
+        await assert_accessible(page)
+        await screenshot(page, "now-ended-since")
+        await since.click()
+        await expect(fresh).to_have_count(2)
+        await expect(since).to_be_hidden()
+
+        # It holds still for the keyboard as well, and goes on by itself when nobody is there.
+        await page.mouse.move(1, 1)
+        await first.focus()
+        await page.keyboard.press("ArrowDown")
+        await expect(rows.nth(2)).to_be_focused()
+        await site.gateway.stream({"model": "ended-by-keyboard"})
+        await expect(since).to_have_text("1 ended since")
+        await since.focus()
+        await page.keyboard.press("Enter")
+        await expect(first).to_contain_text("ended-by-keyboard")
+        await expect(first).to_be_focused()
+        await site.gateway.stream({"model": "ended-at-last"})
+        await expect(since).to_be_visible()
+        await page.get_by_role("link", name="Skip to the page").focus()
+        await expect(first).to_contain_text("ended-at-last")
+        await expect(since).to_be_hidden()
 
 
 async def test_a_page_that_is_open_while_the_gateway_restarts_shows_what_is_in_flight_afterwards(

@@ -15,6 +15,7 @@ import {
   Menu,
   NumberField,
   ProviderBadge,
+  Spark,
   sorted,
   Tabs,
   TextField,
@@ -259,6 +260,12 @@ test('a bar says its share and its forecast', () => {
   const bar = screen.getByRole('meter', { name: '5 h window' });
   expect(bar.getAttribute('aria-valuenow')).toBe('42');
   expect(bar.getAttribute('aria-valuetext')).toBe('42%, forecast 120%');
+});
+
+test('a curve has a gap where a value is not known, and a dot for one that is alone', () => {
+  const { container } = render(<Spark values={[4, 2, null, 3, Number.NaN, 0, 1]} label="Requests" />);
+  const lines = [...container.querySelectorAll('polyline')].map((line) => line.getAttribute('points'));
+  expect(lines).toEqual(['0.0,1.0 16.0,12.0', '48.0,6.5 48.0,6.5', '80.0,23.0 96.0,17.5']);
 });
 
 test('a moment is exact for those who do not see the tip', () => {

@@ -213,7 +213,7 @@ export default function KitchenSink() {
           <Bar value={0.1} tone="ok" label="Per minute" />
           <ProgressBar value={0.3} label="Smoke" />
           <ProgressBar label="Doctor" />
-          <Spark values={[1, 4, 2, 8, 5, 7, 3, 9, 9, 2]} label="Requests a minute" />
+          <Spark values={[1, 4, 2, 8, null, 5, null, 3, 9, 9, 2]} label="Requests a minute" />
         </div>
       </Panel>
       <Panel title="Table" flush actions={<ColumnMenu columns={COLUMNS} shown={shown} onShown={setShown} />}>

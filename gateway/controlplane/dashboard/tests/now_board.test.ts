@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import type { RequestView, StreamView } from '../src/api/schema';
 import { arrange, BoardState, ofProvider, silenceOf } from '../src/pages/now/board_state';
-import { mergeEndings, SHOWN } from '../src/pages/now/endings_list';
+import { countSince, mergeEndings, SHOWN } from '../src/pages/now/endings_list';
 import { gradient, MINUTE, quietShare, stretches, windowOf } from '../src/pages/now/lane_geometry';
 import { LOOKS, lookOf } from '../src/pages/now/phases';
 import { ticking } from '../src/pages/now/ticking';
@@ -191,5 +191,12 @@ describe('requests that have just ended', () => {
     expect(mergeEndings([of('c', 'openai')], [of('a')], 'openai').map((one) => one.id)).toEqual(['c']);
     const many = Array.from({ length: 50 }, (_, i) => of(String(i)));
     expect(mergeEndings(many, [], undefined)).toHaveLength(SHOWN);
+  });
+
+  it('are counted, each once, while the list holds still', () => {
+    const of = (id: string, provider = 'anthropic') => ({ id, provider }) as RequestView;
+    const told = [of('e', 'openai'), of('d'), of('d'), of('c'), of('b')];
+    expect(countSince([of('b'), of('a')], told, undefined)).toBe(3);
+    expect(countSince([of('b'), of('a')], told, 'anthropic')).toBe(2);
   });
 });

@@ -178,6 +178,9 @@ export const now = {
     caption: 'Requests that ended lately',
     what: 'the last requests',
     all: 'All requests',
+    held: (count: number, most: number) =>
+      `${count < most ? formatCount(count) : `${formatCount(most)} or more`} ended since`,
+    heldHint: 'The list holds still while you are at it. Press to bring it up to date.',
     empty: 'No request has ended yet',
     emptyNext: 'Send one through the gateway, and what became of it is here a moment later.',
   },

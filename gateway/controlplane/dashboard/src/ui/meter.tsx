@@ -53,17 +53,21 @@ export function ProgressBar({ value, label }: { value?: number; label: string })
   );
 }
 
-/** A small curve of the last values, oldest first. */
-export function Spark({ values, label }: { values: readonly number[]; label: string }) {
+/** A small curve of the last values, oldest first, with a gap where one is not known. */
+export function Spark({ values, label }: { values: readonly (number | null)[]; label: string }) {
   const width = 96;
   const height = 24;
-  const most = Math.max(...values, 0);
-  const least = Math.min(...values, 0);
+  const known = values.filter(isKnown);
+  const most = Math.max(...known, 0);
+  const least = Math.min(...known, 0);
   const span = most - least || 1;
   const step = values.length > 1 ? width / (values.length - 1) : width;
-  const points = values.map((value, i) => {
-    const y = 1 + (height - 2) * (1 - ((Number.isFinite(value) ? value : 0) - least) / span);
-    return `${(i * step).toFixed(1)},${y.toFixed(1)}`;
+  const runs: [x: string, y: string][][] = [];
+  values.forEach((value, i) => {
+    if (!isKnown(value)) return;
+    const y = 1 + (height - 2) * (1 - (value - least) / span);
+    if (i === 0 || !isKnown(values[i - 1])) runs.push([]);
+    runs.at(-1)?.push([(i * step).toFixed(1), y.toFixed(1)]);
   });
   return (
     <svg
@@ -73,12 +77,22 @@ export function Spark({ values, label }: { values: readonly number[]; label: str
       role="img"
       aria-label={label}
     >
-      {points.length > 1 && (
-        <>
-          <polygon points={`0,${height} ${points.join(' ')} ${width},${height}`} class={css.sparkArea} />
-          <polyline points={points.join(' ')} class={css.sparkLine} vector-effect="non-scaling-stroke" />
-        </>
-      )}
+      {values.length > 1 &&
+        runs.map((run) => {
+          // One point alone is a line of no length, whose round ends make a dot.
+          const line = (run.length > 1 ? run : [...run, ...run]).map((point) => point.join(',')).join(' ');
+          const [from, to] = [run[0]?.[0], run.at(-1)?.[0]];
+          return (
+            <g key={from}>
+              <polygon points={`${from},${height} ${line} ${to},${height}`} class={css.sparkArea} />
+              <polyline points={line} class={css.sparkLine} vector-effect="non-scaling-stroke" />
+            </g>
+          );
+        })}
     </svg>
   );
+}
+
+function isKnown(value: number | null | undefined): value is number {
+  return typeof value === 'number' && Number.isFinite(value);
 }

@@ -169,6 +169,8 @@ export function BoardPanel(props: {
   provider: string | undefined;
   scale: Scale;
   onScale: (scale: Scale) => void;
+  /** Keeps its height, so that what is below does not move. */
+  isStill: boolean;
 }) {
   const { board, provider, scale } = props;
   const [sort, setSort] = useState<Sort>({ key: 'age', direction: 'desc' });
@@ -178,6 +180,11 @@ export function BoardPanel(props: {
   const columns = useMemo(() => inOrder(columnsOf(scale), narrow), [scale, narrow]);
   const rows = useRows(board, provider, sort);
   const isLost = connection.value === 'lost';
+  const box = useRef<HTMLDivElement>(null);
+  const height = useMemo(
+    () => (props.isStill ? box.current?.getBoundingClientRect().height : undefined),
+    [props.isStill],
+  );
   return (
     <Panel
       title={labels.title}
@@ -203,7 +210,12 @@ export function BoardPanel(props: {
           <WarningIcon /> {labels.lost}
         </p>
       )}
-      <div class={css.board} data-stale={isLost ? '' : undefined}>
+      <div
+        class={css.board}
+        ref={box}
+        data-stale={isLost ? '' : undefined}
+        style={{ height: height === undefined ? undefined : `${height}px` }}
+      >
         {board.isKnown ? (
           <DataTable
             rows={rows}

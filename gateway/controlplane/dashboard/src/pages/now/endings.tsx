@@ -1,4 +1,4 @@
-import { useEffect, useMemo, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { useLocation } from 'preact-iso';
 import { api, take } from '../../api/client';
 import type { RequestView } from '../../api/schema';
@@ -7,13 +7,21 @@ import { onLive } from '../../live/live';
 import { now as words } from '../../strings/now';
 import { DataTable, Empty, Link, Panel, Resource } from '../../ui';
 import { makeColumns } from '../requests/columns';
-import { mergeEndings, SHOWN } from './endings_list';
+import { countSince, KEPT, mergeEndings, SHOWN } from './endings_list';
+import css from './now.module.css';
 
 const { endings: labels } = words;
 const COLUMNS = ['at', 'outcome', 'model', 'account', 'actor', 'output', 'cost', 'content', 'total', 'why'];
 
 /** What became of the last requests, as they end. */
-export function Endings({ provider }: { provider: string | undefined }) {
+export function Endings({
+  provider,
+  onStill,
+}: {
+  provider: string | undefined;
+  /** Told whether somebody is about to press something here, so that the list should not move either. */
+  onStill: (isStill: boolean) => void;
+}) {
   const { route } = useLocation();
   const [told, setTold] = useState<readonly RequestView[]>([]);
   const loaded = useResource(
@@ -24,12 +32,12 @@ export function Endings({ provider }: { provider: string | undefined }) {
     let frame = 0;
     let waiting: RequestView[] = [];
     const stop = onLive('request', (row: RequestView) => {
-      waiting = [row, ...waiting].slice(0, SHOWN);
+      waiting = [row, ...waiting].slice(0, KEPT);
       frame ||= requestAnimationFrame(() => {
         frame = 0;
         const found = waiting;
         waiting = [];
-        setTold((old) => [...found, ...old].slice(0, 5 * SHOWN));
+        setTold((old) => [...found, ...old].slice(0, KEPT));
       });
     });
     const stopReset = onLive('reset', () => loaded.reload());
@@ -40,27 +48,88 @@ export function Endings({ provider }: { provider: string | undefined }) {
     };
   }, []);
   const columns = useMemo(() => makeColumns((id) => `/requests/${encodeURIComponent(id)}`), []);
-  return (
-    <Panel
-      title={labels.title}
-      hint={labels.hint}
-      flush
-      actions={<Link href={provider ? `/requests?provider=${provider}` : '/requests'}>{labels.all}</Link>}
-    >
-      <Resource of={loaded} what={labels.what} height={240}>
-        {(list) => (
-          <DataTable
-            rows={mergeEndings(told, list.requests, provider)}
-            columns={columns}
-            shown={COLUMNS}
-            rowKey={(row) => row.id}
-            onRow={(row) => route(`/requests/${encodeURIComponent(row.id)}`)}
-            caption={labels.caption}
-            height={420}
-            empty={<Empty title={labels.empty}>{labels.emptyNext}</Empty>}
-          />
-        )}
-      </Resource>
-    </Panel>
+  const panel = useRef<HTMLDivElement>(null);
+  const toFirst = useRef(false);
+  const { isStill, shown, since, update, ...watched } = useStill(
+    useMemo(() => mergeEndings(told, loaded.data?.requests ?? [], provider), [told, loaded.data, provider]),
+    told,
+    provider,
   );
+
+  useEffect(() => onStill(isStill), [isStill]);
+
+  function onUpdate(event: MouseEvent): void {
+    update();
+    // By keyboard: the button goes, and what it was pressed for is what one wants to be at.
+    toFirst.current = event.detail === 0;
+  }
+  useLayoutEffect(() => {
+    if (!toFirst.current) return;
+    toFirst.current = false;
+    panel.current?.querySelector<HTMLElement>('tbody tr[aria-rowindex]')?.focus();
+  });
+
+  return (
+    <div ref={panel} {...watched}>
+      <Panel
+        title={labels.title}
+        hint={
+          since > 0 ? (
+            <button type="button" class={css.since} title={labels.heldHint} onClick={onUpdate}>
+              {labels.held(since, KEPT)}
+            </button>
+          ) : (
+            labels.hint
+          )
+        }
+        flush
+        actions={<Link href={provider ? `/requests?provider=${provider}` : '/requests'}>{labels.all}</Link>}
+      >
+        <Resource of={loaded} what={labels.what} height={240}>
+          {() => (
+            <DataTable
+              rows={shown}
+              columns={columns}
+              shown={COLUMNS}
+              rowKey={(row) => row.id}
+              onRow={(row) => route(`/requests/${encodeURIComponent(row.id)}`)}
+              caption={labels.caption}
+              height={420}
+              empty={<Empty title={labels.empty}>{labels.emptyNext}</Empty>}
+            />
+          )}
+        </Resource>
+      </Panel>
+    </div>
+  );
+}
+
+/**
+ * Rows that hold still while somebody points at them or is among them by keyboard, so that what is pressed is what was
+ * aimed at. `since` is how many would have come; `update` lets them come.
+ */
+function useStill(rows: readonly RequestView[], told: readonly RequestView[], provider: string | undefined) {
+  const [isPointedAt, setPointedAt] = useState(false);
+  const [isFocused, setFocused] = useState(false);
+  const [, setTurn] = useState(0);
+  const still = useRef({ rows, provider });
+  const isStill = (isPointedAt || isFocused) && still.current.rows.length > 0;
+  if (!isStill || still.current.provider !== provider) still.current = { rows, provider };
+  const shown = still.current.rows;
+  return {
+    isStill,
+    shown,
+    since: shown === rows ? 0 : countSince(shown, told, provider),
+    update: () => {
+      still.current = { rows, provider };
+      setTurn((old) => old + 1);
+    },
+    onPointerEnter: () => setPointedAt(true),
+    onPointerLeave: () => setPointedAt(false),
+    onFocusIn: (event: FocusEvent) => setFocused((event.target as HTMLElement).matches(':focus-visible')),
+    onFocusOut: (event: FocusEvent) => {
+      const within = event.currentTarget as HTMLElement;
+      if (!within.contains(event.relatedTarget as Node | null)) setFocused(false);
+    },
+  };
 }

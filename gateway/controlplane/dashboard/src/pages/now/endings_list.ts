@@ -2,6 +2,8 @@ import type { RequestView } from '../../api/schema';
 
 /** Requests that the page shows. */
 export const SHOWN = 20;
+/** Requests that are kept of those that were told of. */
+export const KEPT = 100;
 
 /** The newest ends: those that were told of, which are in order, before those that were loaded. */
 export function mergeEndings(
@@ -16,4 +18,15 @@ export function mergeEndings(
     if (found.size === SHOWN) break;
   }
   return [...found.values()];
+}
+
+/** How many of those that were told of are not among the rows that are shown. */
+export function countSince(
+  shown: readonly RequestView[],
+  told: readonly RequestView[],
+  provider: string | undefined,
+): number {
+  const known = new Set(shown.map((row) => row.id));
+  const fresh = told.filter((row) => !known.has(row.id) && (!provider || row.provider === provider));
+  return new Set(fresh.map((row) => row.id)).size;
 }

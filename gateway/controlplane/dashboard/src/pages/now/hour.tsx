@@ -77,7 +77,7 @@ function Figure(props: {
     <div class={css.figure} title={props.title}>
       <Stat label={props.label} value={props.value} hint={props.hint ?? ' '} tone={props.tone} />
       <Spark
-        values={props.values.map((value) => value ?? 0)}
+        values={props.values}
         label={words.hour.spark(props.label, props.values.map(props.format).join(', '))}
       />
     </div>

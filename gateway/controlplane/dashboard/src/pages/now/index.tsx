@@ -1,3 +1,4 @@
+import { useState } from 'preact/hooks';
 import { api, take } from '../../api/client';
 import { useResource } from '../../api/use_resource';
 import { useQueryState } from '../../lib/query';
@@ -27,6 +28,7 @@ export default function Page() {
   );
   const health = useHealth(overview.data?.health);
   const board = useBoard();
+  const [isStill, setStill] = useState(false);
   const providers = health?.providers.map((one) => one.provider) ?? [];
   const inFlight = board.isKnown
     ? ofProvider(board.state.rows.values(), undefined).length + board.state.notShown
@@ -57,9 +59,10 @@ export default function Page() {
         health={health}
         provider={provider}
         scale={scale}
+        isStill={isStill}
         onScale={(value) => setQuery({ lanes: value === 'life' ? undefined : value })}
       />
-      <Endings provider={provider} />
+      <Endings provider={provider} onStill={setStill} />
     </div>
   );
 }
