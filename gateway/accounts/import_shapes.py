@@ -47,6 +47,7 @@ class Subscription:
     refresh_token: str | None = field(default=None, repr=False)
     expires_at: float | None = None
     """Milliseconds."""
+    scopes: list[str] | None = None
 
 
 @define(frozen=True)
@@ -104,7 +105,9 @@ def structure(content: Any, cls: type[_T], what: str) -> _T:
         ShapeError: it is not of that shape.
     """
     if not isinstance(content, dict):
-        raise ShapeError(f"{what} must be an object")
+        # Most often a list of keys alone.
+        example = ', such as {"name": …, "provider": …, "api_key": …}' if cls is Entry else ""
+        raise ShapeError(f"{what} must be an object{example}")
     if cls is Subscription:
         content = {_SPELLED.get(name, name): value for name, value in content.items()}
     # Other programs may write more tomorrow; what is written for the gateway is read by the letter.

@@ -66,6 +66,7 @@ _WORKSPACE: Final = (
 _LARGEST_FILE: Final = 1024 * 1024
 _MOST_ACCOUNTS: Final = 1000
 _MOST_PROBLEMS: Final = 20
+_INFERENCE: Final = "user:inference"
 _TOKEN_PATH: Final = "/v1/oauth/token"  # noqa: S105 - where tokens come from
 _PROFILE_URL: Final = "https://api.anthropic.com"
 _OTHERS_MAY_READ: Final = 0o077
@@ -358,6 +359,8 @@ def _read_subscription(content: Any, wishes: ImportWishes) -> Examination:
             "To import it all the same, read docs/accounts.md and set allow_subscription_oauth = true",
             Lack.SUBSCRIPTION,
         )
+    login = structure(content, Subscription, "claudeAiOauth")
+    refresh_token = _refresh_token(login.refresh_token)
     before = wishes.before or OAuthSecret("")
     client_id, token_url = wishes.client_id or before.client_id, wishes.token_url or before.token_url
     for value, lack, option, why in (
@@ -373,17 +376,17 @@ def _read_subscription(content: Any, wishes: ImportWishes) -> Examination:
         if not value:
             words = f"the login of a subscription needs {option}: {why}. Or use an API key"
             raise ImportRefusedError(words, lack)
-    login = structure(content, Subscription, "claudeAiOauth")
     secret = OAuthSecret(
         token_url=token_url,
         client_id=client_id,
-        refresh_token=_token(login.refresh_token, "the refresh token"),
+        refresh_token=refresh_token,
         access_token=_token(login.access_token, "the access token"),
         expires_at=None if login.expires_at is None else login.expires_at / _MILLISECONDS,
     )
     secret = _as_before(secret, wishes.before)
     draft = Draft(check_name(wishes.name or wishes.owner), "anthropic", secret, owner=wishes.owner)
-    return Examination((Finding(0, draft, tuple(vet(draft)), name=draft.name),), notice=SUBSCRIPTION_NOTICE)
+    warnings = (*_warn_of_scopes(login.scopes), *vet(draft))
+    return Examination((Finding(0, draft, warnings, name=draft.name),), notice=SUBSCRIPTION_NOTICE)
 
 
 def _read_profile(configuration: Any, token: Any, name: str, wishes: ImportWishes) -> Examination:
@@ -401,7 +404,8 @@ def _read_profile(configuration: Any, token: Any, name: str, wishes: ImportWishe
         secret = _federated(profile, token_url, wishes)
     elif profile.authentication.type == "user_oauth":
         secret = _as_before(_logged_in(profile, token, token_url, wishes), wishes.before)
-        warnings += (_ROTATES,)
+        scope = profile.authentication.scope
+        warnings += (_ROTATES, *_warn_of_scopes(None if scope is None else scope.split()))
         if profile.workspace_id:
             warnings += (_WORKSPACE,)
     else:
@@ -436,6 +440,7 @@ def _logged_in(profile: Profile, token: Any, token_url: str, wishes: ImportWishe
             Lack.COMPANION,
         )
     login = structure(token, Token, "the credentials")
+    refresh_token = _refresh_token(login.refresh_token)
     client_id = wishes.client_id or profile.authentication.client_id
     if not client_id and wishes.before is not None:
         client_id = wishes.before.client_id
@@ -450,7 +455,7 @@ def _logged_in(profile: Profile, token: Any, token_url: str, wishes: ImportWishe
         token_url=token_url,
         client_id=client_id,
         scope=profile.authentication.scope,
-        refresh_token=_token(login.refresh_token, "the refresh token"),
+        refresh_token=refresh_token,
         access_token=_token(login.access_token, "the access token"),
         expires_at=login.expires_at,
     )
@@ -464,6 +469,23 @@ def _as_before(secret: OAuthSecret, before: OAuthSecret | None) -> OAuthSecret:
     if before.client_id != secret.client_id:
         return secret
     return evolve(secret, client_secret=before.client_secret, scope=secret.scope or before.scope)
+
+
+def _refresh_token(text: str | None) -> str:
+    # Before anything else is asked for: nothing that people could say makes up for it.
+    token = _token(text, "the refresh token")
+    if token is None:
+        raise ImportRefusedError(
+            "the login has no refresh token, so it would end with its access token; log in again with the program "
+            "that it is of, or use an API key"
+        )
+    return token
+
+
+def _warn_of_scopes(scopes: list[str] | None) -> tuple[str, ...]:
+    if scopes is None or _INFERENCE in scopes:
+        return ()
+    return (f"the login was not given the scope {_INFERENCE}, without which the provider refuses messages",)
 
 
 def _token(text: str | None, what: str) -> str | None:

@@ -15,7 +15,15 @@ from gateway.accounts.account import Account, AccountKind
 from gateway.accounts.checking import Checker, Verdict
 from gateway.accounts.drafts import Draft, DraftError
 from gateway.accounts.duplicates import Holders
-from gateway.accounts.importing import CredentialFile, Examination, Finding, ImportWishes, decode, examine
+from gateway.accounts.importing import (
+    CredentialFile,
+    Examination,
+    Finding,
+    ImportRefusedError,
+    ImportWishes,
+    decode,
+    examine,
+)
 from gateway.accounts.office import AccountOffice, warn_of_idle_accounts
 from gateway.accounts.remote_drafts import refuse_remote_draft
 from gateway.accounts.secrets import ApiKeySecret, OAuthSecret, Secret, SecretFormatError, decode_secret
@@ -30,6 +38,8 @@ _MOST_ASKED: Final = 100
 """Credentials of one file that are asked about before they are saved."""
 _PLACE: Final = re.compile(r"\[(\d{1,4})\]")
 """How an entry of a file is called in a message."""
+_KEY_ALONE: Final = re.compile(r"(?:export )?(?:[A-Z_]{1,60}=)?[\"']?sk-[\w-]{8,500}[\"']?", re.ASCII)
+"""What people have at hand besides files: a key, or the line that sets it."""
 
 
 @define(frozen=True)
@@ -69,6 +79,8 @@ class Intake:
         """
 
         def work() -> Examination:
+            if _KEY_ALONE.fullmatch(content.strip()):
+                raise ImportRefusedError("this is a key by itself, and no file; add an account by its API key")
             other = None if companion is None else decode(companion.encode())
             name = PurePath(filename).stem.lstrip(".")
             return examine(CredentialFile(decode(content.encode()), name or "imported", other), wishes)

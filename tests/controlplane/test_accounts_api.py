@@ -303,7 +303,7 @@ async def test_a_list_is_looked_into_entry_by_entry_and_nothing_is_saved(running
     assert "its cloud" in said[6][1]
     assert "members that mean nothing here: command" in said[7][1]
     assert (said[8][0], "looks like a secret" in said[8][1]) == ("", True)
-    assert said[9] == ("", "Must be an object.")
+    assert said[9] == ("", 'Must be an object, such as {"name": …, "provider": …, "api_key": …}.')
     new, _, twin, bad, *_ = report["entries"]
     assert (new["owner"], new["check"]["finding"], new["known_as"]) == ("Ada", "ok", None)
     assert (twin["owner"], twin["known_as"]) == ("Grace", "work")
@@ -352,7 +352,10 @@ NO_FILES: Final = (
     (json.dumps({"claudeAiOauth": 3}), "Claude subscription"),
     (json.dumps({"claudeAiOauth": {"accessToken": "<script>alert(1)</script>"}}), "Claude subscription"),
     ("[1e400]", "JSON"),
-    ('{"access_token": "a", "access_token": "b"}', "client"),
+    ('{"access_token": "a", "access_token": "b"}', "no refresh token"),
+    ('{"access_token": "a", "refresh_token": "b"}', "client"),
+    (KEY, "a key by itself"),
+    (f"export ANTHROPIC_API_KEY='{KEY}'", "a key by itself"),
 )
 
 
@@ -463,6 +466,9 @@ async def test_the_login_of_a_subscription_takes_the_operators_consent(running: 
         assert "https" in (await opted_in.look(LOGIN, **bad))["problem"]
         cloud = {**MINE, "token_url": "https://169.254.169.254/token"}
         assert "its cloud" in (await opted_in.look(LOGIN, **cloud))["entries"][0]["problem"]
+        narrow = {"claudeAiOauth": {**LOGIN["claudeAiOauth"], "scopes": ["user:profile"]}}
+        report = await opted_in.look(narrow, **MINE, ask=False)
+        assert "user:inference" in report["entries"][0]["warnings"][0]
         report = await opted_in.look(LOGIN, **MINE, ask=False)
         assert (report["entries"][0]["name"], report["problem"]) == ("Ada", "")
         assert "Anthropic's terms" in report["notice"]

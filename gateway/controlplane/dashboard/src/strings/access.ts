@@ -142,7 +142,7 @@ export const access = {
     caption: 'Users of the dashboard',
     empty: 'Nobody has a name and a password here.',
     emptyHint: 'Add somebody; they choose a password by a link that you give to them.',
-    columns: { name: 'Name', role: 'Role', access: 'Access', seen: 'Last seen', actions: '' },
+    columns: { name: 'Name', role: 'Role', access: 'Access', seen: 'Last seen', actions: 'Actions' },
     you: 'You',
     roles: { admin: 'Admin', viewer: 'Viewer' },
     roleHints: { admin: 'May change everything.', viewer: 'May look at everything, and change nothing.' },

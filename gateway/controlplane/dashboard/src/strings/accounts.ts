@@ -266,7 +266,10 @@ export const accounts = {
     notAsked: 'Its refresh token works once, and is not tried before.',
     notice: 'Read this first',
     noticeRead: 'I have read this',
-    submit: (count: number) => (count === 1 ? 'Import one account' : `Import ${count} accounts`),
+    submit: (count: number) => {
+      if (count === 0) return 'Import';
+      return count === 1 ? 'Import one account' : `Import ${count} accounts`;
+    },
     nothing: 'Choose at least one entry.',
     noneFits: 'Nothing of this file can be used.',
     unread: 'Say that you have read the notice.',

@@ -25,6 +25,8 @@ export const ui = {
     pastedName: 'pasted text',
     tooLarge: (limit: string) => `The file is larger than ${limit}; it cannot be what is asked for here.`,
     unreadable: 'The file could not be read.',
+    empty: (name: string) => `${name} is empty.`,
+    noText: (name: string) => `${name} is no text: it may be a picture, an archive or a program.`,
     severalFiles: 'One file at a time, please.',
   },
   error: {

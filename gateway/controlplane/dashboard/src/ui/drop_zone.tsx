@@ -34,11 +34,15 @@ export function DropZone(props: {
     if (!file) return;
     if (others.length > 0) return latest.current.onError(ui.dropZone.severalFiles);
     if (file.size > LARGEST) return latest.current.onError(ui.dropZone.tooLarge(formatBytes(LARGEST)));
+    let text: string;
     try {
-      latest.current.onText(await textOf(file), file.name);
+      text = await textOf(file);
     } catch {
-      latest.current.onError(ui.dropZone.unreadable);
+      return latest.current.onError(ui.dropZone.unreadable);
     }
+    if (text.trim() === '') return latest.current.onError(ui.dropZone.empty(file.name));
+    if (text.includes('\0')) return latest.current.onError(ui.dropZone.noText(file.name));
+    latest.current.onText(text, file.name);
   }
 
   useEffect(() => {

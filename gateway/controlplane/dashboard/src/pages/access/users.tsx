@@ -146,7 +146,7 @@ function columnsFor(onAct: ((act: Act, user: UserView) => void) | undefined): Co
     columns.push({
       key: 'actions',
       label: words.people.columns.actions,
-      width: 56,
+      width: 84,
       align: 'end',
       render: (user) => <Actions user={user} onAct={onAct} />,
     });
