@@ -30,6 +30,9 @@ async def test_what_somebody_changed_is_in_the_audit_log_with_before_and_after(d
     async with dashboard(traffic=False) as site:
         page = await site.page("/settings?tab=audit", theme="dark", width=360)
         token = (await (await page.request.get(f"{site.url}/api/v1/session")).json())["csrf_token"]
+        for _ in range(3):
+            wrong = {"name": "mallory", "password": "a guess"}
+            assert (await page.request.post(f"{site.url}/api/v1/session", data=wrong)).status == 401
         answer = await page.request.patch(
             f"{site.url}/api/v1/accounts/acc_spare",
             data={"name": "<b>Spare</b> & more"},
@@ -39,6 +42,8 @@ async def test_what_somebody_changed_is_in_the_audit_log_with_before_and_after(d
         # The page learns of it by itself.
         row = page.get_by_role("row").filter(has_text="account.change")
         await expect(row).to_contain_text("Olivia")
+        # Attempts are counted rather than each to fill a row.
+        await expect(page.get_by_role("row").filter(has_text="session.refused")).to_contain_text("\u00d7 3")
         await assert_accessible(page)
         await screenshot(page, "audit")
         await row.click()

@@ -76,6 +76,7 @@ export const settings = {
     after: 'After',
     nothing: 'Nothing',
     nobody: 'Somebody unknown',
+    times: (number: number) => `× ${number}`,
     field: 'Field',
     changes: 'What was changed',
     asJson: 'The whole entry',

@@ -20,7 +20,7 @@ import {
   TextField,
   TimeText,
 } from '../../ui';
-import { changedFields } from './changes';
+import { changedFields, timesOf } from './changes';
 import css from './settings.module.css';
 
 const GROUPS = ['account', 'key', 'costs', 'canary', 'session', 'user'] as const;
@@ -32,7 +32,15 @@ const COLUMNS: Column<AuditView>[] = [
     key: 'action',
     label: words.audit.columns.action,
     width: 200,
-    render: (one) => <code>{one.action}</code>,
+    render: (one) => {
+      const times = timesOf(one.after);
+      return (
+        <>
+          <code>{one.action}</code>
+          {times > 1 && <span class="quiet"> {words.audit.times(times)}</span>}
+        </>
+      );
+    },
   },
   { key: 'target', label: words.audit.columns.target, width: 220, render: (one) => one.target },
   { key: 'how', label: words.audit.columns.how, width: 120, render: (one) => one.how },

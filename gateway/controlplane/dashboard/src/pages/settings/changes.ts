@@ -15,6 +15,12 @@ export function changedFields(before: unknown, after: unknown): ChangedField[] {
     .filter((field) => field.before !== field.after);
 }
 
+/** How often that happened which an entry stands for: attempts to sign in are counted. */
+export function timesOf(after: unknown): number {
+  const times = after !== null && typeof after === 'object' && 'times' in after ? after.times : 1;
+  return typeof times === 'number' && times > 1 ? times : 1;
+}
+
 function asFields(value: unknown): Map<string, string> {
   if (value === null || value === undefined) return new Map();
   if (typeof value !== 'object' || Array.isArray(value)) return new Map([['', shown(value)]]);
