@@ -68,6 +68,8 @@ export function Resource<T>(props: {
   what?: string;
   /** Pixels to keep free while loading, so that nothing jumps. */
   height?: number;
+  /** Takes the room instead, where it depends on the window. */
+  place?: ComponentChildren;
 }) {
   const { data, error, reload } = props.of;
   return (
@@ -75,7 +77,7 @@ export function Resource<T>(props: {
       {error && <ErrorNote error={error} onRetry={reload} />}
       {data !== undefined
         ? props.children(data)
-        : !error && <Loading what={props.what ?? ''} height={props.height} />}
+        : !error && (props.place ?? <Loading what={props.what ?? ''} height={props.height} />)}
     </>
   );
 }

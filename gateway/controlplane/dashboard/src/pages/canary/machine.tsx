@@ -1,4 +1,4 @@
-import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { api, take } from '../../api/client';
 import type { MachineView } from '../../api/schema';
 import { useResource } from '../../api/use_resource';
@@ -15,6 +15,7 @@ const WIDE = 840;
 
 /** The state machine, drawn, with how often each of its edges is taken while somebody looks. */
 export function Machine() {
+  const narrow = useMemo(() => matchMedia('(max-width: 700px)').matches, []);
   const known = useResource((signal) => take(api.GET('/api/v1/machine', { signal })), []);
   const [state, setState] = useState<MachineState>();
   useEffect(() => onLive('machine', setState), []);
@@ -34,7 +35,7 @@ export function Machine() {
         </span>
       }
     >
-      <Resource of={known} what={words.machine.what} height={460}>
+      <Resource of={known} what={words.machine.what} height={narrow ? 557 : 446}>
         {(machine) => <Drawn machine={machine} state={state} />}
       </Resource>
     </Panel>
@@ -45,9 +46,11 @@ function Drawn({ machine, state }: { machine: MachineView; state: MachineState |
   const box = useRef<HTMLDivElement>(null);
   const [width, setWidth] = useState<number>();
   const [chosen, setChosen] = useState<string>();
-  useEffect(() => {
+  useLayoutEffect(() => {
     const element = box.current;
     if (!element) return;
+    // Before it is painted: the two drawings are of different heights.
+    setWidth(element.clientWidth);
     const observer = new ResizeObserver(() => setWidth(element.clientWidth));
     observer.observe(element);
     return () => observer.disconnect();

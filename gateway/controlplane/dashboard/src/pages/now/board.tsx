@@ -234,7 +234,7 @@ export function BoardPanel(props: {
             }
           />
         ) : (
-          <Loading what={labels.what} height={140} />
+          <Loading what={labels.what} height={102} />
         )}
       </div>
       <Legend />

@@ -64,6 +64,22 @@ export function Hour({ of }: { of: Overview }) {
   );
 }
 
+/** Takes the room of the figures until they come. */
+export function HourToCome() {
+  const { hour: labels } = words;
+  const names = ['requests', 'firstContent', 'errors', 'cost', 'tokens', 'cached'] as const;
+  return (
+    <div class={css.hour} aria-busy="true">
+      {names.map((name) => (
+        <div key={name} class={css.figure}>
+          <Stat label={labels[name]} value=" " hint=" " />
+          <Spark values={[]} label="" />
+        </div>
+      ))}
+    </div>
+  );
+}
+
 function Figure(props: {
   label: string;
   value: ComponentChildren;

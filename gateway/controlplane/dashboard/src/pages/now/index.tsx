@@ -8,7 +8,7 @@ import { BoardPanel } from './board';
 import { ofProvider } from './board_state';
 import { Endings } from './endings';
 import { HealthStrip, useHealth } from './health_strip';
-import { Hour } from './hour';
+import { Hour, HourToCome } from './hour';
 import type { Scale } from './lane_geometry';
 import css from './now.module.css';
 import { useBoard } from './use_board';
@@ -50,7 +50,7 @@ export default function Page() {
       )}
       <div class={css.strip}>{health && <HealthStrip health={health} inFlight={inFlight} />}</div>
       <Panel title={words.hour.title} hint={words.hour.hint}>
-        <Resource of={overview} what={words.hour.what} height={92}>
+        <Resource of={overview} what={words.hour.what} place={<HourToCome />}>
           {(data) => <Hour of={data} />}
         </Resource>
       </Panel>

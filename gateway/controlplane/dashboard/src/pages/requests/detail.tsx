@@ -1,7 +1,8 @@
 import { useEffect, useRef } from 'preact/hooks';
 import { api, take } from '../../api/client';
-import type { RequestDetail } from '../../api/schema';
-import { useResource } from '../../api/use_resource';
+import { failureFrom } from '../../api/failure';
+import type { RequestDetail, TimelineAnswer } from '../../api/schema';
+import { type ResourceState, useResource } from '../../api/use_resource';
 import { cx } from '../../lib/cx';
 import { onLive } from '../../live/live';
 import { requests as words } from '../../strings/requests';
@@ -46,17 +47,9 @@ export function Detail(props: {
   onBack: () => void;
 }) {
   const { id, list } = props;
-  const found = useResource(
-    async (signal) => ({
-      of: id,
-      detail: await take(api.GET('/api/v1/requests/{id}', { params: { path: { id } }, signal })),
-    }),
-    [id],
-  );
-  const timeline = useResource(
-    (signal) => take(api.GET('/api/v1/requests/{id}/timeline', { params: { path: { id } }, signal })),
-    [id],
-  );
+  const found = useResource((signal) => loadRequest(id, signal), [id]);
+  const { loading, slow, reload } = found;
+  const timeline: ResourceState<TimelineAnswer> = { loading, slow, reload, ...found.data?.timeline };
   usePageTitle(labels.title(id));
   useEffect(() => {
     window.scrollTo(0, 0);
@@ -65,7 +58,6 @@ export function Detail(props: {
       // It had not ended when it was asked for.
       if (row.id !== id) return;
       found.reload();
-      timeline.reload();
     });
   }, [id]);
 
@@ -188,6 +180,17 @@ function Summary({ detail, hasTimeline }: { detail: RequestDetail; hasTimeline: 
       </div>
     </Panel>
   );
+}
+
+/** A request with its timeline: what the timeline says of it takes its place among the rest. */
+async function loadRequest(id: string, signal: AbortSignal) {
+  const params = { path: { id } };
+  const timeline = take(api.GET('/api/v1/requests/{id}/timeline', { params, signal })).then(
+    (data) => ({ data, error: undefined }),
+    (error: unknown) => ({ data: undefined, error: failureFrom(error) }),
+  );
+  const detail = await take(api.GET('/api/v1/requests/{id}', { params, signal }));
+  return { of: id, detail, timeline: await timeline };
 }
 
 /** Single keys that do something, unless the reader types or a dialog is open. */

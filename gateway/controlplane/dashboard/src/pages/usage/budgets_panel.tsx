@@ -1,15 +1,12 @@
-import { useResource } from '../../api/use_resource';
+import type { BudgetList } from '../../api/schema';
+import type { ResourceState } from '../../api/use_resource';
 import { usage as words } from '../../strings/usage';
 import { Empty, Link, Panel, Resource } from '../../ui';
 import { BudgetBar } from './budget_bar';
-import { loadBudgets } from './data';
 import css from './usage.module.css';
 
-const EVERY = 60_000;
-
 /** How the budgets of keys stand, the fullest first. */
-export function BudgetsPanel() {
-  const budgets = useResource((signal) => loadBudgets(signal), [], { refreshOn: ['keys'], everyMs: EVERY });
+export function BudgetsPanel({ of: budgets }: { of: ResourceState<BudgetList> }) {
   return (
     <Panel title={words.budgets.title} hint={words.budgets.hint} busy={budgets.loading}>
       <Resource of={budgets} what={words.budgets.what} height={120}>

@@ -1,5 +1,5 @@
 import { api, take } from '../../api/client';
-import type { BudgetList, CacheReport, UsageReport } from '../../api/schema';
+import type { BudgetList, CacheReport, UsageGroup, UsageReport } from '../../api/schema';
 import type { Period, Span } from './period';
 import { type Dimension, TOP } from './sums';
 
@@ -29,6 +29,17 @@ export function loadGroups(
 ): Promise<UsageReport> {
   const query = { ...during(period, now), by: [by], limit };
   return take(api.GET('/api/v1/usage', { params: { query }, signal }));
+}
+
+/** Sums by model, if requests have no known cost: they say which. */
+export async function loadUnpriced(
+  report: UsageReport,
+  period: Period,
+  now: number,
+  signal: AbortSignal,
+): Promise<readonly UsageGroup[]> {
+  if (report.total.unpriced === 0) return [];
+  return (await loadGroups(period, 'model', now, signal)).groups;
 }
 
 /** The total of a span. */

@@ -1,13 +1,12 @@
 import { useEffect, useMemo, useState } from 'preact/hooks';
 import { useResource } from '../../api/use_resource';
 import { dayNumber } from '../../lib/days';
-import { formatCount } from '../../lib/format';
 import { useQueryState } from '../../lib/query';
 import { usage as words } from '../../strings/usage';
-import { DownloadIcon, Menu, PageActions } from '../../ui';
+import { DownloadIcon, Loading, Menu, PageActions } from '../../ui';
 import { BudgetsPanel } from './budgets_panel';
 import { CachePanel } from './cache_panel';
-import { csvPath, loadCache, loadGroups, loadOverTime, loadTotal } from './data';
+import { csvPath, loadBudgets, loadCache, loadGroups, loadOverTime, loadTotal, loadUnpriced } from './data';
 import { Groups, OverTime, TokensOverTime } from './over_time';
 import { periodOf } from './period';
 import { DaysNote, PeriodPicker } from './period_picker';
@@ -51,7 +50,10 @@ export default function Page() {
   );
 
   const overTime = useResource(
-    async (signal) => ({ period, by, report: await loadOverTime(period, by, now, signal) }),
+    async (signal) => {
+      const report = await loadOverTime(period, by, now, signal);
+      return { period, by, report, unpriced: await loadUnpriced(report, period, now, signal) };
+    },
     [period, by],
   );
   const groups = useResource(
@@ -66,13 +68,18 @@ export default function Page() {
     async (signal) => ({ period, report: await loadCache(period, now, signal) }),
     [period],
   );
+  const budgets = useResource((signal) => loadBudgets(signal), [], {
+    refreshOn: ['keys'],
+    everyMs: 1_000 * MINUTE,
+  });
   const totals = {
     ...overTime,
     data: overTime.data && { total: overTime.data.report.total },
   };
   const isBeforeOfThis = before.data?.period === overTime.data?.period;
   const unpriced = overTime.data?.report.total.unpriced ?? 0;
-  const waiting = overTime.data?.report.waiting ?? 0;
+  // How much room each panel takes is known by then: none of them pushes another away when it comes.
+  const isThere = [overTime, groups, cache, budgets].every((one) => one.data || one.error);
 
   return (
     <div class={css.stack}>
@@ -93,41 +100,44 @@ export default function Page() {
           ]}
         />
       </PageActions>
-      <div>
-        <div class={css.period}>
-          <PeriodPicker
-            period={period}
-            today={dayNumber(now)}
-            onChange={(change, how) => setQuery({ from: undefined, to: undefined, ...change }, how)}
-          />
-          <DaysNote period={period} />
-        </div>
-        {waiting > 0 && (
-          <p class={css.note} role="status">
-            {words.waiting(formatCount(waiting))}
-          </p>
-        )}
+      <div class={css.period}>
+        <PeriodPicker
+          period={period}
+          today={dayNumber(now)}
+          onChange={(change, how) => setQuery({ from: undefined, to: undefined, ...change }, how)}
+        />
+        <DaysNote period={period} />
       </div>
-      <Totals of={totals} before={isBeforeOfThis ? before.data?.report.total : undefined} />
-      {unpriced > 0 && <Unpriced period={period} count={unpriced} now={now} />}
-      <OverTime
-        of={overTime}
-        by={by}
-        measure={measure}
-        onBy={(next) => setQuery({ by: next === 'model' ? undefined : next })}
-        onMeasure={(next) => setQuery({ show: next === 'cost' ? undefined : next })}
+      <Totals
+        of={totals}
+        before={isBeforeOfThis ? before.data?.report.total : undefined}
+        waiting={overTime.data?.report.waiting ?? 0}
       />
-      <Groups of={groups} />
-      <div class={css.columns}>
-        <div class={css.stack}>
-          <TokensOverTime of={overTime} />
-          <CachePanel of={cache} />
+      {isThere ? (
+        <div class={css.stack} key="there">
+          {unpriced > 0 && <Unpriced models={overTime.data?.unpriced ?? []} count={unpriced} />}
+          <OverTime
+            of={overTime}
+            by={by}
+            measure={measure}
+            onBy={(next) => setQuery({ by: next === 'model' ? undefined : next })}
+            onMeasure={(next) => setQuery({ show: next === 'cost' ? undefined : next })}
+          />
+          <Groups of={groups} />
+          <div class={css.columns}>
+            <div class={css.stack}>
+              <TokensOverTime of={overTime} />
+              <CachePanel of={cache} />
+            </div>
+            <div class={css.stack}>
+              <BudgetsPanel of={budgets} />
+              <SwitchesPanel of={overTime} now={now} />
+            </div>
+          </div>
         </div>
-        <div class={css.stack}>
-          <BudgetsPanel />
-          <SwitchesPanel of={overTime} now={now} />
-        </div>
-      </div>
+      ) : (
+        <Loading key="coming" what={words.breakdown.what} height={480} />
+      )}
     </div>
   );
 }

@@ -1,16 +1,12 @@
 import type { UsageGroup } from '../../api/schema';
-import { useResource } from '../../api/use_resource';
 import { formatCount } from '../../lib/format';
 import { usage as words } from '../../strings/usage';
 import { CodeBlock, WarningIcon } from '../../ui';
-import { loadGroups } from './data';
-import type { Period } from './period';
 import css from './usage.module.css';
 
 /** Says which requests are in no cost, why, and what to do about it. */
-export function Unpriced({ period, count, now }: { period: Period; count: number; now: number }) {
-  const models = useResource((signal) => loadGroups(period, 'model', now, signal), [period.since, now]);
-  const groups = models.data?.groups.filter((group) => group.sums.unpriced > 0) ?? [];
+export function Unpriced({ models, count }: { models: readonly UsageGroup[]; count: number }) {
+  const groups = models.filter((group) => group.sums.unpriced > 0);
   const without = groups.filter((group) => group.has_price !== true && group.model != null);
   return (
     <section class={css.notice} aria-label={words.unpriced.title(formatCount(count), count === 1)}>
