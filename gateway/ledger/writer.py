@@ -20,7 +20,7 @@ from gateway.ledger.row import BadLineError, RequestRow
 from gateway.ledger.spool import Kept, Spool, SpoolFile
 from gateway.ledger.upkeep import Upkeep
 from gateway.store.engine import Database
-from gateway.store.errors import StoreError, StoreUnavailableError
+from gateway.store.errors import StoreError, StoreUnavailableError, WrongTablesError
 from gateway.store.request_totals import RequestTotals
 from gateway.store.requests import RequestStore
 from gateway.telemetry.logs import exception_facts, get_logger
@@ -308,7 +308,7 @@ class LedgerWriter:
         try:
             if rows:
                 await self._put(rows)
-        except StoreUnavailableError:
+        except (StoreUnavailableError, WrongTablesError):
             raise
         except Exception as error:  # noqa: BLE001 - such as a value that a driver cannot send
             if not isinstance(error, StoreError):
@@ -319,12 +319,12 @@ class LedgerWriter:
         for row in rows:
             try:
                 await self._put([row])
-            except StoreUnavailableError:
+            except (StoreUnavailableError, WrongTablesError):
                 raise
             except Exception:  # noqa: BLE001 - as above
                 refused.append(row)
         if len(refused) == len(rows):
-            # It may be the table that is wrong rather than the rows.
+            # It may be the database that is wrong rather than the rows.
             await self.store.insert(())
         return [row.to_line() for row in refused]
 

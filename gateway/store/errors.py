@@ -9,7 +9,14 @@ from typing import Final
 import asyncpg
 from sqlalchemy import exc
 
-__all__ = ["NameTakenError", "StoreBusyError", "StoreError", "StoreUnavailableError", "as_store_error"]
+__all__ = [
+    "NameTakenError",
+    "StoreBusyError",
+    "StoreError",
+    "StoreUnavailableError",
+    "WrongTablesError",
+    "as_store_error",
+]
 
 
 class StoreError(Exception):
@@ -22,6 +29,10 @@ class NameTakenError(StoreError):
 
 class StoreUnavailableError(StoreError):
     """The database cannot be reached, or is busy; the same may work later."""
+
+
+class WrongTablesError(StoreError):
+    """Tables or rights are missing, whatever is to be read or written; a person has to see to it."""
 
 
 class StoreBusyError(StoreUnavailableError):
@@ -116,7 +127,7 @@ def _from_sqlite(error: sqlite3.Error, name: str) -> StoreError:
         return StoreError(f"cannot use the database {name}: {told}")
     if code == "SQLITE_ERROR":
         # Missing and unexpected tables and columns; it names them, and no value.
-        return StoreError(f"cannot use the database {name}: {error}; {_WRONG_TABLES}")
+        return WrongTablesError(f"cannot use the database {name}: {error}; {_WRONG_TABLES}")
     return StoreError(f"cannot use the database {name} ({code or type(error).__name__})")
 
 
@@ -125,5 +136,5 @@ def _from_postgres(state: str, name: str) -> StoreError:
         if told := _OF_POSTGRES.get(state[:length]):
             return StoreUnavailableError(f"cannot use the database {name}: {told} (SQLSTATE {state})")
         if told := _FOR_PEOPLE.get(state[:length]):
-            return StoreError(f"cannot use the database {name}: {told} (SQLSTATE {state})")
+            return WrongTablesError(f"cannot use the database {name}: {told} (SQLSTATE {state})")
     return StoreError(f"cannot use the database {name} (SQLSTATE {state})")

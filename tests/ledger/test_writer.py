@@ -21,7 +21,7 @@ from gateway.store.engine import Database
 from gateway.store.requests import RequestStore
 from gateway.store.tables import requests
 from tests.faults.waiting import until
-from tests.ledger.writing import locked, make_record, settle_all, spooled, stored, writing
+from tests.ledger.writing import IMPATIENT, locked, make_record, settle_all, spooled, stored, writing
 from tests.log_watch import recent_events
 
 
@@ -204,7 +204,7 @@ async def test_a_record_that_is_settled_twice_is_one_row(database: Database) -> 
 async def test_while_another_process_locks_the_database_records_are_in_the_spool_and_then_in_the_database(
     tmp_path: Path,
 ) -> None:
-    async with Database("", tmp_path) as database, writing(database) as writer:
+    async with Database("", tmp_path) as database, writing(database, patience_seconds=IMPATIENT) as writer:
         async with locked(database):
             await settle_all(writer, map(make_record, range(20)))
             assert sorted(spooled(tmp_path / "spool")) == sorted(f"req_{number}" for number in range(20))
@@ -227,7 +227,7 @@ async def test_a_ledger_that_ends_while_the_database_is_locked_leaves_its_record
 ) -> None:
     async with (
         Database("", tmp_path) as database,
-        writing(database) as writer,
+        writing(database, patience_seconds=IMPATIENT) as writer,
         locked(database),
         asyncio.TaskGroup() as tasks,
     ):
@@ -270,7 +270,10 @@ async def test_what_is_settled_after_the_end_is_logged_as_lost(tmp_path: Path) -
 
 async def test_past_the_limit_of_the_spool_records_are_logged_as_lost_and_nobody_waits(tmp_path: Path) -> None:
     room = 5 * (len(RequestRow.of(make_record(10)).to_line()) + 1)
-    async with Database("", tmp_path) as database, writing(database, limit_bytes=room + 20) as writer:
+    async with (
+        Database("", tmp_path) as database,
+        writing(database, limit_bytes=room + 20, patience_seconds=IMPATIENT) as writer,
+    ):
         async with locked(database):
             for number in range(10, 20):
                 await writer.settle(make_record(number))
@@ -286,7 +289,7 @@ async def test_a_spool_that_cannot_be_written_costs_records_only_while_the_datab
     tmp_path: Path,
 ) -> None:
     (tmp_path / "spool").write_bytes(b"")
-    async with Database("", tmp_path) as database, writing(database) as writer:
+    async with Database("", tmp_path) as database, writing(database, patience_seconds=IMPATIENT) as writer:
         await writer.settle(make_record())
         async with locked(database):
             await writer.settle(make_record(1))
@@ -330,6 +333,23 @@ async def test_a_table_that_is_missing_sets_nothing_aside_and_when_it_is_there_a
             await connection.execute(text("ALTER TABLE gone RENAME TO requests"))
         await until(lambda: writer.counts.replayed == 4)
         assert len(await stored(database)) == 4
+    assert (writer.counts.refused, writer.counts.lost) == (0, 0)
+
+
+async def test_a_table_that_comes_and_goes_while_the_spool_is_written_sets_nothing_aside(
+    database: Database,
+) -> None:
+    async with writing(database) as writer:
+        for turn in range(20):
+            async with database.write() as connection:
+                await connection.execute(text("ALTER TABLE requests RENAME TO gone"))
+            await settle_all(writer, map(make_record, range(20 * turn, 20 * turn + 20)))
+            # At another moment of what the writer tries in each turn.
+            await asyncio.sleep(0.002 * turn)
+            async with database.write() as connection:
+                await connection.execute(text("ALTER TABLE gone RENAME TO requests"))
+        await until(lambda: not list((database.data_dir / "spool").glob("requests-*")))
+        assert len(await stored(database)) == 400
     assert (writer.counts.refused, writer.counts.lost) == (0, 0)
 
 

@@ -20,11 +20,13 @@ from gateway.store.requests import RequestStore
 from gateway.store.tables import requests
 
 PLENTY: Final = 10_000_000
+IMPATIENT: Final = 0.1
+"""Seconds for a database that takes nothing; one that does may need more on a busy machine."""
 
 
 @asynccontextmanager
 async def writing(
-    database: Database, *, limit_bytes: int = PLENTY, patience_seconds: float = 0.1, directory: Path | None = None
+    database: Database, *, limit_bytes: int = PLENTY, patience_seconds: float = 5.0, directory: Path | None = None
 ) -> AsyncGenerator[LedgerWriter]:
     """Run a writer; at the end it puts away what is left."""
     spool = Spool(directory or database.data_dir / "spool", limit_bytes)
