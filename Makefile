@@ -33,7 +33,7 @@ dashboard: $(RUN_READY) ## Build the dashboard, with Node from PATH or from PyPI
 	@$(DASHBOARD) build
 
 test: $(DEV_READY) dashboard ## Run all tests
-	@$(BIN)/python -bb -m pytest -n $(TEST_PROCESSES) --dist loadfile $(ARGS)
+	@$(BIN)/python -bb -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(DEV_READY) ## Lint, format, types, import directions, the dashboard's too
 	@$(BIN)/ruff check .

@@ -39,6 +39,26 @@ settings.register_profile(
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 
 
+_LONGEST = (
+    "tests/container/test_image",
+    "tests/controlplane/test_openapi_contract",
+    "tests/ledger/test_kill",
+    "tests/e2e/",
+    "tests/hosts/",
+    "tests/dashboard/",
+)
+"""They take minutes: begun last, one of them would keep a process at work when the others have nothing left."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest; with `--no-loadscope-reorder` pytest-xdist keeps to that."""
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    return next((turn for turn, start in enumerate(_LONGEST) if item.nodeid.startswith(start)), len(_LONGEST))
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(log_watch, "log-watch")
     config.pluginmanager.register(answer_watch, "answer-watch")
