@@ -224,6 +224,14 @@ class AccountPool:
         """
         return self._standings[account_id].quota.seen(self._clock())
 
+    def limits_seen_at(self, account_id: str) -> float | None:
+        """Return when an answer last showed a limit of an account, whether or not it still holds; None for never.
+
+        Raises:
+            KeyError: there is no such account.
+        """
+        return self._standings[account_id].quota.last_seen()
+
     def places_taken(self, account_id: str) -> int:
         """Return how many requests an account serves at this moment."""
         return self._slots.taken(account_id)

@@ -147,6 +147,10 @@ class Quota:
         """Return what still holds, and when it was seen."""
         return tuple(seen for seen in self._seen.values() if _holds(seen, now))
 
+    def last_seen(self) -> float | None:
+        """Return when an answer last showed a limit, whether or not it still holds; None for never."""
+        return max((seen.at for seen in self._seen.values()), default=None)
+
 
 def _put(windows: dict[tuple[str, str], SeenWindow], key: tuple[str, str], seen: SeenWindow) -> None:
     windows.pop(key, None)

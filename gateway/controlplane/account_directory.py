@@ -238,6 +238,7 @@ class AccountDirectory:
             until=max((rest.until for rest in state.rests), default=None) if state.name == "cooling" else None,
             rests=views_of_rests(state.rests),
             limits=views_of_limits([] if backend is None else backend.pool.seen_windows(account.id)),
+            limits_seen_at=None if backend is None else backend.pool.limits_seen_at(account.id),
             renewal=view_of_renewal(renewal),
             in_flight=0 if backend is None else backend.pool.places_taken(account.id),
             last_used_at=last,

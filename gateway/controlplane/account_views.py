@@ -125,6 +125,9 @@ class AccountView(msgspec.Struct, kw_only=True):
     """When it is over by itself."""
     rests: list[AccountRest]
     limits: list[LimitView]
+    """Those that have not started anew since they were seen."""
+    limits_seen_at: float | None
+    """When an answer last told of limits; null for never."""
     renewal: RenewalView | None
     """Null for a credential that does not expire."""
     in_flight: int

@@ -18,11 +18,11 @@ from gateway.accounts.account import Condition, Cooldown
 from gateway.accounts.changes import LimitsSeen
 from gateway.accounts.drafts import Draft, DraftError, vet
 from gateway.accounts.importing import CredentialFile, ImportRefusedError, ImportWishes, decode, examine
-from gateway.accounts.quota import SeenWindow
+from gateway.accounts.quota import Quota, SeenWindow
 from gateway.accounts.remote_drafts import refuse_remote_draft
 from gateway.accounts.secrets import ApiKeySecret, CommandSecret
 from gateway.config import ClientAuth, OpenAIMode, Settings
-from gateway.providers.limits import LimitWindow
+from gateway.providers.limits import LimitWindow, RateLimits
 from gateway.replay.server import ReplayUpstream
 from gateway.store.accounts import ENVIRONMENT, AccountStore
 from gateway.store.engine import Database
@@ -614,6 +614,21 @@ async def test_what_is_known_of_an_account_is_shown(running: Running) -> None:
     (limit,) = limits
     assert (limit["name"], limit["used"], limit["seconds"]) == ("5h", 0.25, 18_000)
     assert limit["resets_at"] == pytest.approx(now + 3600)
+
+
+async def test_when_an_answer_last_told_of_limits_is_shown(running: Running) -> None:
+    assert (await running.account(ENVIRONMENT))["limits_seen_at"] is None
+    began = running.database.clock()
+    await running.served.assert_serves()
+    seen = (await running.account(ENVIRONMENT))["limits_seen_at"]
+    assert began <= seen <= running.database.clock()
+
+
+def test_limits_that_started_anew_are_known_to_have_been_told() -> None:
+    quota, window = Quota(), LimitWindow("requests", "", 0.001, 101.0)
+    quota.observe(RateLimits((window,)), "opus", 100.0)
+    assert (len(quota.seen(100.5)), len(quota.seen(101.5))) == (1, 0)
+    assert quota.last_seen() == 100.0
 
 
 async def test_accounts_are_listed_by_name_page_by_page(running: Running) -> None:

@@ -24,6 +24,7 @@ function account(name: string, more: Partial<AccountView> = {}): AccountView {
     until: null,
     rests: [],
     limits: [],
+    limits_seen_at: null,
     renewal: null,
     in_flight: 0,
     last_used_at: null,

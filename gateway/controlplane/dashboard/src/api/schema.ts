@@ -1168,6 +1168,7 @@ export interface components {
             until: number | null;
             rests: components["schemas"]["AccountRest"][];
             limits: components["schemas"]["LimitView"][];
+            limits_seen_at: number | null;
             renewal: components["schemas"]["RenewalView"] | null;
             in_flight: number;
             last_used_at: number | null;

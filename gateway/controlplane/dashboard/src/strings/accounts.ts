@@ -74,6 +74,7 @@ export const accounts = {
   limits: {
     title: 'Limits',
     none: 'Nothing is known of its limits yet: answers bring them.',
+    unused: 'Hardly anything of its limits is used. Last told by an answer:',
     names: {
       '5h': '5 hours',
       '7d': '7 days',

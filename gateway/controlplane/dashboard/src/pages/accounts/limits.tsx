@@ -3,7 +3,7 @@ import type { AccountView, LimitView } from '../../api/schema';
 import { now } from '../../lib/clock';
 import { formatPercent } from '../../lib/format';
 import { accounts as words } from '../../strings/accounts';
-import { Bar, Countdown, type Tone } from '../../ui';
+import { Bar, Countdown, TimeText, type Tone } from '../../ui';
 import css from './accounts.module.css';
 import { type Forecast, forecast } from './forecast';
 import { sightings } from './roster';
@@ -45,13 +45,24 @@ export function Limits({ account, all }: { account: AccountView; all?: boolean }
   const shown = all
     ? account.limits
     : account.limits.filter((limit) => (limit.seconds ?? 0) > 60 || (limit.used ?? 0) >= SHOWN);
-  if (shown.length === 0) return <p class={css.quiet}>{words.limits.none}</p>;
+  if (shown.length === 0) return <Unused account={account} />;
   return (
     <ul class={css.limits} aria-label={words.limits.title}>
       {shown.map((limit) => (
         <LimitRow key={`${limit.name}/${limit.family}`} account={account.id} limit={limit} />
       ))}
     </ul>
+  );
+}
+
+/** Nothing is left of limits a moment after a request, if they are of a minute and large. */
+function Unused({ account }: { account: AccountView }) {
+  const seen = account.limits_seen_at;
+  if (seen === null) return <p class={css.quiet}>{words.limits.none}</p>;
+  return (
+    <p class={css.quiet}>
+      {words.limits.unused} <TimeText at={seen} />
+    </p>
   );
 }
 
