@@ -137,7 +137,14 @@ function OpenConfirm({
         </>
       }
     >
-      <div class={css.confirm}>
+      <form
+        class={css.confirm}
+        noValidate
+        onSubmit={(event) => {
+          event.preventDefault();
+          if (ready && !busy) void confirm();
+        }}
+      >
         <div>{body}</div>
         {typeToConfirm !== undefined && (
           <TextField
@@ -148,7 +155,7 @@ function OpenConfirm({
           />
         )}
         {failure && <ErrorNote error={failure} />}
-      </div>
+      </form>
     </Dialog>
   );
 }
