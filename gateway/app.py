@@ -137,6 +137,7 @@ async def run_gateway(
         stopping, stopped = asyncio.Event(), asyncio.Event()
         stack.callback(stopped.set)
         state = await _shared_state(settings, database, peppers)
+        watcher = _watcher(database, state)
         _write_behind(state, tasks, stopped)
         records = ledger or await stack.enter_async_context(open_ledger(database, settings, tasks))
         observability = await stack.enter_async_context(open_observability(settings))
@@ -152,6 +153,7 @@ async def run_gateway(
             settings.timeouts,
             database.clock,
             limiter,
+            watcher.look_now,
         )
         backends = _Backends(settings, database, vault, peppers[0], state)
         anthropic = await stack.enter_async_context(backends.anthropic())
@@ -208,15 +210,12 @@ async def run_gateway(
             site = web.TCPSite(runner, address.host, address.port, backlog=_BACKLOG, reuse_port=reuse_port or None)
             await site.start()
             own_url = Gateway(data_plane, address.host, site.port).local_url
-            tasks.create_task(_watcher(database, state).run(stopping), name="watch-database")
+            tasks.create_task(watcher.run(stopping), name="watch-database")
             try:
                 yield Gateway(data_plane, address.host, site.port, control_url)
             finally:
                 stopping.set()
-                # New connections go elsewhere from here on; those that are open finish what they are at.
-                data_plane.draining = True
-                await site.stop()
-                await data_plane.drain()
+                await _drain(data_plane, site)
         finally:
             await runner.cleanup()
 
@@ -231,6 +230,13 @@ async def _task_group() -> AsyncGenerator[asyncio.TaskGroup, None]:
         if len(group.exceptions) == 1:
             raise group.exceptions[0] from None
         raise
+
+
+async def _drain(data_plane: DataPlane, site: web.TCPSite) -> None:
+    # New connections go elsewhere from here on; those that are open finish what they are at.
+    data_plane.draining = True
+    await site.stop()
+    await data_plane.drain()
 
 
 def _write_behind(state: SharedState, tasks: asyncio.TaskGroup, stopped: asyncio.Event) -> None:
@@ -259,6 +265,7 @@ def _watcher(database: Database, state: SharedState) -> Watcher:
             SESSIONS: state.use.load_sessions,
             LIMITS: state.use.load_limits,
         },
+        (KEYS,),
     )
 
 

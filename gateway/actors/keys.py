@@ -16,6 +16,8 @@ from gateway.actors.terms import KeyTerms
 from gateway.wire.errors import ApiError
 
 __all__ = [
+    "ANONYMOUS",
+    "KEY_PREFIX",
     "Actor",
     "FormerKey",
     "KeyRing",

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Final
 
 from aiohttp import web
 from attrs import define, field
 
-from gateway.actors.keys import ANONYMOUS, Actor, KeyRing, hash_key, presented_credential
+from gateway.actors.keys import ANONYMOUS, KEY_PREFIX, Actor, KeyRing, hash_key, presented_credential
 from gateway.actors.limits import Limiter, NoLimits
 from gateway.actors.refusals import expired, revoked
 from gateway.config import ClientAuth, Limits, Timeouts
@@ -33,18 +33,20 @@ class Admission:
     clock: Callable[[], float] = lambda: datetime.now(UTC).timestamp()
     """The database's, in Unix seconds, where there is one."""
     limiter: Limiter = field(factory=NoLimits)
+    learn_keys: Callable[[], Awaitable[None]] | None = None
+    """Awaited before a key is said not to be known: another process may just have made it."""
 
-    def authenticate(self, request: web.BaseRequest) -> Actor:
+    async def authenticate(self, request: web.BaseRequest) -> Actor:
         """Return the actor of a request.
 
         Raises:
             ApiError: 401.
         """
-        actor = self.identify(request)
+        actor = await self.identify(request)
         self.refuse_invalid(actor)
         return actor
 
-    def identify(self, request: web.BaseRequest) -> Actor:
+    async def identify(self, request: web.BaseRequest) -> Actor:
         """Return whose credential came with a request, for `refuse_invalid`: the key may not be valid any more.
 
         Raises:
@@ -61,13 +63,19 @@ class Admission:
         if self.mode is ClientAuth.PASSTHROUGH:
             # The credential itself is neither kept nor logged; its keyed hash tells clients apart.
             return Actor(f"client_{hash_key(credential, self.pepper)[:12]}", "passthrough")
-        actor = self.keys.find(credential) or self.keys.find_revoked(credential)
+        actor = self._find(credential)
+        if actor is None and self.learn_keys is not None and credential.startswith(KEY_PREFIX):
+            await self.learn_keys()
+            actor = self._find(credential)
         if actor is None:
             raise ApiError(
                 401,
                 "This gateway does not know that key. Make one with `gateway keys create --name NAME`.",
             )
         return actor
+
+    def _find(self, credential: str) -> Actor | None:
+        return self.keys.find(credential) or self.keys.find_revoked(credential)
 
     def refuse_invalid(self, actor: Actor) -> None:
         """See that a key is valid.

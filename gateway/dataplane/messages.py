@@ -234,7 +234,7 @@ class _Life:
 
     async def _admit(self) -> Outgoing:
         api, request = self._api, self._request
-        actor = api.admission.identify(request)
+        actor = await api.admission.identify(request)
         self._record.actor, self._record.actor_id = actor.name, actor.id
         api.admission.refuse_invalid(actor)
         body = bytearray()
@@ -312,7 +312,9 @@ class _Life:
         )
         self._record.attempts = attempts.records
         result = await attempts.run()
-        self._note_switch(attempts.switch)
+        if not isinstance(result, Refusal):
+            # Where nobody answers, nobody caches the session's prompt again.
+            self._note_switch(attempts.switch)
         # A stream may last for hours; the request's body and headers need not.
         self._attempts, self._guard = None, attempts.current
         self._write_attempts()

@@ -162,7 +162,7 @@ class _Life:
 
     async def _admit(self) -> SdkRequest:
         api, request = self._api, self._request
-        actor = api.admission.identify(request)
+        actor = await api.admission.identify(request)
         self._record.actor, self._record.actor_id = actor.name, actor.id
         self._actor_id = actor.id
         api.admission.refuse_invalid(actor)

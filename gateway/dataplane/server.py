@@ -219,7 +219,7 @@ class DataPlane:
         """Tell the holder of a key of its limits and what it has used; nothing is asked upstream, nor recorded."""
         admission = self.messages.admission
         try:
-            report = await admission.limiter.report(admission.authenticate(request))
+            report = await admission.limiter.report(await admission.authenticate(request))
         except ApiError as error:
             return error_response(error, new_request_id())
         return _json(200, encode_json(report))

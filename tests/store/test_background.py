@@ -118,6 +118,56 @@ async def test_another_file_in_the_databases_place_is_taken_over_though_its_revi
     assert calls.count == 2
 
 
+class CountingWatcher(Watcher):
+    """Counts how often it reads revisions."""
+
+    reads = 0
+
+    async def _read(self) -> dict[str, int]:
+        self.reads += 1
+        return await super()._read()
+
+
+async def test_all_who_ask_for_a_look_share_one_that_sees_what_was_there_when_they_asked(
+    database: Database, account: Account, other: Database
+) -> None:
+    accounts, keys = Calls(), Calls()
+    watcher = CountingWatcher(database, {"accounts": accounts, "keys": keys}, ("keys",))
+    await watcher.look_now()
+    assert (accounts.count, keys.count) == (0, 0)
+    async with running(watcher.run):
+        while not keys.count:
+            await keys.another()
+        for count in range(2, 6):
+            await ClientKeyStore(other).create(f"laptop{count}", b"p")
+            before = watcher.reads
+            await asyncio.gather(*(watcher.look_now() for _ in range(100)))
+            assert keys.count == count
+            # One that was under way when they asked, and the one that they asked for.
+            assert watcher.reads - before <= 2
+        await AccountStore(other).pause(account.id)
+        while accounts.count == 1:
+            await watcher.look_now()
+    async with asyncio.timeout(LIMIT):
+        await watcher.look_now()
+
+
+async def test_whoever_asks_for_a_look_and_goes_harms_nobody_who_waits_for_the_same(
+    database: Database, other: Database
+) -> None:
+    keys = Calls()
+    watcher = Watcher(database, {"keys": keys}, ("keys",))
+    async with running(watcher.run), asyncio.TaskGroup() as group:
+        while not keys.count:
+            await keys.another()
+        await ClientKeyStore(other).create("laptop", b"p")
+        gone, stays = group.create_task(watcher.look_now()), group.create_task(watcher.look_now())
+        await asyncio.sleep(0)
+        gone.cancel()
+        await stays
+        assert keys.count == 2
+
+
 async def test_looking_sets_the_clock(database: Database) -> None:
     now = await database.now()
     database.set_clock(1_000.0, asked_at=asyncio.get_running_loop().time())
