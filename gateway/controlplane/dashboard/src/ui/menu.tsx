@@ -116,13 +116,15 @@ function MenuList(
     const moved = (event: Event) => {
       if (!list.current?.contains(event.target as Node)) latestClose.current(false);
     };
+    // Its target is the window, which is within nothing.
+    const resized = () => latestClose.current(false);
     document.addEventListener('pointerdown', outside);
     document.addEventListener('scroll', moved, true);
-    window.addEventListener('resize', moved);
+    window.addEventListener('resize', resized);
     return () => {
       document.removeEventListener('pointerdown', outside);
       document.removeEventListener('scroll', moved, true);
-      window.removeEventListener('resize', moved);
+      window.removeEventListener('resize', resized);
     };
   }, [trigger]);
 
