@@ -95,11 +95,13 @@ class HealthFeed:
         while not hub.closed:
             await hub.until_watched("health")
             while hub.is_watched("health") and not hub.closed:
+                knows_all = True
                 with _harmless():
                     others = [] if self.files is None else await asyncio.to_thread(_reports, self.files)
-                    view = await self.vitals.look(report.health for report in others)
+                    knows_all = self.files is None or self.files.has_all(others)
+                    view = await self.vitals.look((report.health for report in others), are_all=knows_all)
                     hub.update("health", view, lambda view=view: view)
-                await hub.nap(_HEALTH_SECONDS)
+                await hub.nap(_HEALTH_SECONDS if knows_all else _SECONDS)
             hub.forget("health")
 
 

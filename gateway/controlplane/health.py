@@ -76,6 +76,9 @@ class HealthView(msgspec.Struct, kw_only=True):
     spool_bytes: int
     """Of records that are in no database yet."""
     workers: list[WorkerHealth]
+    workers_known: bool
+    """Whether all workers that run are among these: they tell of themselves only while somebody watches, and need
+    a moment to begin."""
     workers_wanted: int
     providers: list[ProviderHealth]
 
@@ -120,11 +123,12 @@ class Vitals:
     backends: Sequence[Backend]
     process: ProcessVitals
 
-    async def look(self, others: Iterable[WorkerHealth] = ()) -> HealthView:
+    async def look(self, others: Iterable[WorkerHealth] = (), *, are_all: bool = True) -> HealthView:
         """Return how the gateway is; takes seconds at the most.
 
         Args:
             others: what the other processes say of themselves.
+            are_all: whether those that say nothing are not there.
         """
         answers = await self._answers()
         size = 0
@@ -139,6 +143,7 @@ class Vitals:
             database_answers=answers,
             spool_bytes=size,
             workers=sorted([self.process.look(), *others], key=lambda one: one.worker),
+            workers_known=are_all,
             workers_wanted=self.settings.workers,
             providers=[await _provider(backend) for backend in self.backends],
         )

@@ -6,14 +6,16 @@ somebody watches: by a file that it touches. docs/decisions/0022-one-worker-serv
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 import msgspec
-from attrs import define
+from attrs import define, field
 
 from gateway.controlplane.health import WorkerHealth
 from gateway.controlplane.request_views import RequestView
@@ -53,17 +55,30 @@ class WorkerFiles:
     place: int
     """Of this worker; the first is 0."""
     workers: int
+    _marked: float = field(default=-math.inf, init=False)
+    """When it was last said that somebody watches."""
+    _since: float = field(default=math.inf, init=False)
+    """Since when it has been said without a break."""
 
     def mark_watched(self) -> None:
         """Say that somebody watches."""
+        now = _now()
+        if now - self._marked >= _FRESH_SECONDS:
+            self._since = now
+        self._marked = now
         with suppress(OSError):
             (self.directory / _WATCHED).touch(mode=0o600)
             os.utime(self.directory / _WATCHED)
 
     def unmark_watched(self) -> None:
         """Say that nobody does any more."""
+        self._marked, self._since = -math.inf, math.inf
         with suppress(OSError):
             (self.directory / _WATCHED).unlink(missing_ok=True)
+
+    def has_all(self, reports: Sequence[WorkerReport]) -> bool:
+        """Whether these are all reports that there are: whoever is just asked needs a moment to tell."""
+        return len(reports) >= self.workers - 1 or _now() - self._since >= _FRESH_SECONDS
 
     def is_watched(self) -> bool:
         """Whether somebody watches."""

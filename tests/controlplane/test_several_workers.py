@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -46,6 +47,35 @@ async def test_the_board_has_the_streams_of_all_workers_and_what_became_of_them(
                 asked.add((await running.ask()).header("x-gateway-request-id"))
             while told != asked:
                 told.add((await reader.until("request"))["id"])
+
+
+async def test_workers_that_had_no_time_to_tell_of_themselves_are_not_taken_for_missing() -> None:
+    async with (
+        ReplayUpstream() as upstream,
+        serving_process(upstream.url, WORKERS="2", CONTROL_TOKEN=TOKEN) as running,
+        watching(control_url(running), TOKEN, "?topics=health") as reader,
+    ):
+        first = await reader.until("health")
+        assert (len(first["workers"]), first["workers_known"]) in {(1, False), (2, True)}
+        while len(first["workers"]) == 1:
+            first = await reader.until("health")
+        assert first["workers_known"]
+
+
+async def test_a_worker_that_says_nothing_while_it_is_asked_is_missing_in_the_end(tmp_path: Path) -> None:
+    files = WorkerFiles(tmp_path, 0, 2)
+
+    def look() -> None:
+        assert not files.has_all(files.read())
+        while not files.has_all(files.read()):
+            files.mark_watched()
+            time.sleep(0.05)
+        assert files.read() == []
+        files.unmark_watched()
+        assert not files.has_all([])
+
+    async with asyncio.timeout(LIMIT):
+        await asyncio.to_thread(look)
 
 
 async def test_files_that_are_torn_old_or_none_are_passed_over(tmp_path: Path) -> None:

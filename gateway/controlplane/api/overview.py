@@ -94,14 +94,17 @@ async def get_overview(parts: Parts, call: Call) -> Overview:
     wrong = await parts.requests.wrong_by_span(_SPAN, first, _SPANS, provider=provider)
     hour = _Hour(first, totals, times, wrong)
     names = sorted({str(row["provider"]) for row in totals} | set(wrong))
-    reports = [] if parts.workers is None else await asyncio.to_thread(parts.workers.read)
+    files = parts.workers
+    reports = [] if files is None else await asyncio.to_thread(files.read)
     return Overview(
         since=first,
         span_seconds=_SPAN,
         sums=hour.sums(),
         series=hour.series(),
         providers=[ProviderSums(provider=name, sums=hour.sums(provider=name)) for name in names if name],
-        health=await parts.vitals.look(report.health for report in reports),
+        health=await parts.vitals.look(
+            (report.health for report in reports), are_all=files is None or files.has_all(reports)
+        ),
     )
 
 

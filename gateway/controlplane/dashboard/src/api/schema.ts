@@ -1585,6 +1585,7 @@ export interface components {
             database_answers: boolean;
             spool_bytes: number;
             workers: components["schemas"]["WorkerHealth"][];
+            workers_known: boolean;
             workers_wanted: number;
             providers: components["schemas"]["ProviderHealth"][];
         };
@@ -2137,6 +2138,7 @@ export interface components {
             usage: components["schemas"]["UsageView"];
             cost: components["schemas"]["CostView"];
             violation: components["schemas"]["ViolationView"] | null;
+            is_observed: boolean;
             notes: string[];
             agent: string | null;
             api_version: string | null;

@@ -84,9 +84,10 @@ export function HealthStrip({ health, inFlight }: { health: HealthView; inFlight
         {(health.workers_wanted > 1 || isDraining) && (
           <Fact
             label={labels.workers}
-            tone={isDraining || workers.length < health.workers_wanted ? 'warning' : 'ok'}
+            title={health.workers_known ? undefined : labels.workersAsked}
+            tone={workersTone(health)}
           >
-            {labels.workersOf(workers.length, health.workers_wanted)}
+            {labels.workersOf(health.workers_known ? workers.length : undefined, health.workers_wanted)}
             {isDraining && <span class={css.more}>{labels.draining}</span>}
           </Fact>
         )}
@@ -96,6 +97,12 @@ export function HealthStrip({ health, inFlight }: { health: HealthView; inFlight
       </dl>
     </section>
   );
+}
+
+function workersTone({ workers, workers_known, workers_wanted }: HealthView): Tone | undefined {
+  if (workers.some((one) => one.is_draining)) return 'warning';
+  if (!workers_known) return undefined;
+  return workers.length < workers_wanted ? 'warning' : 'ok';
 }
 
 function Fact(props: { label: ComponentChildren; tone?: Tone; title?: string; children: ComponentChildren }) {
