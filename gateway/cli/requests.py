@@ -113,7 +113,7 @@ def _list(args: argparse.Namespace) -> int:
 
     async def read(queries: RequestQueries) -> None:
         if args.follow:
-            await _follow(queries, wanted, args, settings.timeouts.stream_total_seconds)
+            await _follow(queries, wanted, args)
             return
         rows = [row async for page in pages(queries, wanted, args.limit) for row in page]
         if args.json:
@@ -149,12 +149,10 @@ def _names_in(wanted: RequestFilter) -> dict[str, str | None]:
     return {name: getattr(wanted, name) for name in names}
 
 
-async def _follow(
-    queries: RequestQueries, wanted: RequestFilter, args: argparse.Namespace, longest_seconds: float
-) -> None:
+async def _follow(queries: RequestQueries, wanted: RequestFilter, args: argparse.Namespace) -> None:
     table = RequestTable()
-    follower = Follower(queries, wanted, longest_seconds)
-    await follower.look()
+    follower = Follower(queries, wanted)
+    await follower.look(only_count=True)
     rows = [row async for page in pages(queries, wanted, args.limit) for row in page]
     follower.pass_over(rows)
     rows.reverse()

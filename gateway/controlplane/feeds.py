@@ -59,26 +59,37 @@ class OtherHosts:
 
     hub: LiveHub
     follower: Follower
+    _knows_all: bool = field(default=False, init=False)
+    """Whether the last look has found all that there was."""
 
     async def run(self) -> None:
         """Look while somebody watches, until the hub is closed."""
         hub = self.hub
         while not hub.closed:
             await hub.until_watched("request")
-            await self._look(tell=False)
+            self._knows_all = False
             # What came before is no news; whoever watched earlier has missed it.
             hub.skip("request")
+            with _harmless():
+                await self.follower.look(only_count=True)
+                self._knows_all = True
             while hub.is_watched("request") and not hub.closed:
                 await hub.nap(_HOSTS_SECONDS)
-                await self._look(tell=True)
+                with _harmless():
+                    await self._look()
 
-    async def _look(self, *, tell: bool) -> None:
-        with _harmless():
-            rows = await self.follower.look()
-            for number, row in enumerate(rows if tell else (), start=1):
-                self.hub.publish("request", request_view(row))
-                if number % _AT_A_TIME == 0:
-                    await asyncio.sleep(0)
+    async def _look(self) -> None:
+        knew_all, self._knows_all = self._knows_all, False
+        rows = await self.follower.look(only_count=not knew_all)
+        self._knows_all = True
+        if not knew_all or self.follower.left_out:
+            # While it was away others have written what comes late, and what is old is no news.
+            self.hub.reset("request", "the database was away, or too much ended")
+            return
+        for number, row in enumerate(rows, start=1):
+            self.hub.publish("request", request_view(row))
+            if number % _AT_A_TIME == 0:
+                await asyncio.sleep(0)
 
 
 @define(eq=False)

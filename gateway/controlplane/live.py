@@ -184,6 +184,13 @@ class LiveHub:
         self._number += 1
         self._missing[topic] = self._number
 
+    def reset(self, topic: str, why: str) -> None:
+        """Say to those who watch a topic that events of it are missing, now and when they come back later."""
+        self.skip(topic)
+        for viewer in self._viewers:
+            if topic in viewer.topics:
+                viewer.reset(why)
+
     def changed(self, what: str) -> None:
         """Tell all viewers that a list has changed: `accounts`, `keys`, `settings`, `users` or `canary`."""
         self.publish("changed", {"what": what})

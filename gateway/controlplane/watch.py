@@ -49,7 +49,7 @@ class Watch:
         if not is_shared:
             self.ended.append(EndedRequests(hub))
             return
-        follower = Follower(parts.requests, RequestFilter(), parts.settings.timeouts.stream_total_seconds)
+        follower = Follower(parts.requests, RequestFilter())
         tasks.create_task(OtherHosts(hub, follower).run(), name="show-requests")
 
     def report(self, vitals: ProcessVitals, tasks: asyncio.TaskGroup, stopped: asyncio.Event) -> None:

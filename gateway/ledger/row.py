@@ -84,6 +84,8 @@ class RequestRow:
     """1e-9 USD; None with the reason in `cost_note`."""
     ms_to_first_byte: int | None = None
     longest_gap_ms: int | None = None
+    ended_at: float | None = None
+    """In Unix seconds; None for one of an older version."""
     timeline: str | None = None
     """In base64; kept in a table of its own."""
 
@@ -137,6 +139,7 @@ class RequestRow:
             cost_nanousd=None if cost is None else cost.nanousd,
             ms_to_first_byte=record.milliseconds_to_first_byte,
             longest_gap_ms=record.longest_gap_milliseconds,
+            ended_at=record.at + (record.milliseconds or 0) / 1000,
             **counts.columns(),
             timeline=None if record.timeline is None else b64encode(record.timeline).decode(),
         )

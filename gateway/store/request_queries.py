@@ -102,8 +102,6 @@ class RequestFilter:
     went_wrong: bool = False
     """Only what was not the client's doing: `truncated`, `violation`, `upstream_error`, `failed`; `refused` with
     429, 500 or above; `rejected` with 500 or above; and either of them behind the head of a stream."""
-    ended_since: float | None = None
-    """Unix seconds: those that ended then or later."""
     stop_reason: str | None = None
     session: str | None = None
     route: str | None = None
@@ -249,6 +247,37 @@ class RequestQueries:
                 if row is not None:
                     return read_rows([row])[0]
         return None
+
+    async def ended_since(self, wanted: RequestFilter, since: float, *, most: int) -> dict[str, float]:
+        """Return the ids of requests that ended at a time or later, and when each did, the last ones first.
+
+        Args:
+            wanted: which of them.
+            since: Unix seconds.
+            most: how many, at the most.
+        """
+        column = requests.c
+        found: dict[str, float] = {}
+        async with self.database.read() as connection:
+            conditions = _conditions(wanted, *await _meant(connection, wanted))
+            query = select(column.id, column.ended_at).where(column.ended_at.between(since, LATEST))
+            query = query.where(*(condition(column) for condition in conditions.values()))
+            if wanted.since is not None:
+                query = query.where(column.at >= wanted.since)
+            query = query.order_by(column.ended_at.desc()).limit(most)
+            # Without statistics SQLite has little to choose an index by.
+            query = query.with_hint(requests, "INDEXED BY ix_requests_ended_at", "sqlite")
+            for part in (await connection.execute(query)).partitions(_MANY):
+                found.update((row.id, row.ended_at) for row in part)
+                await asyncio.sleep(0)
+        return found
+
+    async def by_ids(self, ids: Sequence[str]) -> list[RequestRow]:
+        """Return the requests that there are of some, in no order; up to 1000 ids."""
+        async with self.database.read() as connection:
+            query = select(*_COLUMNS).where(requests.c.id.in_(ids))
+            rows = (await connection.execute(query)).mappings().all()
+        return await asyncio.to_thread(read_rows, rows)
 
     async def timeline(self, request_id: str) -> bytes | None:
         """Return the timeline of a request, by the gateway's id; None if none was kept."""
@@ -420,10 +449,15 @@ def _looked_at(way: _Way, wanted: RequestFilter, after: Cursor | None, *, most: 
     return _newest_first(query, column).limit(most).with_hint(requests, hint, "sqlite").subquery()
 
 
+async def _meant(connection: AsyncConnection, wanted: RequestFilter) -> tuple[Sequence[str], AccountNames]:
+    """Return the keys and the accounts that a filter names."""
+    actors = await _actor_ids(connection, wanted.actor) if wanted.actor is not None else []
+    return actors, await AccountNames.read(connection, {name for name in (wanted.account, wanted.tried) if name})
+
+
 async def _ways(connection: AsyncConnection, wanted: RequestFilter) -> list[_Way]:
     """Return ways that together lead to all that is wanted, by the index that knows most of it."""
-    actors = await _actor_ids(connection, wanted.actor) if wanted.actor is not None else []
-    names = await AccountNames.read(connection, {name for name in (wanted.account, wanted.tried) if name})
+    actors, names = await _meant(connection, wanted)
     rest = _conditions(wanted, actors, names)
 
     def ways(name: str, *branches: tuple[str, _Condition]) -> list[_Way]:
@@ -485,8 +519,6 @@ def _conditions(wanted: RequestFilter, actors: Sequence[str], names: AccountName
         found["outcomes"] = lambda column: column.outcome.in_(sorted(wanted.outcomes))
     if wanted.went_wrong:
         found["went_wrong"] = _went_wrong
-    if (ended_since := wanted.ended_since) is not None:
-        found["ended_since"] = lambda column: column.at + func.coalesce(column.ms, 0) / 1000.0 >= ended_since
     return found
 
 

@@ -227,6 +227,7 @@ requests: Final = Table(
     Column("ms_to_first_byte", BigInteger),
     Column("longest_gap_ms", BigInteger),
     Column("summed", Boolean, nullable=False, server_default=false()),  # whether it is in `request_totals`
+    Column("ended_at", Double),  # of the gateway's own clock
 )
 """What became of each request; gateway/ledger/row.py says what the columns mean."""
 
@@ -245,6 +246,7 @@ _requests_index("ix_requests_session_at_id", "session", "at", "id", where="sessi
 _requests_index("ix_requests_outcome_at_id", "outcome", "at", "id", where="outcome <> 'complete'")
 _requests_index("ix_requests_upstream_request_id", "upstream_request_id", where="upstream_request_id IS NOT NULL")
 _requests_index("ix_requests_unsummed", "id", where="summed = false")
+_requests_index("ix_requests_ended_at", "ended_at")
 _requests_index("ix_requests_unpriced", "at", "id", where="cost_nanousd IS NULL")
 
 request_totals: Final = Table(

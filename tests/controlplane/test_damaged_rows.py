@@ -105,7 +105,7 @@ async def test_each_page_and_file_shows_a_damaged_row_as_such_and_all_others_as_
         _, usage = await client.get("/api/v1/usage?by=model")
         assert usage["waiting"] == 0
         assert usage["total"]["requests"] >= len(DAMAGE)
-        assert await Follower(RequestQueries(site.database), RequestFilter(), 86400.0).look()
+        assert await Follower(RequestQueries(site.database), RequestFilter()).look()
 
 
 def test_commands_show_a_damaged_row_as_such_and_all_others_as_they_are(

@@ -112,7 +112,10 @@ async def test_requests_are_found_by_when_they_ended(database: Database) -> None
         make_record(2, at=1049.0, milliseconds=None),
         make_record(3, at=1050.0, milliseconds=None),
     )
-    assert await taken(database, ended_since=1050.0) == {"req_0", "req_3"}
+    queries = RequestQueries(database)
+    assert await queries.ended_since(RequestFilter(), 1050.0, most=9) == {"req_0": 1050.0, "req_3": 1050.0}
+    assert await queries.ended_since(RequestFilter(actor="nobody"), 0.0, most=9) == {}
+    assert await queries.ended_since(RequestFilter(), 1020.0, most=1) in ({"req_0": 1050.0}, {"req_3": 1050.0})
 
 
 async def test_keys_are_known_by_their_names_also_when_they_are_revoked(database: Database) -> None:

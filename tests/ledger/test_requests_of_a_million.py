@@ -30,14 +30,14 @@ FILL: Final = """
 WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < :rows - 1)
 INSERT INTO requests (id, at, route, provider, account, actor_id, actor, model, model_served, stream, outcome,
   status, stop_reason, session, input_tokens, output_tokens, attempts, events, bytes_in, bytes_out, ms_to_content,
-  ms, cost_nanousd, summed)
+  ms, cost_nanousd, summed, ended_at)
 SELECT printf('req_%07d', i), :begin + i * 0.7, 'POST /v1/messages',
   CASE WHEN i % 5000 = 7 THEN 'openai' ELSE 'anthropic' END,
   'account' || (i % 10), 'key_' || (i % 50), 'actor ' || (i % 50),
   'claude-' || (i % 5), CASE WHEN i % 100 = 0 THEN NULL ELSE 'claude-' || (i % 5) || '-20260101' END, 1,
   CASE WHEN i % 500 = 3 THEN 'truncated' WHEN i % 700 = 5 THEN 'refused' ELSE 'complete' END,
   200, CASE WHEN i % 10000 = 9 THEN 'refusal' ELSE 'end_turn' END, 'session' || (i / 40),
-  100, 20, '[]', 30, 1000, 1000, 800, 4000, 1000000, 1
+  100, 20, '[]', 30, 1000, 1000, 800, 4000, 1000000, 1, :begin + i * 0.7 + 4
 FROM n
 """
 # As the ledger adds them up: one sum for each group and span.
@@ -135,7 +135,6 @@ FILTERS: Final = {
     "an account that was tried": RequestFilter(tried="account3"),
     "models by a pattern": RequestFilter(model="claude-?"),
     "a pattern of no model": RequestFilter(model="*nothing*"),
-    "what ended lately": RequestFilter(ended_since=BEGIN + ROWS * 0.7 - 100),
     "an outcome of an account": RequestFilter(outcomes=frozenset({"truncated"}), account="account3"),
     "a model of an actor": RequestFilter(model="claude-2", actor="key_17"),
     "what no index has": RequestFilter(stop_reason="refusal"),
@@ -179,6 +178,14 @@ async def test_so_is_one_from_the_middle(watched: Watched, name: str) -> None:
 async def test_and_so_is_how_many_there_are_as_far_as_anyone_counts(watched: Watched, name: str) -> None:
     count = await watched.queries.count(FILTERS[name])
     assert count.is_exact or count.number <= ROWS
+
+
+async def test_and_so_is_what_ended_lately(watched: Watched) -> None:
+    last = BEGIN + ROWS * 0.7
+    ended = await watched.queries.ended_since(RequestFilter(provider="anthropic"), last - 100, most=9000)
+    assert 100 <= len(ended) <= 200
+    rows = await watched.queries.by_ids(list(ended))
+    assert {row.id: row.ended_at for row in rows} == ended
 
 
 @pytest.mark.parametrize("by", [(), ("start",), ("model",), ("start", "account"), ("actor_id",), ("outcome",)])

@@ -131,6 +131,7 @@ async def test_when_settling_returns_the_record_is_a_row_with_all_that_it_says(d
             "cost_nanousd": 123_456_789,
             "ms_to_first_byte": 10,
             "longest_gap_ms": 4,
+            "ended_at": 1_795_000_000.263,
             "summed": False,
         }
     }
