@@ -24,6 +24,14 @@ async def fits(page: Page) -> bool:
     return await page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 
+async def ends_with_its_content(page: Page) -> bool:
+    """Whether a page scrolls no further than there is something to see."""
+    return await page.evaluate(
+        "document.documentElement.scrollHeight"
+        " <= Math.max(window.innerHeight, document.body.getBoundingClientRect().height) + 1"
+    )
+
+
 async def run_smoke(page: Page) -> None:
     """Start a small one."""
     card = page.get_by_role("region", name="Smoke", exact=True)
@@ -78,6 +86,7 @@ async def test_smoke_is_run_by_one_and_watched_by_another_and_its_evidence_is_ta
         assert await fits(page)
         await other.get_by_role("row").filter(has_text="Smoke").click()
         await expect(other.get_by_role("region", name="Smoke: what it found")).to_contain_text("16 of 16")
+        assert await ends_with_its_content(other)
         await expect(other.get_by_role("button", name="Cancel")).to_have_count(0)
         await assert_accessible(other)
         await screenshot(other, "canary", full=True)
