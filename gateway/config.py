@@ -270,10 +270,12 @@ class DashboardSettings:
     """Header in which a proxy in front says who has signed in there, such as `x-forwarded-user`. It takes
     `trusted_networks` and `public_url`; the proxy must remove the header from what clients send."""
     trusted_networks: list[str] = field(factory=list)
-    """Networks of proxies in front, such as `10.0.0.0/24,fd00::7`: from anywhere else `trusted_header` is ignored.
-    From them, `x-forwarded-for` says whose attempts to sign in are counted."""
+    """Networks of proxies in front: from anywhere else `trusted_header` is ignored. From them, `x-forwarded-for`
+    says whose attempts to sign in are counted. In the variable with commas between them, `10.0.0.0/24,fd00::7`; in
+    the file a list."""
     trusted_admins: list[str] = field(factory=list)
-    """Names in `trusted_header` that are admins; all others may look but change nothing."""
+    """Names in `trusted_header` that are admins; all others may look but change nothing. In the variable with
+    commas between them, `ana,ben`; in the file a list."""
     session_idle_seconds: float = 43_200.0
     """After which a browser that does nothing is signed out."""
     session_seconds: float = 604_800.0

@@ -125,6 +125,9 @@ def _to_text(value: Any, _: type) -> str:
 
 
 def _to_words(value: Any, _: type) -> list[str]:
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        # As it stands in a file: each word would be taken with its bracket and quotes.
+        raise BadValueError("must be words with commas between them, without brackets and quotes: one,two")
     parts = value.split(",") if isinstance(value, str) else value
     if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
         raise BadValueError("must be a list of words")
@@ -288,7 +291,9 @@ def check_networks(networks: list[str]) -> None:
         try:
             network = ipaddress.ip_network(text)
         except ValueError:
-            raise BadValueError(f"must be networks such as 10.0.0.0/24, which {_shown(text)} is not") from None
+            raise BadValueError(
+                f"must be networks such as 10.0.0.0/24, with commas between several, which {_shown(text)} is not"
+            ) from None
         if network.prefixlen == 0:
             raise BadValueError(f"must not be everywhere, which {text} is; name the proxy's own addresses")
 

@@ -189,6 +189,15 @@ async def test_the_cookie_is_for_this_host_alone_and_no_script_reads_it() -> Non
         tunnelled = place.browser()
         assert (await tunnelled.sign_in()).status == 200
         assert "Secure" not in tunnelled.set_cookie
+        # By an address of the machine no browser would keep the session: the link is not used up for that.
+        astray = place.browser(headers={"host": "192.0.2.7:8788", "origin": "http://192.0.2.7:8788"})
+        user = await UserStore(place.database).named("ana")
+        assert user is not None
+        order = {"token": await place.link(user_id=user.id), "password": PASSWORD}
+        status, refusal = await astray.post("/api/v1/session/link", order)
+        assert (status, "Open https://gateway.example " in refusal["error"]["message"]) == (403, True)
+        assert (await astray.sign_in()).status == 403
+        assert (await tunnelled.post("/api/v1/session/link", order))[0] == 200
 
 
 @pytest.mark.usefixtures("_at_once")

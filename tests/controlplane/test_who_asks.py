@@ -296,6 +296,8 @@ async def test_no_host_or_origin_is_a_defect(text: str) -> None:
         ({"TRUSTED_HEADER": "x-user", "TRUSTED_NETWORKS": "10.0.0.1"}, "takes GATEWAY_DASHBOARD__PUBLIC_URL"),
         ({"TRUSTED_NETWORKS": "0.0.0.0/0"}, "must not be everywhere"),
         ({"TRUSTED_NETWORKS": "10.0.0.1/24"}, "must be networks such as"),
+        ({"TRUSTED_NETWORKS": '["10.0.0.1/32"]'}, "commas between them, without brackets"),
+        ({"TRUSTED_ADMINS": '["ana"]'}, "commas between them, without brackets"),
         ({"TRUSTED_HEADER": "cookie"}, "must be the name of a header"),
         ({"TRUSTED_HEADER": "x user"}, "must be the name of a header"),
         ({"TRUSTED_ADMINS": "ana"}, "means nothing without"),

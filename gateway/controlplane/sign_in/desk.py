@@ -85,8 +85,9 @@ class Desk:
             typed: by whoever wants to sign in.
 
         Raises:
-            ApiError: 401, 429 or 503.
+            ApiError: 401, 403, 429 or 503.
         """
+        self._check_that_sessions_last(request)
         address, key = visitor.address, name_key(typed.name)
         self.attempts.take(PASSWORD, address, key)
         try:
@@ -167,8 +168,9 @@ class Desk:
                 user has a second factor.
 
         Raises:
-            ApiError: 400, 401, 404, 409, 429 or 503.
+            ApiError: 400, 401, 403, 404, 409, 429 or 503.
         """
+        self._check_that_sessions_last(request)
         link, user = await self.look_at_link(visitor, token)
         name, hashed = typed.name, None
         if link.purpose is Purpose.SET_PASSWORD:
@@ -285,6 +287,20 @@ class Desk:
             await self._refused(visitor, user, PASSWORD)
             raise ApiError(403, "That is not your password.")
         self.attempts.succeeded(_OWN, visitor.address, key)
+
+    def _check_that_sessions_last(self, request: web.BaseRequest) -> None:
+        """Refuse where the browser would be signed out at once, before a link is used up for that.
+
+        Raises:
+            ApiError: 403.
+        """
+        place = self.keeper.place
+        if place.loses_sessions(request):
+            raise ApiError(
+                403,
+                f"This page came by http, and browsers keep the session for https alone. Open {place.public_url} "
+                "instead.",
+            )
 
     async def _let_in(self, request: web.BaseRequest, visitor: Visitor, user: User, how: str) -> Entry:
         keeper = self.keeper

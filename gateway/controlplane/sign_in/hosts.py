@@ -25,6 +25,8 @@ class Place:
         parts = urlsplit(public_url)
         self._public = _origin(parts.scheme, parts.netloc)
         self._public_host = (parts.hostname or "").lower()
+        self.public_url = public_url.rstrip("/")
+        """Under which people reach it; empty where nothing stands in front."""
         self.is_encrypted = parts.scheme == "https"
         """Whether browsers reach it by https."""
 
@@ -41,6 +43,11 @@ class Place:
         # A proxy of this machine may send its own name for the gateway on; the browser says where it is.
         origins = [origin.strip().lower().partition("://") for origin in request.headers.getall("origin", [])]
         return any(_origin(scheme, authority) == self._public for scheme, _, authority in origins)
+
+    def loses_sessions(self, request: web.BaseRequest) -> bool:
+        """Return whether a browser says that it came by http, so that it keeps no session that is for https."""
+        origins = request.headers.getall("origin", [])
+        return self.is_secure(request) and any(one.strip().lower().startswith("http://") for one in origins)
 
     def is_own_name(self, request: web.BaseRequest) -> bool:
         """Return whether a request was sent to a name that nobody else can have lead here.
