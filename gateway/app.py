@@ -8,7 +8,7 @@ import os
 import random
 import secrets
 import socket
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
@@ -97,6 +97,10 @@ class Gateway:
         return evolve(self, host=_LOCAL.get(self.host, self.host)).url
 
 
+async def _for_nobody() -> None:
+    pass
+
+
 @asynccontextmanager
 async def run_gateway(
     settings: Settings,
@@ -105,6 +109,7 @@ async def run_gateway(
     ledger: Ledger | None = None,
     control: bool = False,
     workers: WorkerFiles | None = None,
+    linger: Callable[[], Awaitable[None]] = _for_nobody,
 ) -> AsyncGenerator[Gateway, None]:
     """Run the data plane for as long as the context lasts; drain it at the end.
 
@@ -114,6 +119,7 @@ async def run_gateway(
         ledger: where the records of requests go; default the database.
         control: run the control plane too.
         workers: by which the workers of one gateway tell each other; None where there is but one.
+        linger: awaited when nothing is served any more; until then there is a control plane.
 
     Raises:
         SecretKeyError: the secret key cannot be used.
@@ -218,6 +224,7 @@ async def run_gateway(
                 await _drain(data_plane, site)
         finally:
             await runner.cleanup()
+        await linger()
 
 
 @asynccontextmanager

@@ -12,7 +12,8 @@ import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Final
@@ -38,8 +39,11 @@ __all__ = ["run_event_loop", "serve", "serve_workers", "wait_for_signal"]
 
 _log = get_logger(__name__)
 
+_SPAWN: Final = multiprocessing.get_context("spawn")
 _RESTART_SECONDS: Final = 1.0
 _GRACE_SECONDS: Final = 15.0
+_LINGER_SECONDS: Final = 8.0
+"""That the worker which shows what the others do waits for them, after the drain."""
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _REFUSALS: Final = (
     SecretKeyError,
@@ -99,6 +103,7 @@ async def serve(
     started: Callable[[Gateway], Awaitable[None]] | None = None,
     ready: Callable[[Gateway], None] | None = None,
     workers: WorkerFiles | None = None,
+    others: Connection | None = None,
 ) -> int:
     """Serve in this process until a signal; return the exit status.
 
@@ -107,9 +112,22 @@ async def serve(
         started: awaited when it serves, before it says so.
         ready: called as soon as it serves.
         workers: by which the workers of one gateway, which share its port, tell each other; None for but one.
+        others: closed at its other end when all other workers have ended; till then the control plane stays.
     """
+    told_at = 0.0
+
+    async def linger() -> None:
+        if others is None:
+            return
+        limit = told_at + settings.timeouts.drain_seconds + _LINGER_SECONDS - time.monotonic()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limit):
+                await _until_closed(others)
+
     version = await asyncio.to_thread(program_version)
-    async with run_gateway(settings, reuse_port=workers is not None, control=True, workers=workers) as gateway:
+    async with run_gateway(
+        settings, reuse_port=workers is not None, control=True, workers=workers, linger=linger
+    ) as gateway:
         if started is not None:
             await started(gateway)
 
@@ -145,6 +163,17 @@ async def serve(
         pid=os.getpid(),
     )
     return 0
+
+
+async def _until_closed(connection: Connection) -> None:
+    """Return when the other end of a connection, by which nothing is sent, is closed."""
+    loop = asyncio.get_running_loop()
+    closed = asyncio.Event()
+    loop.add_reader(connection.fileno(), closed.set)
+    try:
+        await closed.wait()
+    finally:
+        loop.remove_reader(connection.fileno())
 
 
 def serve_workers(settings: Settings, *, prepare: Callable[[], None] | None = None) -> int:
@@ -188,8 +217,13 @@ async def _check_start(settings: Settings) -> None:
 
 
 def _serve_workers(settings: Settings, metrics: Path) -> int:
-    with _signals() as signals:
-        workers = [_start(settings, metrics, place) for place in range(settings.workers)]
+    others, others_run = _SPAWN.Pipe(duplex=False)
+    with _signals() as signals, others, others_run:
+
+        def start(place: int) -> BaseProcess:
+            return _start(settings, metrics, place, None if place else others)
+
+        workers = [start(place) for place in range(settings.workers)]
         while not signals.wait(workers):
             for place, process in enumerate(workers):
                 if not process.is_alive():
@@ -197,31 +231,42 @@ def _serve_workers(settings: Settings, metrics: Path) -> int:
                     _log.error("a worker died and is started again", pid=process.pid, exit_code=process.exitcode)
                     if signals.wait((), _RESTART_SECONDS):
                         break
-                    workers[place] = _start(settings, metrics, place)
+                    workers[place] = start(place)
         for process in workers:
             process.terminate()
-        told_at, killed = time.monotonic(), 0
-        deadline = told_at + settings.timeouts.drain_seconds + _GRACE_SECONDS
-        while running := [process for process in workers if process.is_alive()]:
-            if signals.count > 1 or time.monotonic() >= deadline:
-                for process in running:
-                    process.kill()
-                    process.join()
-                    killed += 1
-            signals.wait(running, deadline - time.monotonic())
+        told_at = time.monotonic()
+        killed = _await_end(
+            workers, signals, told_at + settings.timeouts.drain_seconds + _GRACE_SECONDS, others_run
+        )
         seconds = round(time.monotonic() - told_at, 1)
         _log.info("all workers have ended", killed=killed, seconds=seconds, pid=os.getpid())
         return 0 if signals.count == 1 else 1
 
 
-def _start(settings: Settings, metrics: Path, place: int) -> BaseProcess:
-    arguments = (settings, metrics, place)
-    process = multiprocessing.get_context("spawn").Process(target=_worker, args=arguments, name="gateway-worker")
+def _await_end(workers: list[BaseProcess], signals: _Signals, deadline: float, others_run: Connection) -> int:
+    """Wait until all workers have ended; return how many had to be killed for it."""
+    killed = 0
+    while running := [process for process in workers if process.is_alive()]:
+        if running == workers[:1]:
+            # The first one shows what the others do, and ends last.
+            others_run.close()
+        if signals.count > 1 or time.monotonic() >= deadline:
+            for process in running:
+                process.kill()
+                process.join()
+                killed += 1
+        signals.wait(running, deadline - time.monotonic())
+    return killed
+
+
+def _start(settings: Settings, metrics: Path, place: int, others: Connection | None) -> BaseProcess:
+    arguments = (settings, metrics, place, others)
+    process = _SPAWN.Process(target=_worker, args=arguments, name="gateway-worker")
     process.start()
     return process
 
 
-def _worker(settings: Settings, metrics: Path, place: int) -> None:
+def _worker(settings: Settings, metrics: Path, place: int, others: Connection | None) -> None:
     # Ctrl-C reaches every process of the terminal. The parent hands it on as SIGTERM; taken as well, it would
     # be a second signal, and no worker would drain.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -232,7 +277,10 @@ def _worker(settings: Settings, metrics: Path, place: int) -> None:
         settings.control_listen = "off"
     status = 1
     try:
-        status = run_event_loop(serve(settings, workers=WorkerFiles(metrics, place, settings.workers)))
+        files = WorkerFiles(metrics, place, settings.workers)
+        if settings.control_address is None:
+            others = None
+        status = run_event_loop(serve(settings, workers=files, others=others))
     except _REFUSALS as error:
         # A database that is away, for one; the parent tries again.
         _log.error("a worker cannot start", problem=str(error))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -49,17 +50,40 @@ async def test_the_board_has_the_streams_of_all_workers_and_what_became_of_them(
                 told.add((await reader.until("request"))["id"])
 
 
-async def test_workers_that_had_no_time_to_tell_of_themselves_are_not_taken_for_missing() -> None:
+async def test_no_worker_is_missing_at_the_first_look_and_what_one_still_drains_is_shown_to_its_end() -> None:
     async with (
         ReplayUpstream() as upstream,
         serving_process(upstream.url, WORKERS="2", CONTROL_TOKEN=TOKEN) as running,
-        watching(control_url(running), TOKEN, "?topics=health") as reader,
+        watching(control_url(running), TOKEN, "?topics=streams,health") as reader,
+        AsyncExitStack() as stack,
     ):
-        first = await reader.until("health")
-        assert (len(first["workers"]), first["workers_known"]) in {(1, False), (2, True)}
-        while len(first["workers"]) == 1:
-            first = await reader.until("health")
-        assert first["workers_known"]
+        health = await reader.until("health")
+        assert (len(health["workers"]), health["workers_known"]) in {(1, False), (2, True)}
+        while len(health["workers"]) == 1:
+            health = await reader.until("health")
+        assert health["workers_known"]
+        board = BoardOfPage(reader)
+        shown: set[str] = set()
+        while True:
+            async with AsyncExitStack() as attempt:
+                connection = await attempt.enter_async_context(running.connect())
+                headers = [("x-replay-fault", "hang:event=5")]
+                await connection.send(MESSAGES, message(stream=True), headers=headers, usual=running.usual)
+                await board.until(lambda rows: any(row["id"] not in shown for row in rows))
+                (row,) = (row for row in board.rows.values() if row["id"] not in shown)
+                shown.add(row["id"])
+                # Which of them takes a connection the kernel says.
+                if row["worker"] == 1:
+                    stack.push_async_exit(attempt.pop_all())
+                    break
+        await board.until(lambda rows: len(rows) == 1)
+        running.send(signal.SIGTERM)
+        drained = await reader.until("health", lambda health: all(one["is_draining"] for one in health["workers"]))
+        assert [one["in_flight"] for one in drained["workers"]] == [0, 1]
+        await connection.close()
+        assert await running.ended() == 0
+        ended = [event["pid"] for event in running.named("gateway has ended")]
+        assert ended == [one["pid"] for one in reversed(health["workers"])]
 
 
 async def test_a_worker_that_says_nothing_while_it_is_asked_is_missing_in_the_end(tmp_path: Path) -> None:
