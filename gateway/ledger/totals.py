@@ -17,7 +17,18 @@ from typing import Any, Final
 import msgspec
 from attrs import define, field, fields
 
-__all__ = ["KEYS", "SPANS", "SUMS", "LatencyKey", "Sums", "TotalKey", "Totals", "bucket_of", "percentile"]
+__all__ = [
+    "KEYS",
+    "SPANS",
+    "SUMS",
+    "LatencyKey",
+    "Sums",
+    "TotalKey",
+    "Totals",
+    "bucket_of",
+    "names_a_model",
+    "percentile",
+]
 
 SPANS: Final = (300, 3600, 86400)
 """Seconds."""
@@ -174,8 +185,13 @@ def model_of(row: Mapping[str, Any]) -> str:
     if row["model_served"]:
         return row["model_served"]
     asked = row["model"] or ""
-    is_one = row["status"] != HTTPStatus.NOT_FOUND and _MODELS.match(asked)
+    is_one = row["status"] != HTTPStatus.NOT_FOUND and names_a_model(asked)
     return asked if not asked or is_one else "(other)"
+
+
+def names_a_model(name: str) -> bool:
+    """Return whether a name that a client asked for looks like one of a model."""
+    return _MODELS.match(name) is not None
 
 
 def sums_of(row: Mapping[str, Any]) -> Sums:

@@ -19,6 +19,7 @@ from sqlalchemy import event, text
 
 from gateway.ledger.totals import SUMS
 from gateway.store.engine import Database
+from gateway.store.facet_queries import FacetQueries
 from gateway.store.request_queries import Cursor, RequestFilter, RequestQueries, TotalsFilter
 
 ROWS: Final = 1_000_000
@@ -186,6 +187,14 @@ async def test_and_so_is_what_ended_lately(watched: Watched) -> None:
     assert 100 <= len(ended) <= 200
     rows = await watched.queries.by_ids(list(ended))
     assert {row.id: row.ended_at for row in rows} == ended
+
+
+async def test_and_so_is_what_they_can_be_told_apart_by(watched: Watched) -> None:
+    found = await FacetQueries(watched.queries.database).read()
+    assert found.accounts == [f"account{number}" for number in range(10)]
+    dated = (f"claude-{number}-20260101" for number in range(5))
+    assert found.models == sorted([*dated, *(f"claude-{number}" for number in range(5))])
+    assert (found.routes, found.stop_reasons) == (["POST /v1/messages"], ["end_turn"])
 
 
 @pytest.mark.parametrize("by", [(), ("start",), ("model",), ("start", "account"), ("actor_id",), ("outcome",)])

@@ -10,12 +10,11 @@ from gateway.controlplane.access import Access
 from gateway.controlplane.endpoints import Call, endpoint
 from gateway.controlplane.parts import Parts
 from gateway.ledger.outcomes import OUTCOMES
+from gateway.store.facet_queries import FacetQueries
 from sse_fsm import VIOLATIONS
 
 __all__ = ["ENDPOINTS"]
 
-_DAY: Final = 86_400
-_DAYS: Final = 31
 _MOST: Final = 500
 """Of each."""
 
@@ -28,7 +27,10 @@ class ActorFacet(msgspec.Struct, kw_only=True):
 
 
 class Facets(msgspec.Struct, kw_only=True):
-    """What is known of each; names that are no longer used stay known for a month. At most 500 of each."""
+    """What is known of each, as long as requests that have it are kept. At most 500 of each.
+
+    Providers, routes and stop reasons are those of the newest 3000 requests.
+    """
 
     providers: list[str]
     accounts: list[str]
@@ -44,27 +46,18 @@ class Facets(msgspec.Struct, kw_only=True):
 @endpoint("GET", "/api/v1/facets", access=Access.VIEWER, answer=Facets)
 async def list_facets(parts: Parts, _call: Call) -> Facets:
     """List what requests can be told apart by: names of accounts, keys and models, and the like."""
-    found = {name: await _seen(parts, name) for name in ("provider", "account", "model", "route", "stop_reason")}
+    found = await FacetQueries(parts.database).read()
     actors = await parts.requests.actor_names()
     return Facets(
-        providers=sorted(found["provider"]),
-        accounts=sorted({*found["account"], *await parts.requests.account_names()})[:_MOST],
+        providers=found.providers,
+        accounts=found.accounts,
         actors=[ActorFacet(id=key_id, name=name) for key_id, name in list(actors.items())[:_MOST]],
-        models=sorted(found["model"]),
-        routes=sorted(found["route"]),
+        models=found.models,
+        routes=found.routes,
         outcomes=list(OUTCOMES),
-        stop_reasons=sorted(found["stop_reason"]),
+        stop_reasons=found.stop_reasons,
         codes=list(VIOLATIONS),
     )
-
-
-async def _seen(parts: Parts, name: str) -> set[str]:
-    """Return what requests of the last month had, those that cost most first where there are many."""
-    now = parts.database.clock()
-    rows = await parts.requests.totals(
-        _DAY, now - _DAYS * _DAY, now + _DAY, by=[name], most=_MOST, dearest_first=True
-    )
-    return {row[name] for row in rows} - {""}
 
 
 ENDPOINTS: Final = (list_facets,)

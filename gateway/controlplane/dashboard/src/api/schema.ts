@@ -1552,7 +1552,9 @@ export interface components {
         };
         /**
          * Facets
-         * @description What is known of each; names that are no longer used stay known for a month. At most 500 of each.
+         * @description What is known of each, as long as requests that have it are kept. At most 500 of each.
+         *
+         *         Providers, routes and stop reasons are those of the newest 3000 requests.
          */
         Facets: {
             providers: string[];
@@ -2138,7 +2140,6 @@ export interface components {
             usage: components["schemas"]["UsageView"];
             cost: components["schemas"]["CostView"];
             violation: components["schemas"]["ViolationView"] | null;
-            is_observed: boolean;
             notes: string[];
             agent: string | null;
             api_version: string | null;
