@@ -12,7 +12,7 @@ from gateway.accounts.health import CONSEQUENCES
 from gateway.controlplane.request_curl import curl_command
 from gateway.controlplane.request_views import RequestView, request_view, usd
 from gateway.controlplane.violation_views import RuleView, find_rule
-from gateway.ledger.readable import attempts_of, decoded, ended_by, notes_of
+from gateway.ledger.readable import OBSERVED, attempts_of, decoded, ended_by, notes_of
 from gateway.ledger.recosting import cost_of_row
 from gateway.ledger.row import RequestRow
 from gateway.pricing.book import PriceBook
@@ -137,7 +137,7 @@ class ViolationView(msgspec.Struct, kw_only=True):
     byte: int | None
     """Where that event begins in the stream."""
     is_enforced: bool
-    """Whether the gateway is set to end such streams; otherwise it only watches (`stream_mode`)."""
+    """Whether the gateway ended the stream there; otherwise it only watched it (`stream_mode`)."""
 
 
 class RequestDetail(msgspec.Struct, kw_only=True):
@@ -151,6 +151,8 @@ class RequestDetail(msgspec.Struct, kw_only=True):
     usage: UsageView
     cost: CostView
     violation: ViolationView | None
+    is_observed: bool
+    """Whether a stream that did not end well went on to the client as it came (`stream_mode = "observe"`)."""
     notes: list[str]
     agent: str | None
     api_version: str | None
@@ -165,15 +167,16 @@ class RequestDetail(msgspec.Struct, kw_only=True):
     """A command that asks the same kind of thing; its key is in GATEWAY_KEY."""
 
 
-def request_detail(row: RequestRow, prices: PriceBook, base_url: str, *, is_enforced: bool) -> RequestDetail:
+def request_detail(row: RequestRow, prices: PriceBook, base_url: str) -> RequestDetail:
     """Return all that is known of a request.
 
     Args:
         row: its record.
         prices: to work its cost out again.
         base_url: of the data plane.
-        is_enforced: whether streams that break a rule are ended.
     """
+    notes = notes_of(row)
+    is_observed = OBSERVED in notes
     return RequestDetail(
         request=request_view(row),
         reason=ended_by(row),
@@ -181,8 +184,9 @@ def request_detail(row: RequestRow, prices: PriceBook, base_url: str, *, is_enfo
         switch=_switch(decoded(row.switch)),
         usage=_usage(Usage.from_columns(row.columns()) or Usage()),
         cost=_cost(row, cost_of_row(row.columns(), prices)),
-        violation=_violation(row, is_enforced=is_enforced),
-        notes=notes_of(row),
+        violation=_violation(row, is_enforced=not is_observed),
+        is_observed=is_observed,
+        notes=notes,
         agent=row.agent,
         api_version=row.api_version,
         trace_id=row.trace_id,

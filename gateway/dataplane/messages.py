@@ -20,7 +20,7 @@ from gateway.accounts.backend import Backend
 from gateway.accounts.pool import Need, Observation, Switch
 from gateway.actors.keys import Actor
 from gateway.actors.limits import Wanted
-from gateway.config import ClientAuth, Settings
+from gateway.config import ClientAuth, Settings, StreamMode
 from gateway.dataplane.admission import Admission
 from gateway.dataplane.answers import OpenBody, OpenStream, Refusal, UpstreamAnswer
 from gateway.dataplane.attempts import Attempts
@@ -494,7 +494,8 @@ class _Life:
         return headers
 
     async def _settle_stream(self, verdict: Verdict) -> None:
-        note_verdict(self._record, verdict)
+        is_observed = self._api.settings.stream_mode is StreamMode.OBSERVE
+        note_verdict(self._record, verdict, is_observed=is_observed)
         await self._settle(verdict.outcome)
 
     def _note_size(self, relay: BodyRelay) -> None:

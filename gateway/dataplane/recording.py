@@ -10,7 +10,9 @@ from aiohttp import web
 
 from gateway.dataplane.held import refusal_category
 from gateway.dataplane.relay import StreamRelay
+from gateway.ledger.readable import OBSERVED
 from gateway.ledger.record import RequestRecord
+from gateway.ledger.redaction import short_word
 from gateway.ledger.timeline import TimelineRecorder
 from gateway.wire.errors import new_request_id
 from sse_fsm import EndReason, Outcome, StreamGuard, Verdict
@@ -121,16 +123,20 @@ def route_of(path: str) -> str:
     return "/".join(known) + ("/…" if len(segments) > _MOST_SEGMENTS else "")
 
 
-def note_verdict(record: RequestRecord, verdict: Verdict) -> None:
-    """Put into the record what became of a stream."""
+def note_verdict(record: RequestRecord, verdict: Verdict, *, is_observed: bool = False) -> None:
+    """Put into the record what became of a stream; `is_observed` if that was only watched."""
     record.code = verdict.code
     record.events = verdict.events
     record.bytes_in, record.bytes_out = verdict.bytes_in, verdict.bytes_out
     record.notes = verdict.notes
+    if is_observed and verdict.outcome is not Outcome.COMPLETE:
+        record.notes += (OBSERVED,)
     record.has_output = verdict.blocks > 0
     if verdict.violation is not None:
         # Its own sentence may quote what the upstream sent, which is for the client alone.
         record.reason = f"at event {verdict.violation.event_number}, byte {verdict.violation.offset}"
+    elif verdict.outcome is Outcome.UPSTREAM_ERROR:
+        record.reason = short_word((verdict.error or {}).get("type")) or "an error without a type"
     elif verdict.reason not in (None, EndReason.EOF):
         record.reason = verdict.reason
     if verdict.message is not None:

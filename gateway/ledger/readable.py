@@ -9,8 +9,10 @@ from gateway.ledger.row import RequestRow
 from gateway.telemetry.logs import printable
 from sse_fsm import EndReason, Outcome
 
-__all__ = ["attempts_of", "decoded", "ended_by", "in_words", "notes_of", "total_input", "why"]
+__all__ = ["OBSERVED", "attempts_of", "decoded", "ended_by", "in_words", "notes_of", "total_input", "why"]
 
+OBSERVED: Final = "observed: the stream went on as it came"
+"""Note on a stream that was judged and not held to it."""
 _SHORT: Final = 40
 _HINTS: Final = {
     "eof": "the upstream closed the stream",

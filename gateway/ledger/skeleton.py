@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
 
+from gateway.ledger.readable import attempts_of
 from gateway.ledger.row import RequestRow
 from gateway.ledger.timeline import Entry, Timeline
-from sse_fsm import StreamGuard
+from sse_fsm import Outcome, StreamGuard
 from sse_fsm.blocks import BLOCK_TYPES, DELTA_TYPES
 
 __all__ = ["SkeletonError", "make_skeleton", "skeleton_of", "why_no_timeline"]
@@ -41,10 +42,20 @@ class SkeletonError(Exception):
 
 def why_no_timeline(row: RequestRow) -> str:
     """Return a sentence for people: why there is no timeline of a request."""
-    return (
-        f"no timeline of {row.id} was kept: one is kept of streams that did not end well (this one: "
-        f"{row.outcome}, {'a' if row.stream else 'no'} stream), for as long as [retention] timeline_days says"
-    )
+    if not row.stream:
+        why = "it was no stream"
+    elif row.outcome == Outcome.COMPLETE:
+        why = "one is kept of streams that did not end well, and this one did"
+    elif not row.events and not any(_has_begun(attempt) for attempt in attempts_of(row)):
+        why = "nothing had streamed when the request ended"
+    else:
+        why = "one is kept for as long as [retention] timeline_days says"
+    return f"no timeline of {row.id} was kept: {why}"
+
+
+def _has_begun(attempt: Mapping[str, Any]) -> bool:
+    status = attempt.get("status")
+    return isinstance(status, int) and 200 <= status <= 299  # noqa: PLR2004 - of success
 
 
 def skeleton_of(row: RequestRow, timeline: Timeline | None) -> bytes:

@@ -187,7 +187,8 @@ async def test_an_error_event_after_content_passes_as_it_came(served: Served) ->
         "type": "error",
         "error": {"type": "overloaded_error", "message": "Overloaded"},
     }
-    assert served.ledger.of(answer).outcome == "upstream_error"
+    record = served.ledger.of(answer)
+    assert (record.outcome, record.reason) == ("upstream_error", "overloaded_error")
     talkative = await served.stream(fault="error-event:overloaded_error;event=6;goes-on")
     assert names(talkative)[-1] == "error"
 

@@ -27,6 +27,7 @@ from tests.contract.harness import GATEWAY_ID, MESSAGES
 from tests.controlplane.api_client import ApiClient
 from tests.dashboard.site import GatewaySite, gateway_site
 from tests.ledger.writing import make_record
+from tests.replay.raw_client import message
 
 LIST: Final = "/api/v1/requests"
 AT: Final = 1_790_000_000.123456
@@ -205,6 +206,9 @@ async def test_a_stream_that_broke_is_explained_and_can_be_taken_home(
     async with api() as (site, client):
         broken = (await site.stream(fault="duplicate-start:event=5")).header(GATEWAY_ID)
         fine = (await site.stream()).header(GATEWAY_ID)
+        failed = (await site.stream(fault="error-event:overloaded_error;event=6")).header(GATEWAY_ID)
+        refused = (await site.stream(fault="status:400")).header(GATEWAY_ID)
+        no_stream = (await site.ask(message())).header(GATEWAY_ID)
         await site.settled()
         _, shown = await client.get(f"{LIST}/{broken}")
         violation = shown["violation"]
@@ -223,6 +227,12 @@ async def test_a_stream_that_broke_is_explained_and_can_be_taken_home(
         await asyncio.to_thread(saved.write_bytes, skeleton.body)
         assert await asyncio.to_thread(sse_fsm, ["check", str(saved)]) == 1
         assert "duplicate_message_start" in capsys.readouterr().out
+        for request_id, why_not in ((no_stream, "it was no stream"), (refused, "nothing had streamed")):
+            _, answer = await client.get(f"{LIST}/{request_id}/timeline")
+            assert answer["timeline"] is None
+            assert why_not in answer["why_not"]
+        _, answer = await client.get(f"{LIST}/{failed}")
+        assert (answer["reason"], answer["request"]["why"]) == ("overloaded_error", "overloaded_error")
         _, answer = await client.get(f"{LIST}/{fine}/timeline")
         assert answer["timeline"] is None
         assert "streams that did not end well" in answer["why_not"]

@@ -9,7 +9,6 @@ from typing import Annotated, Final
 import msgspec
 from aiohttp import web
 
-from gateway.config import StreamMode
 from gateway.controlplane.access import Access
 from gateway.controlplane.endpoints import Call, answer_bytes, endpoint
 from gateway.controlplane.parts import Parts
@@ -83,9 +82,7 @@ async def get_request(parts: Parts, call: Call) -> RequestDetail:
     Its id is the one in the answer's `x-gateway-request-id`, or the one that the upstream gave it. What was asked
     and answered is not kept.
     """
-    is_enforced = parts.settings.stream_mode is StreamMode.ENFORCE
-    row = await _find(parts, call)
-    return request_detail(row, parts.prices, parts.data_url(), is_enforced=is_enforced)
+    return request_detail(await _find(parts, call), parts.prices, parts.data_url())
 
 
 @endpoint("GET", "/api/v1/requests/{id}/timeline", access=Access.VIEWER, answer=TimelineAnswer)

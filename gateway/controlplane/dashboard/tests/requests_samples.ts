@@ -74,6 +74,7 @@ export function aDetail(changes: Partial<RequestDetail> = {}): RequestDetail {
     },
     cost: { usd: 0.0008, note: null, lines: [], now_usd: 0.0008, is_partial: false },
     violation: null,
+    is_observed: false,
     notes: [],
     agent: null,
     api_version: '2023-06-01',

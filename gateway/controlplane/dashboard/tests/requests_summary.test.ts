@@ -21,7 +21,7 @@ describe('what happened, in sentences', () => {
       anAttempt(),
     ];
     expect(said({ attempts })).toContain(
-      'Spare was overloaded and Third could not be reached. Team plan served it instead.',
+      'Spare was overloaded (HTTP 529) and Third gave no answer. Team plan served it instead.',
     );
   });
 
@@ -43,7 +43,19 @@ describe('what happened, in sentences', () => {
       'broke the rule invalid_json after 2 s.',
     ],
     [{ outcome: 'cancelled' }, null, 'The client went away after 2 s'],
-    [{ outcome: 'refused', status: 400, account: null }, null, 'the client got HTTP 400.'],
+    [
+      { outcome: 'refused', status: 400, account: null },
+      null,
+      'the client got its error with the status of such errors, HTTP 400.',
+    ],
+    [{ outcome: 'upstream_error' }, 'overloaded_error', 'with the error overloaded_error after 2 s'],
+    [
+      { outcome: 'upstream_error', status: 502, account: null },
+      'The upstream refused the connection. Try again in a moment.',
+      'the client got the gateway’s own HTTP 502: “The upstream refused the connection. Try again in a moment.”',
+    ],
+    [{ outcome: 'cancelled', account: null }, null, 'before it was answered'],
+    [{ outcome: 'cancelled' }, 'the client took nothing for too long', 'The gateway ended it after 2 s: the'],
     [
       { outcome: 'failed' },
       'internal error (KeyError)',
@@ -67,7 +79,38 @@ describe('what happened, in sentences', () => {
     });
     expect(said({ request, attempts: [] })).toBe(
       'Somebody without a valid key sent POST /v1/messages. No account was asked. ' +
-        'The gateway refused it after 2 s; the client got HTTP 401.',
+        'The gateway refused it after 2 s; the client got the gateway’s own HTTP 401.',
     );
+  });
+
+  const OUTCOMES = [
+    'complete',
+    'repaired',
+    'truncated',
+    'violation',
+    'upstream_error',
+    'cancelled',
+    'refused',
+    'rejected',
+    'failed',
+    null,
+  ];
+  test.each(OUTCOMES)('claims nothing that an outcome of %s can contradict', (outcome) => {
+    const reasons = [null, 'cut', 'No account is left. The operator sees more with `gateway accounts list`.'];
+    for (const stream of [true, false])
+      for (const account of ['Team plan', null])
+        for (const status of [200, 499, 502, null])
+          for (const reason of reasons)
+            for (const attempts of [[], [anAttempt({ fault: 'transport', status: null })], [anAttempt()]]) {
+              const ms_to_content = account === null ? null : 800;
+              const request = aRequest({ outcome, stream, account, status, ms_to_content });
+              const text = said({ request, reason, attempts });
+              expect(text).toMatch(/\.”?$/);
+              expect(text).not.toMatch(/\.\.|undefined|null|HTTP 499|HTTP 200/);
+              if (!stream && outcome !== 'repaired' && outcome !== 'violation')
+                expect(text).not.toMatch(/\bstream/);
+              if (account === null) expect(text).not.toMatch(/served it|began to answer|whole events/);
+              if (status === 502 && account === null) expect(text).not.toMatch(/error event|as it came/);
+            }
   });
 });

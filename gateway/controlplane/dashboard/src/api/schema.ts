@@ -2140,6 +2140,7 @@ export interface components {
             usage: components["schemas"]["UsageView"];
             cost: components["schemas"]["CostView"];
             violation: components["schemas"]["ViolationView"] | null;
+            is_observed: boolean;
             notes: string[];
             agent: string | null;
             api_version: string | null;

@@ -15,9 +15,9 @@ const OUTCOMES: Record<string, string> = {
 const OUTCOME_MEANS: Record<string, string> = {
   complete: 'The answer came to its end.',
   repaired: 'All of the content came; the gateway added the message_stop that was missing.',
-  truncated: 'The stream ended too early; the gateway told the client so with an error event.',
-  violation: 'The stream broke a rule of the protocol; the gateway ended it with an error event.',
-  upstream_error: 'The upstream ended the stream with an error event of its own.',
+  truncated: 'The answer ended too early, and the client was told so.',
+  violation: 'The stream broke a rule of the protocol.',
+  upstream_error: 'The upstream gave no usable answer, or ended the stream with an error event of its own.',
   cancelled: 'The client went away.',
   refused: 'The upstream refused it before any content.',
   rejected: 'The gateway itself refused it.',
@@ -91,6 +91,110 @@ const SWITCHES: Record<string, string> = {
 
 function listed(parts: readonly string[]): string {
   return parts.length < 2 ? (parts[0] ?? '') : `${parts.slice(0, -1).join(', ')} and ${parts.at(-1)}`;
+}
+
+/** nginx's status for a client that has gone; no client ever got it. */
+const CLIENT_CLOSED = 499;
+/** As the gateway records it. */
+const STALLED = 'the client took nothing for too long';
+
+/** How a request ended, as far as it matters for what its client got. */
+export interface Ending {
+  outcome: string | null;
+  /** That the client got; below 400 it may be that of a head that left before the answer. */
+  status: number | null;
+  stop: string | null;
+  reason: string | null;
+  code: string | null;
+  total: number | null;
+  /** The client asked for one. */
+  stream: boolean;
+  /** An account's answer began to go to the client. */
+  began: boolean;
+  /** The head and pings went to the client while nobody could serve it yet. */
+  early: boolean;
+  /** The stream went on as it came, whatever was wrong with it. */
+  observed: boolean;
+  /** How often an account was asked. */
+  tries: number;
+  /** An account answered with the client's status. */
+  passedOn: boolean;
+}
+
+/** How an account was asked, and did not serve. */
+interface Try {
+  account: string;
+  fault: string | null;
+  status: number | null;
+}
+
+/** Behind a sentence that is still open; it closes it. */
+function because(reason: string | null): string {
+  if (!reason) return '.';
+  return /[.!?…]$/.test(reason) ? `: “${reason}”` : `: ${reason}.`;
+}
+
+/** What the client got in the gateway's own name, with its words. */
+function ownAnswer({ status, early }: Ending, reason: string | null): string {
+  if (status === CLIENT_CLOSED) return 'the client had gone.';
+  const what = early
+    ? 'the client, which had been kept waiting with pings, got an error event of the gateway’s own'
+    : `the client got the gateway’s own ${status === null || status < 400 ? 'error' : `HTTP ${status}`}`;
+  return what + because(reason);
+}
+
+function http(status: number | null): string {
+  return status === null || status < 400 || status === CLIENT_CLOSED ? '' : `, HTTP ${status}`;
+}
+
+/** What the client got of a stream that did not end well. */
+function gotPart({ outcome, code, reason, observed }: Ending): string {
+  if (observed) {
+    const isCut = outcome === 'truncated' && reason !== CLOSED;
+    return `The client got it as it came${isCut ? ', and then its connection was cut' : ''}.`;
+  }
+  if (code === 'event_after_stop')
+    return 'The client got all up to its end, and nothing of what came behind.';
+  if (code === 'event_after_error')
+    return 'The client got all up to the upstream’s error event, and nothing of what came behind.';
+  return 'The client got whole events, then one error event.';
+}
+
+/** As the gateway says that a stream ended in the regular way. */
+const CLOSED = 'the upstream closed the stream';
+
+function sayTry({ account, fault, status }: Try): string {
+  return `${account} ${sayFault(fault, status)}`;
+}
+
+function sayFault(fault: string | null, status: number | null): string {
+  if (fault === null) return 'was asked';
+  const isRedirect = status !== null && status >= 300 && status < 400;
+  if (isRedirect) return `answered with HTTP ${status}, which is not followed`;
+  const http = status !== null && status >= 400 ? ` (HTTP ${status})` : '';
+  switch (fault) {
+    case 'transport':
+      return status === null ? 'gave no answer' : `did not finish its answer${http}`;
+    case 'credential':
+      return status === null ? 'had no credential to send' : `was refused for its credential${http}`;
+    case 'upstream':
+      return http ? `had an error${http}` : 'gave no usable answer';
+    default:
+      return `${FAULT_SAYS[fault] ?? `failed (${fault})`}${http}`;
+  }
+}
+
+/** The same said once, with how often. */
+function inTurn(sentences: readonly string[]): string[] {
+  const found: { text: string; times: number }[] = [];
+  for (const text of sentences) {
+    const last = found.at(-1);
+    if (last?.text === text) last.times += 1;
+    else found.push({ text, times: 1 });
+  }
+  return found.map(({ text, times }) =>
+    times === 1 ? text : `${text}, ${times === 2 ? 'twice' : `${times} times`}`,
+  );
 }
 
 /** The words of the Requests page. */
@@ -201,55 +305,74 @@ export const requests = {
       model: string | null;
       stream: boolean;
       route: string;
+      status: number | null;
     }) => {
-      const who = facts.actor && facts.actor !== 'unknown' ? facts.actor : 'Somebody without a valid key';
-      const what = facts.model
-        ? `asked ${facts.model} for ${facts.stream ? 'a stream' : 'an answer'}`
-        : `sent ${facts.route}`;
+      const nobody = facts.status === 401 ? 'Somebody without a valid key' : 'Somebody';
+      const who = facts.actor && facts.actor !== 'unknown' ? facts.actor : nobody;
+      const wish = facts.route.endsWith('/count_tokens')
+        ? 'to count tokens'
+        : facts.stream
+          ? 'for a stream'
+          : 'for an answer';
+      const what = facts.model ? `asked ${facts.model} ${wish}` : `sent ${facts.route}`;
       return `${who} ${what}${facts.client ? `, with ${facts.client}` : ''}.`;
     },
-    tried: (tries: readonly { account: string; fault: string | null; status: number | null }[]) =>
-      `${listed(
-        tries.map((one) => `${one.account} ${FAULT_SAYS[one.fault ?? ''] ?? `failed (${one.fault})`}`),
-      )}.`,
+    tried: (tries: readonly Try[]) => `${listed(inTurn(tries.map(sayTry)))}.`,
     served: (account: string, after: boolean, model: string | null) =>
       `${account} served it${after ? ' instead' : ''}${model ? `, with ${model}` : ''}.`,
+    began: (account: string, after: boolean, model: string | null) =>
+      `${account} began to answer${after ? ' instead' : ''}${model ? `, with ${model}` : ''}.`,
     nobody: 'No account was asked.',
     switched: (account: string, reason: string) =>
       `The session left ${account}, which had its prompt cached: ${SWITCHES[reason] ?? reason}.`,
-    ended: (facts: {
-      outcome: string | null;
-      status: number | null;
-      stop: string | null;
-      reason: string | null;
-      code: string | null;
-      total: number | null;
-      stream: boolean;
-    }) => {
-      const after = facts.total === null ? '' : ` after ${formatDuration(facts.total)}`;
-      const status = facts.status === null ? '' : `HTTP ${facts.status}`;
-      const because = facts.reason ? `: ${facts.reason}` : '';
-      switch (facts.outcome) {
+    ended: (end: Ending) => {
+      const after = end.total === null ? '' : ` after ${formatDuration(end.total)}`;
+      const what = end.stream ? 'stream' : 'answer';
+      switch (end.outcome) {
         case 'complete':
-          return `It was complete${after}${facts.stop ? `; the model stopped with ${facts.stop}` : ''}.`;
+          if (end.status === CLIENT_CLOSED)
+            return `The answer was complete${after}, but the client had gone.`;
+          return `It was complete${after}${end.stop ? `; the model stopped with ${end.stop}` : ''}.`;
         case 'repaired':
-          return `All of its content came${after}; only message_stop was missing, and the gateway added it.`;
+          return `All of its content came${after}; only message_stop was missing, ${
+            end.observed ? 'and the client got the stream without it' : 'and the gateway added it'
+          }.`;
         case 'truncated':
-          return `The stream ended too early${after}${because}. The client got whole events, then one error event.`;
+          if (!end.began)
+            return `The ${what} ended before any content${after}; ${ownAnswer(end, end.reason)}`;
+          if (!end.stream)
+            return `The answer broke off${after}${because(end.reason)} The client got what there was, and then its connection was cut.`;
+          return `The stream ended too early${after}${because(end.reason)} ${gotPart(end)}`;
         case 'violation':
-          return `The stream broke the rule ${facts.code ?? ''}${after}.`;
+          if (!end.began)
+            return `The ${what} broke the rule ${end.code ?? ''} before any content${after}; ${ownAnswer(end, null)}`;
+          return `The ${what} broke the rule ${end.code ?? ''}${after}. ${gotPart(end)}`;
         case 'upstream_error':
-          return `The upstream ended the stream with an error${after}, which the client got as it was.`;
+          if (end.status === CLIENT_CLOSED) return `The client went away${after}, before it was answered.`;
+          if (end.began)
+            return `The upstream ended the ${what} with ${end.reason ? `the error ${end.reason}` : 'an error'}${after}, which the client got as it was.`;
+          return `It failed${after}; ${ownAnswer(end, end.reason)}`;
         case 'cancelled':
-          return `The client went away${after}, and the request upstream was ended with it.`;
+          if (end.reason === STALLED) return `The gateway ended it${after}: ${end.reason}.`;
+          if (end.began)
+            return `The client went away${after}, in the middle of the answer, and the request upstream was ended with it.`;
+          return end.tries > 0
+            ? `The client went away${after}, before it was answered; what was under way upstream was ended with it.`
+            : `The client went away${after}, before any account was asked.`;
         case 'refused':
-          return `The upstream refused it${after}; the client got ${status || 'no answer'}${because}.`;
+          if (end.tries === 0)
+            return `Nobody was asked${because(end.reason)} The client got the upstream’s last refusal again${http(end.status)}.`;
+          if (end.early)
+            return `The upstream refused it${after}; the client, which had been kept waiting with pings, got that as an error event${because(end.reason)}`;
+          return `The upstream refused it${after}; the client got ${
+            end.passedOn ? 'its answer as it was' : 'its error with the status of such errors'
+          }${http(end.status)}${because(end.reason)}`;
         case 'rejected':
-          return `The gateway refused it${after}; the client got ${status || 'no answer'}${because}.`;
+          return `The gateway ${end.tries > 0 ? 'ended' : 'refused'} it${after}; ${ownAnswer(end, end.reason)}`;
         case 'failed':
-          return `A defect of the gateway ended it${after}${because}.`;
+          return `A defect of the gateway ended it${after}${because(end.reason)}`;
         default:
-          return `It ended${after}${because}.`;
+          return `It ended${after}${because(end.reason)}`;
       }
     },
   },
@@ -327,7 +450,7 @@ export const requests = {
     rule: 'The rule',
     where: 'Where',
     place: (event: number, byte: number) =>
-      `At event ${formatCount(event)}, which begins at byte ${formatCount(byte)} of the stream`,
+      `At event ${formatCount(event)}, which began at byte ${formatCount(byte)} of the stream as the upstream sent it. In the skeleton it is the same event, at an earlier byte: without content the events are shorter.`,
     placeUnknown: 'It was not recorded where.',
     stage: 'Question it failed',
     stages: {
@@ -340,8 +463,12 @@ export const requests = {
       `Nothing had been sent to the client yet: it got HTTP ${status} with an error, as if the request had failed.`,
     ended:
       'The client got all whole events before it, then one error event that names the rule. The broken event and what came after it were kept back.',
+    behindEnd:
+      'The client got all that came before it, the end of the stream included. The event and what came after it were kept back.',
+    early:
+      'None of the stream had been sent to the client yet, only pings while it waited: it got an error event of the gateway’s own.',
     watched:
-      'The gateway is set to watch only (stream_mode = observe): the client got the stream as it came, and this is what would have ended it.',
+      'The gateway was set to watch only (stream_mode = observe): the client got the stream as it came, and this is what would have ended it.',
     todo: 'What to do',
     advice: {
       framing:
@@ -432,11 +559,8 @@ export const requests = {
 } as const;
 
 const FAULT_SAYS: Record<string, string> = {
-  transport: 'could not be reached',
-  credential: 'was refused for its credential',
   request: 'refused the request',
   quota: 'was at a limit',
   billing: 'had a problem with its billing',
   overload: 'was overloaded',
-  upstream: 'had an error',
 };

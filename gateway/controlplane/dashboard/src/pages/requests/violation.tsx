@@ -12,9 +12,11 @@ export function Prose({ text }: { text: string }) {
   );
 }
 
-function guardDid(status: number | null, enforced: boolean): string {
-  if (status !== null && status >= 400) return labels.held(status);
-  return enforced ? labels.ended : labels.watched;
+function guardDid({ request }: RequestDetail, { code, is_enforced: enforced }: ViolationView): string {
+  if (request.status !== null && request.status >= 400) return labels.held(request.status);
+  if (request.ms_to_content === null) return labels.early;
+  if (!enforced) return labels.watched;
+  return code.startsWith('event_after_') ? labels.behindEnd : labels.ended;
 }
 
 /** Which rule a stream broke, where, and what to do about it. */
@@ -27,8 +29,7 @@ export function ViolationPanel({
   violation: ViolationView;
   broken: string | null | undefined;
 }) {
-  const { rule, code, event_number: event, byte, is_enforced: enforced } = violation;
-  const { status } = detail.request;
+  const { rule, code, event_number: event, byte } = violation;
   return (
     <Panel
       title={labels.title(code)}
@@ -44,7 +45,7 @@ export function ViolationPanel({
             [labels.rule, rule ? <Prose text={rule.meaning} /> : labels.unknownRule],
             ...(rule ? ([[labels.stage, labels.stages[rule.found_in]]] as const) : []),
             [labels.where, event === null || byte === null ? labels.placeUnknown : labels.place(event, byte)],
-            [labels.guard, guardDid(status, enforced)],
+            [labels.guard, guardDid(detail, violation)],
             ...(rule ? ([[labels.todo, labels.advice[rule.found_in]]] as const) : []),
           ]}
         />
