@@ -108,6 +108,25 @@ async def test_a_page_that_is_open_goes_on_by_itself_after_a_restart(dashboard: 
         await expect(page.get_by_text("made afterwards").first).to_be_visible()
 
 
+async def test_a_page_that_is_opened_while_the_gateway_is_away_comes_when_it_is_back(
+    dashboard: OpenDashboard,
+) -> None:
+    async with dashboard(traffic=False) as site:
+        page = await site.page("/keys")
+        await has_come(page)
+        site.expect("request failed: GET /")
+        await site.gateway.stop()
+        await page.get_by_role("link", name="Accounts", exact=True).click()
+        await expect(page.get_by_role("heading", name="This page could not be loaded")).to_be_visible()
+        await expect(page.get_by_role("button", name="Reload the page")).to_be_visible()
+        await expect(page.get_by_role("alert").filter(has_text="The gateway cannot be reached.")).to_be_visible()
+        await assert_accessible(page)
+        await site.gateway.start()
+        await expect(page.get_by_role("button", name="Add account").first).to_be_visible()
+        await expect(page.get_by_role("heading", name="This page could not be loaded")).to_be_hidden()
+        assert page.url == f"{site.url}/accounts"
+
+
 async def test_an_address_that_there_is_not_is_said_to_be_none_with_a_way_on(dashboard: OpenDashboard) -> None:
     async with dashboard(traffic=False) as site:
         site.expect("response: 404 GET /nowhere/at-all")

@@ -1,4 +1,8 @@
+import { effect } from '@preact/signals';
 import { Component, type ComponentChildren } from 'preact';
+import { useEffect } from 'preact/hooks';
+import { reachable } from '../api/reach';
+import { loadSession } from '../api/session';
 import { shell } from '../strings/shell';
 import { Button, CodeBlock, Link, Panel } from '../ui';
 import css from './problems.module.css';
@@ -24,8 +28,54 @@ function Reload() {
   );
 }
 
-/** Stands in for a page whose code could not be loaded. */
+const RELOADED = 'gateway-dashboard-reloaded';
+const SOON = 60_000;
+
+/** Reloads the page, but for one that was just reloaded in vain. */
+function reloadOnce(): void {
+  try {
+    const now = Date.now();
+    if (now - Number(sessionStorage.getItem(RELOADED) ?? 0) < SOON) return;
+    sessionStorage.setItem(RELOADED, String(now));
+  } catch {
+    // Nothing would tell that it was in vain.
+    return;
+  }
+  window.location.reload();
+}
+
+/** Calls `handler` when the gateway answers, and whether it was away till then. */
+function onAnswer(handler: (wasAway: boolean) => void): () => void {
+  let stop: (() => void) | undefined;
+  let isOver = false;
+  void loadSession()
+    .catch(() => {})
+    .then(() => {
+      const wasAway = !reachable.peek();
+      if (isOver) return;
+      stop = effect(() => {
+        if (reachable.value) handler(wasAway);
+      });
+    });
+  return () => {
+    isOver = true;
+    stop?.();
+  };
+}
+
+/**
+ * Stands in for a page whose code could not be loaded. Nothing is lost by a reload, which gets the present version:
+ * it comes by itself as soon as the gateway answers.
+ */
 export function Outdated() {
+  useEffect(
+    () =>
+      onAnswer((wasAway) => {
+        if (wasAway) window.location.reload();
+        else reloadOnce();
+      }),
+    [],
+  );
   return (
     <Problem title={shell.outdated.heading} body={shell.outdated.body}>
       <Reload />

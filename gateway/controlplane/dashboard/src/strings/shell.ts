@@ -62,7 +62,7 @@ export const shell = {
   },
   outdated: {
     heading: 'This page could not be loaded',
-    body: 'The gateway may have been upgraded since this tab was opened, or it cannot be reached. Reload to get its present version.',
+    body: 'The gateway cannot be reached, or it was upgraded since this tab was opened. The page comes by itself once the gateway answers; if it does not, reload it.',
   },
   missing: {
     heading: 'There is no such page',
