@@ -64,6 +64,39 @@ test('a table of 10,000 rows makes only those in view, and tells how many there 
   expect(screen.getByRole('table').getAttribute('aria-rowcount')).toBe('10001');
 });
 
+test('where cells depend on their row alone, only rows that have changed are drawn again', () => {
+  const drawn: string[] = [];
+  const columns: Column<Row>[] = [
+    {
+      key: 'id',
+      label: 'Name',
+      render: (row) => {
+        drawn.push(row.id);
+        return `${row.id} is ${row.n}`;
+      },
+    },
+  ];
+  const table = (rows: readonly Row[]) => (
+    <DataTable rows={rows} columns={columns} rowKey={(row) => row.id} caption="Rows" empty={null} isPure />
+  );
+  const rows = rowsOf(5);
+  const { rerender } = render(table(rows));
+  drawn.length = 0;
+  rerender(table(rows.map((row) => (row.n === 3 ? { ...row, n: 30 } : row))));
+  expect(drawn).toEqual(['row 3']);
+  expect(screen.getByText('row 3 is 30')).toBeTruthy();
+  drawn.length = 0;
+  rerender(table(rows.slice(1)));
+  expect(screen.queryByText('row 0 is 0')).toBeNull();
+  expect(screen.getAllByRole('row').map((row) => row.getAttribute('aria-rowindex'))).toEqual([
+    '1',
+    '2',
+    '3',
+    '4',
+    '5',
+  ]);
+});
+
 test('a table without rows shows why', () => {
   render(
     <DataTable

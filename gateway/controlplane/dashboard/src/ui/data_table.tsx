@@ -1,4 +1,4 @@
-import type { ComponentChildren } from 'preact';
+import type { ComponentChildren, VNode } from 'preact';
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { cx } from '../lib/cx';
 import { formatCount } from '../lib/format';
@@ -53,9 +53,22 @@ interface DataTableProps<T> {
   shown?: readonly string[];
   /** Stands below the last row, inside the scrolling box. */
   footer?: ComponentChildren;
+  /** Cells depend on nothing but their row and column, so that a row that is the same is not drawn again. */
+  isPure?: boolean;
 }
 
-const OVERSCAN = 10;
+/** A row as it was drawn, and from what. */
+interface Drawn<T> {
+  row: T;
+  columns: readonly Column<T>[];
+  index: number;
+  isActive: boolean;
+  isSelected: boolean | undefined;
+  drawn: VNode;
+}
+
+/** Rows beyond the edges of what is in view; each takes as much as one that is. */
+const OVERSCAN = 6;
 const DEFAULT_WIDTH = 140;
 const COMPARE = new Intl.Collator('en', { numeric: true, sensitivity: 'base' }).compare;
 
@@ -95,9 +108,13 @@ export function DataTable<T>(props: DataTableProps<T>) {
     [props.rows, props.columns, sort, onSort],
   );
   const shown = props.shown;
-  const columns = shown
-    ? props.columns.filter((column) => column.hideable === false || shown.includes(column.key))
-    : props.columns;
+  const columns = useMemo(
+    () =>
+      shown
+        ? props.columns.filter((column) => column.hideable === false || shown.includes(column.key))
+        : props.columns,
+    [props.columns, shown],
+  );
   const { rowHeight, first, last, onScroll } = useWindow(box, rows.length);
   const [activeKey, setActiveKey] = useState<string>();
   const wantsFocus = useRef(false);
@@ -163,10 +180,52 @@ export function DataTable<T>(props: DataTableProps<T>) {
     (row ?? box.current ?? document.getElementById('main'))?.focus({ preventScroll: true });
   });
 
+  const latestOnRow = useRef(onRow);
+  latestOnRow.current = onRow;
+  const before = useRef(new Map<string, Drawn<T>>());
+  const now = new Map<string, Drawn<T>>();
+
+  function draw(row: T, index: number): VNode {
+    const key = rowKey(row);
+    const isActive = index === active;
+    const isSelected = props.selected === undefined ? undefined : key === props.selected;
+    let found = props.isPure ? before.current.get(key) : undefined;
+    if (
+      found?.row !== row ||
+      found.columns !== columns ||
+      found.index !== index ||
+      found.isActive !== isActive ||
+      found.isSelected !== isSelected
+    ) {
+      const drawn = (
+        <tr
+          key={key}
+          class={cx(css.row, onRow && css.opens)}
+          aria-rowindex={index + 2}
+          aria-selected={onRow && isSelected}
+          data-selected={isSelected ? '' : undefined}
+          tabIndex={isActive ? 0 : -1}
+          onFocus={() => setActiveKey(key)}
+          onClick={onRow && ((event) => !isControl(event) && latestOnRow.current?.(row))}
+        >
+          {columns.map((column) => (
+            <td key={column.key} class={css[column.align ?? 'start']}>
+              {column.render(row)}
+            </td>
+          ))}
+        </tr>
+      );
+      found = { row, columns, index, isActive, isSelected, drawn };
+    }
+    now.set(key, found);
+    return found.drawn;
+  }
+
   if (rows.length === 0) return <>{props.empty}</>;
 
   const width = columns.reduce((sum, column) => sum + (column.width ?? column.least ?? DEFAULT_WIDTH), 0);
-  const view = rows.slice(first.rendered, last);
+  const drawn = rows.slice(first.rendered, last).map((row, offset) => draw(row, first.rendered + offset));
+  before.current = now;
   return (
     // biome-ignore lint/a11y/noStaticElementInteractions: keys come from the rows inside, which take focus
     <div
@@ -208,28 +267,7 @@ export function DataTable<T>(props: DataTableProps<T>) {
         </thead>
         <tbody>
           <Spacer height={first.rendered * rowHeight} span={columns.length} />
-          {view.map((row, offset) => {
-            const index = first.rendered + offset;
-            const key = rowKey(row);
-            return (
-              <tr
-                key={key}
-                class={cx(css.row, onRow && css.opens)}
-                aria-rowindex={index + 2}
-                aria-selected={onRow && props.selected !== undefined ? key === props.selected : undefined}
-                data-selected={key === props.selected ? '' : undefined}
-                tabIndex={index === active ? 0 : -1}
-                onFocus={() => setActiveKey(key)}
-                onClick={onRow && ((event) => !isControl(event) && onRow(row))}
-              >
-                {columns.map((column) => (
-                  <td key={column.key} class={css[column.align ?? 'start']}>
-                    {column.render(row)}
-                  </td>
-                ))}
-              </tr>
-            );
-          })}
+          {drawn}
           <Spacer height={(rows.length - last) * rowHeight} span={columns.length} />
         </tbody>
       </table>
@@ -310,21 +348,34 @@ function Head<T>({
 
 /** The part of a long list that is in view. */
 function useWindow(box: { current: HTMLDivElement | null }, count: number) {
-  const [state, setState] = useState({ top: 0, height: 800, rowHeight: 34 });
+  const [state, setState] = useState({ visible: 0, height: 800, rowHeight: 34 });
+  const latest = useRef(state);
+
+  function show(next: typeof state): void {
+    const old = latest.current;
+    if (old.visible === next.visible && old.height === next.height && old.rowHeight === next.rowHeight)
+      return;
+    latest.current = next;
+    setState(next);
+  }
+
+  /** A scroll of less than a row shows no other rows. What is measured here is known, so that nothing waits for it. */
+  function onScroll(): void {
+    const element = box.current;
+    if (!element) return;
+    const { height, rowHeight } = latest.current;
+    const visible = Math.floor(element.scrollTop / rowHeight);
+    keepFocus(element, visible);
+    show({ visible, height, rowHeight });
+  }
 
   function measure(): void {
     const element = box.current;
     if (!element) return;
-    keepFocus(element);
     const row = element.querySelector<HTMLElement>('tbody tr[aria-rowindex]');
-    const next = {
-      top: element.scrollTop,
-      height: element.clientHeight || 800,
-      rowHeight: row?.offsetHeight || 34,
-    };
-    setState((old) =>
-      old.top === next.top && old.height === next.height && old.rowHeight === next.rowHeight ? old : next,
-    );
+    const rowHeight = row?.offsetHeight || 34;
+    const visible = Math.floor(element.scrollTop / rowHeight);
+    show({ visible, height: element.clientHeight || 800, rowHeight });
   }
 
   useEffect(() => {
@@ -337,18 +388,18 @@ function useWindow(box: { current: HTMLDivElement | null }, count: number) {
   }, [count === 0]);
 
   /** Before the row that has the focus goes out of the document, the box takes it; keys go on from that row. */
-  function keepFocus(element: HTMLElement): void {
+  function keepFocus(element: HTMLElement, top: number): void {
     const index = Number(document.activeElement?.getAttribute('aria-rowindex')) - 2;
     if (!(index >= 0) || !element.contains(document.activeElement)) return;
-    const top = Math.floor(element.scrollTop / state.rowHeight);
-    const rows = Math.ceil(element.clientHeight / state.rowHeight);
+    const rows = Math.ceil(latest.current.height / latest.current.rowHeight);
     if (index < top - OVERSCAN || index >= top + rows + OVERSCAN) element.focus({ preventScroll: true });
   }
 
-  const visible = Math.min(Math.floor(state.top / state.rowHeight), Math.max(0, count - 1));
+  const { height, rowHeight } = state;
+  const visible = Math.min(state.visible, Math.max(0, count - 1));
   const rendered = Math.max(0, visible - OVERSCAN);
-  const last = Math.min(count, visible + Math.ceil(state.height / state.rowHeight) + OVERSCAN);
-  return { rowHeight: state.rowHeight, first: { visible, rendered }, last, onScroll: measure };
+  const last = Math.min(count, visible + Math.ceil(height / rowHeight) + 1 + OVERSCAN);
+  return { rowHeight, first: { visible, rendered }, last, onScroll };
 }
 
 /** Chooses the columns of a table. */

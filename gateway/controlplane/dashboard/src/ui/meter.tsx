@@ -80,12 +80,17 @@ export function Spark({ values, label }: { values: readonly (number | null)[]; l
       {values.length > 1 &&
         runs.map((run) => {
           // One point alone is a line of no length, whose round ends make a dot.
-          const line = (run.length > 1 ? run : [...run, ...run]).map((point) => point.join(',')).join(' ');
+          const isDot = run.length === 1;
+          const line = (isDot ? [...run, ...run] : run).map((point) => point.join(',')).join(' ');
           const [from, to] = [run[0]?.[0], run.at(-1)?.[0]];
           return (
             <g key={from}>
               <polygon points={`${from},${height} ${line} ${to},${height}`} class={css.sparkArea} />
-              <polyline points={line} class={css.sparkLine} vector-effect="non-scaling-stroke" />
+              <polyline
+                points={line}
+                class={cx(css.sparkLine, isDot && css.sparkDot)}
+                vector-effect="non-scaling-stroke"
+              />
             </g>
           );
         })}

@@ -214,7 +214,7 @@ export function BoardPanel(props: {
         class={css.board}
         ref={box}
         data-stale={isLost ? '' : undefined}
-        style={{ height: height === undefined ? undefined : `${height}px` }}
+        style={height === undefined ? {} : { height: `${height}px`, overflow: 'hidden' }}
       >
         {board.isKnown ? (
           <DataTable
@@ -226,6 +226,7 @@ export function BoardPanel(props: {
             sort={sort}
             onSort={setSort}
             height={HEIGHT}
+            isPure
             caption={labels.caption}
             empty={
               <Empty title={provider ? labels.emptyProvider : labels.empty}>
@@ -267,7 +268,7 @@ function useRows(board: Board, provider: string | undefined, sort: Sort): Stream
     const key = `${provider} ${sort.key} ${sort.direction} ${turn}`;
     const before = last.current;
     const keep = restless && before?.key === key ? before.ids : undefined;
-    const rows = arrange(ofProvider(board.state.rows.values(), provider), sort, boardNow.peek(), keep);
+    const rows = arrange(ofProvider(board.state.rows.values(), provider), sort, boardNow(), keep);
     last.current = { key, ids: rows.map(keyOf) };
     return rows;
   }, [board, provider, sort, turn]);

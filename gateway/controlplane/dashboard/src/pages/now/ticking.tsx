@@ -1,15 +1,22 @@
-import { useComputed, useSignal } from '@preact/signals';
-import { boardNow } from './use_board';
+import { useRef } from 'preact/hooks';
+import { useTick } from './use_board';
 
 /** Seconds since a moment of the gateway's clock, ticking: `0.4 s`, `12 s`, `3:20`. */
 export function Since({ at, alarm }: { at: number; alarm?: number }) {
-  const moment = useSignal(at);
-  if (moment.peek() !== at) moment.value = at;
-  const text = useComputed(() => ticking(boardNow.value - moment.value));
-  const isLong = useComputed(() =>
-    alarm !== undefined && boardNow.value - moment.value >= alarm ? '' : undefined,
+  const element = useRef<HTMLSpanElement>(null);
+  const shown = useRef({ text: '', isLong: false });
+  useTick(
+    (now) => {
+      const text = ticking(now - at);
+      const isLong = alarm !== undefined && now - at >= alarm;
+      if (!element.current || (shown.current.text === text && shown.current.isLong === isLong)) return;
+      shown.current = { text, isLong };
+      element.current.textContent = text;
+      element.current.toggleAttribute('data-long', isLong);
+    },
+    [at, alarm],
   );
-  return <span data-long={isLong}>{text}</span>;
+  return <span ref={element} />;
 }
 
 /** A length of time that goes on, in as many characters from one tick to the next. */

@@ -1,5 +1,4 @@
-import { signal } from '@preact/signals';
-import { useEffect, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useState } from 'preact/hooks';
 import type { StreamsState } from '../../api/schema';
 import { onLive } from '../../live/live';
 import { BoardState } from './board_state';
@@ -7,21 +6,41 @@ import { BoardState } from './board_state';
 const TICK = 250;
 const SLOW_TICK = 1000;
 
-/** Unix seconds of the gateway's clock, with fractions; goes on while something shows it and the page is visible. */
-export const boardNow = signal(Date.now() / 1000, {
-  watched() {
-    timer = setInterval(tick, matchMedia('(prefers-reduced-motion: reduce)').matches ? SLOW_TICK : TICK);
-  },
-  unwatched() {
-    clearInterval(timer);
-  },
-});
+type Draw = (now: number) => void;
 
+const drawing = new Set<Draw>();
 let timer: ReturnType<typeof setInterval> | undefined;
 let ahead = 0;
+let moment = Date.now() / 1000;
+
+/** Unix seconds of the gateway's clock, with fractions, as of the last tick. */
+export function boardNow(): number {
+  if (timer === undefined) moment = Date.now() / 1000 + ahead;
+  return moment;
+}
+
+/**
+ * Calls `draw` at once, when `deps` change, and with each tick of the board's clock while the page is visible. What
+ * ticks is on screen a hundred times, and comes and goes while one scrolls: it writes to its element by itself.
+ */
+export function useTick(draw: Draw, deps: readonly unknown[]): void {
+  useLayoutEffect(() => {
+    draw(boardNow());
+    drawing.add(draw);
+    timer ??= setInterval(tick, matchMedia('(prefers-reduced-motion: reduce)').matches ? SLOW_TICK : TICK);
+    return () => {
+      drawing.delete(draw);
+      if (drawing.size > 0) return;
+      clearInterval(timer);
+      timer = undefined;
+    };
+  }, deps as unknown[]);
+}
 
 function tick(): void {
-  if (!document.hidden) boardNow.value = Date.now() / 1000 + ahead;
+  if (document.hidden) return;
+  moment = Date.now() / 1000 + ahead;
+  for (const draw of drawing) draw(moment);
 }
 
 /** What the board shows; a new object whenever the feed has told of something. */
