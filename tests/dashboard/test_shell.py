@@ -115,6 +115,8 @@ async def test_a_page_that_is_opened_while_the_gateway_is_away_comes_when_it_is_
         page = await site.page("/keys")
         await has_come(page)
         site.expect("request failed: GET /")
+        # In words of the browser.
+        site.expect("console warning: .*preload")
         await site.gateway.stop()
         await page.get_by_role("link", name="Accounts", exact=True).click()
         await expect(page.get_by_role("heading", name="This page could not be loaded")).to_be_visible()
