@@ -7,6 +7,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from shlex import quote
 from typing import Any, Final, TypeVar
 
 from attrs import define
@@ -111,7 +112,7 @@ def _link(args: argparse.Namespace) -> int:
     except BadNameError as error:
         raise CommandError(f"--name: {error}") from None
 
-    async def make(people: _People) -> OpenLink:
+    async def make(people: _People) -> tuple[OpenLink, User | None, bool]:
         known = await people.users.all()
         is_first = not any(user.password is not None for user in known)
         if not name:
@@ -122,24 +123,37 @@ def _link(args: argparse.Namespace) -> int:
                 raise CommandError("the first user has to be an admin, or nobody could let others in")
             link = await make_link(people.links, base, Purpose.SET_PASSWORD, role=ADMIN)
             await people.note(link_made(""))
-            return link
+            return link, None, True
         user = await people.users.named(name)
-        if user is None:
+        if is_new := user is None:
             user = await people.users.add(name, args.role or (ADMIN if is_first else _VIEWER))
             await people.note(user_added(user))
         elif args.role not in {None, user.role}:
             raise CommandError(f"{user.name} is {user.role}; change that in the dashboard, or leave --role out")
         link = await make_link(people.links, base, Purpose.SET_PASSWORD, user_id=user.id, role=user.role)
         await people.note(link_made(user.name))
-        return link
+        return link, user, is_new
 
-    link = _with_people(settings, make, Opening.MAKE)
+    link, user, is_new = _with_people(settings, make, Opening.MAKE)
     if args.json:
-        print(json.dumps({"url": link.url, "expires_at": link.expires_at}))
+        whose = {"name": user.name, "role": user.role} if user is not None else {"name": "", "role": ADMIN}
+        print(json.dumps({"url": link.url, "expires_at": link.expires_at, **whose, "is_new": is_new}))
     else:
         minutes = round(LINK_SECONDS / 60)
-        print(f"{link.url}\n\nIt works once, for {minutes} minutes; earlier links for the same are good no more.")
+        print(f"{link.url}\n\n{_whose(user, is_new=is_new)}")
+        print(f"It works once, for {minutes} minutes; earlier links for the same are good no more.")
     return 0
+
+
+def _whose(user: User | None, *, is_new: bool) -> str:
+    """Say whom a link is for, so that a name with a slip in it is seen."""
+    if user is None:
+        return f"For the first user, who chooses a name and is {ADMIN}."
+    if is_new:
+        return f"For {user.name}, a new user: {user.role}. Not meant? gateway dashboard remove {quote(user.name)}"
+    if user.password is None:
+        return f"For {user.name}, {user.role}, who has not chosen a password yet."
+    return f"For {user.name}, {user.role}, to choose another password; the present one is good until then."
 
 
 def _list(args: argparse.Namespace) -> int:

@@ -49,12 +49,16 @@ def test_people_are_let_in_listed_and_removed(capsys: pytest.CaptureFixture[str]
     assert (status, "has to be an admin" in said) == (1, True)
     status, said = run("link")
     assert (status, LINK.search(said) is not None, "works once" in said) == (0, True, True)
+    assert "For the first user" in said
     status, said = run("link", "--name", " Ana ", "--json")
     made = json.loads(said)
     assert made["url"].startswith("http://127.0.0.1:8788/setup#")
+    assert (made["name"], made["role"], made["is_new"]) == ("Ana", "admin", True)
     assert run("link", "--name", "ana", "--role", "viewer")[0] == 1
     assert run("link", "--name", "bob\nby")[0] == 1
-    assert run("link", "--name", "Bob", "--role", "viewer")[0] == 0
+    status, said = run("link", "--name", "Bob", "--role", "viewer")
+    assert (status, "For Bob, a new user: viewer. Not meant?" in said) == (0, True)
+    assert "For Bob, viewer, who has not chosen a password yet." in run("link", "--name", "bob")[1]
     status, said = run("users")
     assert [line.split()[:2] for line in said.splitlines()[1:]] == [["Ana", "admin"], ["Bob", "viewer"]]
     (ana, bob) = json.loads(run("users", "--json")[1])

@@ -81,6 +81,8 @@ async def test_an_account_is_added_by_its_key_and_what_does_not_work_is_not(dash
         await assert_accessible(page, within="dialog")
         await screenshot(page, "accounts-add-refused")
         await dialog.get_by_label("Base URL").fill("")
+        # What was wrong was wrong of what stood there before.
+        await expect(dialog.get_by_role("alert")).to_have_count(0)
         await dialog.get_by_label("Owner").fill("Ada")
         await dialog.get_by_role("button", name="Add account").click()
 

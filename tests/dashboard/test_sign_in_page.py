@@ -37,6 +37,16 @@ async def sign_in(page: Page, name: str, password: str) -> None:
     await page.keyboard.press("Enter")
 
 
+async def sign_out(page: Page) -> None:
+    """Leave, and read how one comes back without a password."""
+    await page.get_by_role("button", name="Signed in as").click()
+    await page.get_by_role("menuitem", name="Sign out").click()
+    await expect(page.get_by_text("You are signed out.")).to_be_visible()
+    await page.get_by_text("Lost your password?").click()
+    await expect(page.get_by_text("Ask an admin for a link")).to_be_visible()
+    await assert_accessible(page)
+
+
 async def choose(site: Site, name: str) -> None:
     """Have an admin set a password by a link."""
     token = (await setup_link(site)).partition("#")[2]
@@ -152,6 +162,7 @@ async def test_a_link_to_sign_in_works_once_and_a_session_that_ends_keeps_the_ad
         # Nobody has to reload: the page finds out by itself.
         await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
         assert page.url == f"{site.url}/requests?outcome=violation"
+        await expect(page.get_by_text("Your session has ended")).to_be_visible()
         await page.goto(f"{site.url}/sign-in#{await site.gateway.sign_in_token(Role.ADMIN)}")
         await page.reload()
         await expect(page.get_by_role("button", name="Signed in as Olivia")).to_be_visible()
@@ -167,8 +178,13 @@ async def test_admins_let_others_in_and_viewers_see_no_buttons_that_change(dashb
         await dialog.get_by_label("Name").fill(HOSTILE)
         await page.keyboard.press("Enter")
         await expect(page.get_by_role("dialog", name="Link for")).to_be_visible()
-        link = await page.get_by_role("dialog").get_by_label("Link", exact=True).input_value()
+        link = await page.get_by_role("dialog").locator("code").inner_text()
         await assert_accessible(page)
+        # Whoever closes it without the link is told that it was the only time.
+        await page.keyboard.press("Escape")
+        await expect(page.get_by_role("dialog")).to_contain_text("You have not copied the link")
+        await page.get_by_role("button", name="Copy the link").click()
+        await expect(page.get_by_role("button", name="Copied")).to_be_visible()
         await page.get_by_role("button", name="Done", exact=True).click()
         row = page.get_by_role("row").filter(has_text=HOSTILE)
         await expect(row).to_contain_text("Has not set a password yet")
@@ -204,3 +220,5 @@ async def test_admins_let_others_in_and_viewers_see_no_buttons_that_change(dashb
         site.expect(" 401 ")
         # Who is removed is out at once, in all tabs.
         await expect(viewer.get_by_role("heading", name="Sign in")).to_be_visible()
+        await expect(viewer.get_by_text("an admin removed you")).to_be_visible()
+        await sign_out(page)

@@ -2,7 +2,7 @@ import createClient, { type Middleware } from 'openapi-fetch';
 import { failureFrom, failureOf, isEnvelope } from './failure';
 import { reachable } from './reach';
 import type { paths } from './schema';
-import { session } from './state';
+import { howLeft, session } from './state';
 
 export { ApiFailure } from './failure';
 
@@ -68,7 +68,7 @@ const credentials: Middleware = {
     const { pathname } = new URL(request.url);
     // Below the session's own address it may be about a password or code that was asked for again.
     if (pathname.startsWith(`${SESSION_PATH}/`)) void reloadSession.current().catch(() => {});
-    else session.value = { state: 'signed-out' };
+    else session.value = { state: 'signed-out', left: howLeft() };
   },
 };
 

@@ -1,6 +1,6 @@
 import { api, reloadSession, take } from './client';
 import type { SessionView } from './schema';
-import { type Session, session, type User } from './state';
+import { howLeft, type Session, session, type User } from './state';
 
 export { type Session, session, type User };
 
@@ -19,6 +19,7 @@ function understood(answer: SessionView): Session {
 export async function loadSession(): Promise<Session> {
   const answer = await take(api.GET('/api/v1/session', {}));
   const next = understood(answer);
+  if (next.state === 'signed-out') next.left = howLeft();
   if (JSON.stringify(next) !== JSON.stringify(session.peek())) session.value = next;
   return next;
 }
@@ -26,7 +27,7 @@ export async function loadSession(): Promise<Session> {
 /** Ends the session. Throws an ApiFailure when the gateway did not end it. */
 export async function signOut(): Promise<void> {
   await take(api.DELETE('/api/v1/session', {}));
-  session.value = { state: 'signed-out' };
+  session.value = { state: 'signed-out', left: 'left' };
 }
 
 /** Whether the reader may change things; the gateway checks it again. */

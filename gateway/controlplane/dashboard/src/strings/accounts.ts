@@ -163,6 +163,9 @@ export const accounts = {
   },
   done: {
     added: (name: string) => `${name} is added and serves from now on.`,
+    addedUnchecked: (name: string) =>
+      `${name} is added without a check, and requests may be sent with it from now on. Check now, in its menu, tells whether it works.`,
+    addedAlone: (name: string) => `${name} is added. It does not serve: its card says why.`,
     imported: (count: number) => (count === 1 ? 'One account is added.' : `${count} accounts are added.`),
     checked: (name: string, message: string) => `${name}: ${message}`,
     paused: (name: string) => `${name} is paused. Requests under way finish.`,

@@ -67,7 +67,9 @@ function ByPassword() {
   const [missing, setMissing] = useState<'username' | 'password' | 'code'>();
   const { busy, failure, submit, clear } = useSubmission();
   const form = useRef<HTMLFormElement>(null);
+  const { left } = session.value;
   const elsewhere = path !== '/' && path !== PATH;
+  const whyHere = left ? words.signIn[left] : elsewhere ? words.signIn.back : undefined;
 
   useEffect(() => {
     // The browser minds `autofocus` but once, at the load of the page.
@@ -127,7 +129,7 @@ function ByPassword() {
   return (
     <Card
       heading={asksForCode ? words.signIn.codeHeading : words.signIn.heading}
-      about={asksForCode ? words.signIn.codeFor(name.trim()) : elsewhere ? words.signIn.back : undefined}
+      about={asksForCode ? words.signIn.codeFor(name.trim()) : whyHere}
     >
       <form
         ref={form}
@@ -177,6 +179,7 @@ function ByPassword() {
       {!asksForCode && (
         <details class={css.lost}>
           <summary>{words.signIn.lost}</summary>
+          <p>{words.signIn.lostNext}</p>
           <CodeBlock label={words.signIn.command} text={words.signIn.lostCommand} />
         </details>
       )}

@@ -7,10 +7,12 @@ import { access as words } from '../../strings/access';
 import {
   Badge,
   Button,
+  CheckIcon,
   type Column,
   ConfirmDialog,
-  CopyButton,
+  CopyIcon,
   Countdown,
+  copyText,
   DataTable,
   Dialog,
   Empty,
@@ -23,6 +25,7 @@ import {
   TextField,
   TimeText,
   toast,
+  WarningIcon,
 } from '../../ui';
 import css from './access.module.css';
 import { FormDialog } from './form_dialog';
@@ -286,27 +289,54 @@ function AddUser({ onAdded, onClose }: { onAdded: (link: NewLink) => void; onClo
   );
 }
 
+/** Shows a link the only time that it can be shown. */
 function ShowLink({ link, onClose }: { link: NewLink; onClose: () => void }) {
+  const [taken, setTaken] = useState(false);
+  const [warned, setWarned] = useState(false);
+
+  async function copy(): Promise<void> {
+    if (await copyText(link.url)) setTaken(true);
+    else toast(words.people.linkCopyFailed, 'warning');
+  }
+
+  function close(): void {
+    if (taken || warned) onClose();
+    else setWarned(true);
+  }
+
   return (
     <Dialog
       open
       title={words.people.linkTitle(link.name)}
-      onClose={onClose}
+      onClose={close}
       footer={
         <>
-          <CopyButton text={link.url} label={words.people.linkCopy} />
-          <Button kind="primary" onClick={onClose}>
-            {words.people.done}
+          <Button icon={taken ? CheckIcon : CopyIcon} onClick={() => void copy()}>
+            {taken ? words.people.linkCopied : words.people.linkCopy}
+          </Button>
+          <Button kind="primary" onClick={close}>
+            {warned && !taken ? words.people.closeAnyway : words.people.done}
           </Button>
         </>
       }
     >
-      <div class={css.form}>
+      {/* Whoever copies it by hand has it too. */}
+      <div class={css.form} onCopy={() => setTaken(true)}>
         <p>{words.people.linkAbout}</p>
-        <TextField label={words.people.linkLabel} value={link.url} onValue={() => {}} mono />
+        <p class={css.link}>
+          <code>{link.url}</code>
+        </p>
         <p class={css.small}>
           {words.people.linkEnds} <Countdown until={link.expires_at} />
         </p>
+        <div role="status">
+          {warned && !taken && (
+            <p class={css.warning}>
+              <WarningIcon />
+              <span>{words.people.linkNotCopied}</span>
+            </p>
+          )}
+        </div>
       </div>
     </Dialog>
   );

@@ -81,7 +81,10 @@ function KeyForm({
           },
         }),
       );
-      toast(words.done.added(done.account.name));
+      const { name: added, state } = done.account;
+      if (state !== 'active') toast(words.done.addedAlone(added), 'warning');
+      else if (done.check === null) toast(words.done.addedUnchecked(added), 'warning');
+      else toast(words.done.added(added));
       for (const warning of done.warnings) toast(warning, 'warning');
       onAdded([done.account]);
       onClose();
@@ -91,6 +94,7 @@ function KeyForm({
     <form
       class={css.form}
       noValidate
+      onInput={submission.clear}
       onSubmit={(event) => {
         event.preventDefault();
         if (ready) void add(check);

@@ -15,6 +15,8 @@ export interface Submission {
   failure: ApiFailure | undefined;
   /** Does it; a second call while it goes on does nothing. */
   submit: (act: () => Promise<void>) => Promise<void>;
+  /** Forgets what went wrong: it was about what stood there before. */
+  clear: () => void;
   /** The last try failed because the provider did not take the credential. */
   unchecked: boolean;
 }
@@ -35,7 +37,13 @@ export function useSubmission(): Submission {
       setBusy(false);
     }
   }
-  return { busy, failure, submit, unchecked: failure !== undefined && CHECK.test(failure.kind) };
+  return {
+    busy,
+    failure,
+    submit,
+    clear: () => setFailure(undefined),
+    unchecked: failure !== undefined && CHECK.test(failure.kind),
+  };
 }
 
 /** What went wrong with a form; where it was the check alone, that it can be left out. */

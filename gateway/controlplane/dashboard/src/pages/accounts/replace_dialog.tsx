@@ -64,6 +64,7 @@ function KeyForm(props: {
     <form
       class={css.form}
       noValidate
+      onInput={submission.clear}
       onSubmit={(event) => {
         event.preventDefault();
         if (ready) void save(check);
