@@ -18,12 +18,14 @@ from attrs import define
 from gateway.canary.conformance.catalogue import select
 from gateway.config import ClientAuth, DashboardSettings
 from gateway.controlplane.access import Role, Visitor
+from gateway.controlplane.audit import AuditLog
 from gateway.controlplane.canary_runs import MOST_KEPT, CanaryRuns
 from gateway.controlplane.canary_tools import DoctorRun, Kind, NewRun, PlanView, ToolView, Verdict, Watch
 from gateway.controlplane.check_keys import CHECK_KEY_NAME, CheckKeys
 from gateway.controlplane.live import LiveHub
 from gateway.evidence import process as tool
 from gateway.replay.server import ReplayUpstream
+from gateway.store.audit_log import AuditStore
 from gateway.store.client_keys import ClientKeyStore
 from gateway.wire.errors import ApiError
 from sse_fsm.machine import TRANSITIONS, State
@@ -343,23 +345,23 @@ class BriefTools:
         return Verdict(passed=True, summary="nothing", markdown="", report=None)
 
 
-@define
-class NoTrail:
-    """Keeps nothing."""
+@define(eq=False)
+class SlowAuditLog(AuditLog):
+    """Lets something happen before it goes on from what it wrote down."""
 
-    meanwhile: Callable[[], Awaitable[object]] | None = None
-    """What happens while it would be written."""
+    meanwhile: Callable[[], Awaitable[object]]
 
-    async def write(self, *_: Any, **__: Any) -> None:
-        """Write nothing down."""
-        if self.meanwhile is not None:
-            await self.meanwhile()
-
-    async def write_all(self, *_: Any, **__: Any) -> None:
-        """Write nothing down."""
+    async def write(self, *args: Any, **named: Any) -> None:
+        """Write it down, and then wait."""
+        await super().write(*args, **named)
+        await self.meanwhile()
 
 
-def brief_runs(site: GatewaySite, tasks: asyncio.TaskGroup, trail: NoTrail) -> CanaryRuns:
+def brief_runs(
+    site: GatewaySite, tasks: asyncio.TaskGroup, meanwhile: Callable[[], Awaitable[object]] | None = None
+) -> CanaryRuns:
+    store = AuditStore(site.database)
+    trail = AuditLog(store) if meanwhile is None else SlowAuditLog(store, meanwhile)
     keys = CheckKeys(ClientKeyStore(site.database), b"pepper", trail, tasks, site.settled, lambda: None)
     return CanaryRuns(
         BriefTools(), keys, takes_keys=False, database=site.database, audit=trail, live=LiveHub(), tasks=tasks
@@ -374,7 +376,7 @@ async def test_a_run_that_is_asked_for_as_the_gateway_is_told_to_stop_does_not_b
         await asyncio.wait({ending})
 
     async with gateway_site(traffic=False) as site, asyncio.TaskGroup() as tasks:
-        runs = brief_runs(site, tasks, NoTrail(stop))
+        runs = brief_runs(site, tasks, stop)
         ending = tasks.create_task(runs.end_with(stopping))
         with pytest.raises(ApiError, match="being stopped") as refused:
             await runs.start(DoctorRun(), Visitor(name="Ana", role=Role.ADMIN))
@@ -384,7 +386,7 @@ async def test_a_run_that_is_asked_for_as_the_gateway_is_told_to_stop_does_not_b
 
 async def test_the_last_runs_are_remembered_and_a_defect_of_one_is_its_own() -> None:
     async with gateway_site(traffic=False) as site, asyncio.TaskGroup() as tasks:
-        runs = brief_runs(site, tasks, NoTrail())
+        runs = brief_runs(site, tasks)
         visitor = Visitor(name="Ana", role=Role.ADMIN)
         started = []
         for number in range(MOST_KEPT + 3):
