@@ -177,6 +177,7 @@ export function AccountTable(props: {
       sort={BY_NAME}
       shown={props.shown}
       selected={props.selected}
+      isPure
     />
   );
 }
