@@ -298,7 +298,7 @@ export const requests = {
   },
   say: {
     damaged: (what: string) =>
-      `In the database ${what}, which the gateway cannot have written. Below is what is left of it; what is missing there may be what cannot be read. To be rid of the row, delete it from the table requests or restore the database from a copy.`,
+      `${what.charAt(0).toUpperCase()}${what.slice(1)}. The gateway cannot have written that: something else has changed the database. Below is what is left of it. To be rid of the row, delete it from the table requests, or restore the database from a copy.`,
     asked: (facts: {
       actor: string | null;
       client: string | null;

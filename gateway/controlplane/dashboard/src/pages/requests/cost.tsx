@@ -3,6 +3,7 @@ import { formatCount, formatUsd } from '../../lib/format';
 import { requests as words } from '../../strings/requests';
 import { Panel } from '../../ui';
 import css from './requests.module.css';
+import { Prose } from './violation';
 
 const labels = words.cost;
 /** All digits: the lines add up. */
@@ -66,7 +67,9 @@ export function CostPanel({ detail }: { detail: RequestDetail }) {
       <ul class={css.notes}>
         {isCorrected && <li>{labels.corrected}</li>}
         {notes.map((note) => (
-          <li key={note}>{labels.note(note)}</li>
+          <li key={note}>
+            <Prose text={labels.note(note)} />
+          </li>
         ))}
         {moved && moved.cached_tokens > 0 && (
           <li>

@@ -37,7 +37,10 @@ import { ViolationPanel } from './violation';
 
 const { detail: labels } = words;
 
-/** One request in full. J and K, or the buttons, go to its neighbours in the list; Escape goes back to it. */
+/**
+ * One request in full. The buttons go to its neighbours in the list, and so do J and K while it has the focus; Escape
+ * goes back to the list.
+ */
 export function Detail(props: {
   id: string;
   list: RequestList;
@@ -50,10 +53,11 @@ export function Detail(props: {
   const found = useResource((signal) => loadRequest(id, signal), [id]);
   const { loading, slow, reload } = found;
   const timeline: ResourceState<TimelineAnswer> = { loading, slow, reload, ...found.data?.timeline };
+  const box = useRef<HTMLDivElement>(null);
   usePageTitle(labels.title(id));
   useEffect(() => {
     window.scrollTo(0, 0);
-    document.getElementById('main')?.focus({ preventScroll: true });
+    box.current?.focus({ preventScroll: true });
     return onLive('request', (row: { id?: string }) => {
       // It had not ended when it was asked for.
       if (row.id !== id) return;
@@ -83,63 +87,67 @@ export function Detail(props: {
         <Link href={props.back} button="plain" icon={ChevronLeftIcon} aria-keyshortcuts="Escape">
           {labels.back}
         </Link>
-        <IconButton
-          label={labels.previous}
-          title={`${labels.previous} (K)`}
-          aria-keyshortcuts="K"
-          icon={UpIcon}
-          disabled={newer === undefined}
-          onClick={() => newer !== undefined && props.onGo(newer)}
-        />
-        <IconButton
-          label={labels.next}
-          title={`${labels.next} (J)`}
-          aria-keyshortcuts="J"
-          icon={DownIcon}
-          disabled={older === undefined}
-          onClick={() => older !== undefined && props.onGo(older)}
-        />
+        <span class={css.neighbours} data-keys="">
+          <IconButton
+            label={labels.previous}
+            title={`${labels.previous} (K)`}
+            aria-keyshortcuts="K"
+            icon={UpIcon}
+            disabled={newer === undefined}
+            onClick={() => newer !== undefined && props.onGo(newer)}
+          />
+          <IconButton
+            label={labels.next}
+            title={`${labels.next} (J)`}
+            aria-keyshortcuts="J"
+            icon={DownIcon}
+            disabled={older === undefined}
+            onClick={() => older !== undefined && props.onGo(older)}
+          />
+        </span>
       </PageActions>
-      {known ? (
-        <div class={cx(css.detail, isStale && css.stale)} aria-busy={isStale ? 'true' : undefined}>
-          {found.error && <ErrorNote error={found.error} onRetry={found.reload} />}
-          <Summary detail={known} hasTimeline={Boolean(timeline.data?.timeline)} />
-          {known.violation && (
-            <ViolationPanel
-              detail={known}
-              violation={known.violation}
-              broken={timeline.data?.timeline?.broken}
-            />
-          )}
-          <TimePanel detail={known} />
-          {known.request.stream && <TimelinePanel of={timeline} />}
-          <div class={css.pair}>
-            <UsagePanel usage={known.usage} />
-            <CostPanel detail={known} />
+      <div ref={box} class={css.box} tabIndex={-1} data-keys="">
+        {known ? (
+          <div class={cx(css.detail, isStale && css.stale)} aria-busy={isStale ? 'true' : undefined}>
+            {found.error && <ErrorNote error={found.error} onRetry={found.reload} />}
+            <Summary detail={known} hasTimeline={Boolean(timeline.data?.timeline)} />
+            {known.violation && (
+              <ViolationPanel
+                detail={known}
+                violation={known.violation}
+                broken={timeline.data?.timeline?.broken}
+              />
+            )}
+            <TimePanel detail={known} />
+            {known.request.stream && <TimelinePanel of={timeline} />}
+            <div class={css.pair}>
+              <UsagePanel usage={known.usage} />
+              <CostPanel detail={known} />
+            </div>
+            <Facts detail={known} />
+            {known.curl && (
+              <Panel title={words.facts.curl} hint={words.facts.curlHint}>
+                <CodeBlock text={known.curl} label={words.facts.curlCommand} />
+              </Panel>
+            )}
           </div>
-          <Facts detail={known} />
-          {known.curl && (
-            <Panel title={words.facts.curl} hint={words.facts.curlHint}>
-              <CodeBlock text={known.curl} label={words.facts.curlCommand} />
-            </Panel>
-          )}
-        </div>
-      ) : found.error ? (
-        <Panel title={labels.title(id)}>
-          {found.error.status === 404 ? (
-            <Empty title={labels.unknown}>
-              <p>{found.error.message}</p>
-              <Button onClick={found.reload}>{labels.retry}</Button>
-            </Empty>
-          ) : (
-            <ErrorNote error={found.error} onRetry={found.reload} />
-          )}
-        </Panel>
-      ) : (
-        <Panel title={labels.title(id)}>
-          <Loading what={labels.what} height={480} />
-        </Panel>
-      )}
+        ) : found.error ? (
+          <Panel title={labels.title(id)}>
+            {found.error.status === 404 ? (
+              <Empty title={labels.unknown}>
+                <p>{found.error.message}</p>
+                <Button onClick={found.reload}>{labels.retry}</Button>
+              </Empty>
+            ) : (
+              <ErrorNote error={found.error} onRetry={found.reload} />
+            )}
+          </Panel>
+        ) : (
+          <Panel title={labels.title(id)}>
+            <Loading what={labels.what} height={480} />
+          </Panel>
+        )}
+      </div>
     </>
   );
 }
@@ -193,7 +201,7 @@ async function loadRequest(id: string, signal: AbortSignal) {
   return { of: id, detail, timeline: await timeline };
 }
 
-/** Single keys that do something, unless the reader types or a dialog is open. */
+/** Single keys that do something, unless the reader types or a dialog is open; characters only within `data-keys`. */
 function useKeys(keys: Record<string, (() => void) | undefined>): void {
   const latest = useRef(keys);
   latest.current = keys;
@@ -204,7 +212,8 @@ function useKeys(keys: Record<string, (() => void) | undefined>): void {
       if (target.closest('input, textarea, select, [contenteditable], [role=menu], dialog[open]')) return;
       if (document.querySelector('dialog[open], :popover-open')) return;
       const run = latest.current[event.key.length === 1 ? event.key.toLowerCase() : event.key];
-      if (!run) return;
+      // A single character is meant only by somebody who is here: words that are spoken may have it in them.
+      if (!run || (event.key.length === 1 && !target.closest('[data-keys]'))) return;
       event.preventDefault();
       run();
     };
