@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from gateway.store.accounts import AccountStore
 from tests.contract.harness import MESSAGES
 from tests.dashboard.browsing import OpenDashboard, Site, assert_accessible, expect, screenshot
 from tests.replay.raw_client import RawConnection, message
@@ -92,7 +93,7 @@ async def test_what_ends_comes_into_the_list_below_when_nobody_is_about_to_press
         await expect(rows).to_have_count(site.gateway._asked + 1)
         first = rows.nth(1)
         board = page.get_by_role("region", name="In flight")
-        height = (await board.bounding_box() or {})["height"]
+        await expect(board.get_by_text("No request is in flight")).to_be_visible()
 
         await first.hover()
         await site.gateway.stream({"model": "ended-while-pointed-at"})
@@ -101,6 +102,7 @@ async def test_what_ends_comes_into_the_list_below_when_nobody_is_about_to_press
         await expect(since).to_have_text("2 ended since")
         fresh = rows.filter(has_text="ended-while-pointed-at")
         await expect(fresh).to_have_count(0)
+        height = (await board.bounding_box() or {})["height"]
         async with site.gateway.streaming(8):
             await expect(board.get_by_role("row")).to_have_count(9)
             # Nor does it move because of what is above it.
@@ -147,3 +149,23 @@ async def test_a_page_that_is_open_while_the_gateway_restarts_shows_what_is_in_f
             rows = one.get_by_role("region", name="In flight").get_by_role("row")
             await expect(rows.filter(has_text="claude-sonnet-5")).to_be_visible()
             await expect(rows).to_have_count(2)
+
+
+async def test_that_no_account_can_serve_is_said_above_all_else_until_one_can(dashboard: OpenDashboard) -> None:
+    async with dashboard(traffic=False) as site:
+        store = AccountStore(site.gateway.database)
+        for account in await store.all():
+            if account.provider == "anthropic":
+                await store.pause(account.id)
+        page = await site.page("/")
+        out = page.get_by_role("alert").filter(has_text="No account of Anthropic can serve now.")
+        await expect(out).to_contain_text("2 accounts are paused.")
+        await expect(page.get_by_text("No account of OpenAI")).to_have_count(0)
+        await assert_accessible(page)
+        await screenshot(page, "now-outage")
+        await page.set_viewport_size({"width": 360, "height": 800})
+        assert await page.evaluate("() => document.documentElement.scrollWidth") <= 360
+        await screenshot(page, "now-outage-narrow")
+        for account in await store.all():
+            await store.resume(account.id)
+        await expect(out).to_be_hidden()
