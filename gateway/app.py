@@ -200,7 +200,10 @@ async def run_gateway(
             lambda: own_url,
             watch,
             watch.vitals(
-                ledger=records, forwarded=data_plane.count_forwarded, is_draining=lambda: data_plane.draining
+                ledger=records,
+                forwarded=data_plane.count_forwarded,
+                is_draining=lambda: data_plane.draining,
+                readiness=lambda: data_plane.readiness,
             ),
             GatewayTools(settings, lambda: own_url),
             stopping,

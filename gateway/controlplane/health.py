@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 from attrs import define, field
 from sqlalchemy import text
 
+from gateway.accounts.account import ACCOUNT_WIDE, AccountState
 from gateway.accounts.backend import Backend
 from gateway.config import Settings
 from gateway.ledger.in_flight import RequestsInFlight
@@ -57,6 +59,11 @@ class ProviderHealth(msgspec.Struct, kw_only=True):
     provider: str
     accounts: dict[str, int]
     """How many there are in each state."""
+    serves: Literal["now", "later", "not", "none"]
+    """Whether one of them can serve a request: now; later, by itself; not before somebody has done something; or
+    there are no accounts."""
+    back_at: float | None
+    """Of `later`: when the first is due, in Unix seconds."""
     in_flight: int
     """Places that requests of the first worker have on them."""
     waiting: int
@@ -68,6 +75,8 @@ class HealthView(msgspec.Struct, kw_only=True):
 
     at: float
     version: str
+    readiness: str
+    """What `/readyz` of the first worker says: `ready`, or why requests are to go elsewhere."""
     rollout: str
     rollout_approval: str
     database: str
@@ -94,6 +103,7 @@ class ProcessVitals:
     lag: LoopLag
     forwarded: Callable[[], int]
     is_draining: Callable[[], bool]
+    readiness: Callable[[], str]
     started_at: float = field(factory=lambda: datetime.now(UTC).timestamp(), init=False)
 
     def look(self) -> WorkerHealth:
@@ -137,6 +147,7 @@ class Vitals:
         return HealthView(
             at=datetime.now(UTC).timestamp(),
             version=self.version,
+            readiness=self.process.readiness(),
             rollout=self.settings.rollout.value,
             rollout_approval=self.settings.rollout_approval,
             database="postgresql" if self.database.is_postgres else "sqlite",
@@ -160,13 +171,27 @@ class Vitals:
 async def _provider(backend: Backend) -> ProviderHealth:
     pool = backend.pool
     states: Counter[str] = Counter()
+    serves_now, back_at = False, math.inf
     for number, account in enumerate(pool.accounts):
         if number % _AT_A_TIME == _AT_A_TIME - 1:
             await asyncio.sleep(0)
         with suppress(KeyError):  # it was removed meanwhile
-            states[pool.state(account.id)[0].value] += 1
+            state, cooling, _ = pool.state(account.id)
+            states[state.value] += 1
+            if state not in (AccountState.ACTIVE, AccountState.COOLING):
+                continue
+            # Where but one class of models has a rest, the others are served.
+            until = [rest.until for rest in cooling if rest.family == ACCOUNT_WIDE]
+            serves_now |= not until
+            back_at = min(back_at, max(until, default=math.inf))
+    is_later = not serves_now and back_at < math.inf
     return ProviderHealth(
-        provider=backend.provider.name, accounts=dict(states), in_flight=pool.in_flight, waiting=pool.waiting
+        provider=backend.provider.name,
+        accounts=dict(states),
+        serves="now" if serves_now else "later" if is_later else "not" if states else "none",
+        back_at=back_at if is_later else None,
+        in_flight=pool.in_flight,
+        waiting=pool.waiting,
     )
 
 

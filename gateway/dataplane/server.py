@@ -21,10 +21,11 @@ from gateway.wire.errors import SERVER_NAME, ApiError, encode_json, new_request_
 from gateway.wire.loopback import check_local
 from gateway.wire.openai_errors import openai_body
 
-__all__ = ["DataPlane", "Drained"]
+__all__ = ["READY", "DataPlane", "Drained"]
 
 _log = get_logger(__name__)
 
+READY: Final = "ready"
 _PREFIX: Final = "/claude"
 _APIS: Final = ("/claude/v1/", "/claude-sdk/v1/", "/v1/")
 _OPENAI: Final = re.compile(r"/v1(?=/|\Z)")
@@ -228,15 +229,21 @@ class DataPlane:
         return _json(200, b'{"status":"ok"}')
 
     async def _readyz(self, _request: web.BaseRequest, _target: str) -> web.StreamResponse:
+        readiness = self.readiness
+        return self._state(200 if readiness == READY else 503, readiness)
+
+    @property
+    def readiness(self) -> str:
+        """What `/readyz` says: `ready`, or why requests are to go elsewhere."""
         if self.draining:
-            return self._state(503, "draining")
+            return "draining"
         apis = [self.messages, *([self.openai_pool.api] if self.openai_pool is not None else [])]
         pools = [api.backend.pool for api in apis]
         if any(pool.can_serve for pool in pools) or self._only_forwards:
-            return self._state(200, "ready")
+            return READY
         if any(pool.accounts for pool in pools):
-            return self._state(503, "no upstream account is of use")
-        return self._state(503, "no upstream account")
+            return "no upstream account is of use"
+        return "no upstream account"
 
     def _state(self, status: int, words: str) -> web.Response:
         return _json(status, f'{{"status":"{words}","rollout":"{self.settings.rollout}"}}'.encode())

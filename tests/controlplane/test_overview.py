@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from gateway.accounts.account import ACCOUNT_WIDE, Cooldown
+from gateway.store.accounts import AccountStore
 from tests.controlplane.api_client import ApiClient
 from tests.dashboard.site import gateway_site
 from tests.replay.raw_client import LIMIT
@@ -43,3 +45,35 @@ async def test_the_overview_adds_up_the_last_hour_and_says_how_the_gateway_is() 
         assert found["sums"]["requests"] == 1
         assert [one["provider"] for one in found["providers"]] == ["openai"]
         assert (await client.get("/api/v1/overview?provider=a%20b"))[0] == 400
+
+
+async def test_the_overview_says_when_no_account_of_a_provider_can_serve_and_until_when() -> None:
+    async with gateway_site(traffic=False) as site:
+        client, store = ApiClient(site.url, site.token), AccountStore(site.database)
+
+        async def until_it_is(readiness: str, serves: dict[str, tuple[str, float | None]]) -> None:
+            async with asyncio.timeout(LIMIT):
+                while True:
+                    _, found = await client.get("/api/v1/overview")
+                    health = found["health"]
+                    providers = {
+                        one["provider"]: (one["serves"], one["back_at"] and round(one["back_at"], 3))
+                        for one in health["providers"]
+                    }
+                    if (health["readiness"], providers) == (readiness, serves):
+                        return
+                    await asyncio.sleep(0.05)
+
+        await until_it_is("ready", {"anthropic": ("now", None), "openai": ("now", None)})
+        now = site.database.clock()
+        own = [account.id for account in await store.all() if account.provider == "anthropic"]
+        for number, account in enumerate(own):
+            await store.set_cooldown(Cooldown(account, "opus", now + 900, now, "quota", ""))
+            await store.set_cooldown(Cooldown(account, ACCOUNT_WIDE, now + 600 + number, now, "quota", ""))
+        await until_it_is("ready", {"anthropic": ("later", round(now + 600, 3)), "openai": ("now", None)})
+        for account in await store.all():
+            await store.pause(account.id)
+        out = "no upstream account is of use"
+        await until_it_is(out, {"anthropic": ("not", None), "openai": ("not", None)})
+        answer = await site.ask(target="/readyz", method="GET")
+        assert (answer.status, answer.json()["status"]) == (503, out)

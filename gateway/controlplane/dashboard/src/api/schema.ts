@@ -1581,6 +1581,7 @@ export interface components {
         HealthView: {
             at: number;
             version: string;
+            readiness: string;
             rollout: string;
             rollout_approval: string;
             database: string;
@@ -2076,6 +2077,9 @@ export interface components {
             accounts: {
                 [key: string]: number;
             };
+            /** @enum {unknown} */
+            serves: "later" | "none" | "not" | "now";
+            back_at: number | null;
             in_flight: number;
             waiting: number;
         };

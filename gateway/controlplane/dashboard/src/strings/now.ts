@@ -74,6 +74,9 @@ export const now = {
     database: 'Database',
     databaseOk: { sqlite: 'SQLite answers', postgresql: 'PostgreSQL answers' } as Record<string, string>,
     databaseAway: 'does not answer',
+    readiness: 'Ready',
+    notReady: 'no: /readyz fails',
+    readinessHint: 'Balancers send requests elsewhere, because no account can serve',
     flight: 'In flight',
     inFlight: (count: number) => (count === 1 ? '1 request' : `${formatCount(count)} requests`),
     forwarded: (count: number) => `${formatCount(count)} to the existing proxy`,
@@ -91,8 +94,30 @@ export const now = {
       needs_reauth: 'need a credential',
       parked: 'parked',
     } as Record<string, string>,
-    stateCount: (count: number, state: string) => `${formatCount(count)} ${state}`,
+    stateCount: (count: number, state: string) =>
+      count === 1 ? `1 ${state.replace(/^need /, 'needs ')}` : `${formatCount(count)} ${state}`,
     waiting: (count: number) => `${formatCount(count)} waiting for a place`,
+  },
+  outage: {
+    title: (provider: string) => `No account of ${provider} can serve now.`,
+    noAccount: 'There is none yet.',
+    accounts: {
+      paused: (count: number) =>
+        count === 1 ? '1 account is paused' : `${formatCount(count)} accounts are paused`,
+      needs_reauth: (count: number) =>
+        count === 1
+          ? '1 account needs a new credential'
+          : `${formatCount(count)} accounts need new credentials`,
+      parked: (count: number) =>
+        count === 1 ? '1 account is parked' : `${formatCount(count)} accounts are parked`,
+      cooling: (count: number) =>
+        count === 1 ? '1 account has a rest' : `${formatCount(count)} accounts have a rest`,
+    } as Record<string, (count: number) => string>,
+    why: (parts: string[]) => `${new Intl.ListFormat('en').format(parts)}.`,
+    later: 'By itself it goes on in',
+    notReady: 'Requests are refused, and /readyz answers 503, so that balancers send them elsewhere.',
+    refused: 'Requests for it wait or are refused.',
+    link: 'Go to Accounts',
   },
   hour: {
     title: 'Last hour',

@@ -52,6 +52,11 @@ export function HealthStrip({ health, inFlight }: { health: HealthView; inFlight
         {health.providers.map((one) => (
           <Provider key={one.provider} of={one} />
         ))}
+        {health.readiness !== 'ready' && !isDraining && (
+          <Fact label={labels.readiness} title={labels.readinessHint} tone="danger">
+            {labels.notReady}
+          </Fact>
+        )}
         <Fact label={labels.flight}>
           {labels.inFlight(known)}
           {forwarded > 0 && <span class={css.more}>{labels.forwarded(forwarded)}</span>}

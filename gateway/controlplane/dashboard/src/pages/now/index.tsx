@@ -11,6 +11,7 @@ import { HealthStrip, useHealth } from './health_strip';
 import { Hour, HourToCome } from './hour';
 import type { Scale } from './lane_geometry';
 import css from './now.module.css';
+import { Outages } from './outage';
 import { useBoard } from './use_board';
 
 const EVERY = 5_000;
@@ -48,6 +49,7 @@ export default function Page() {
           />
         </PageActions>
       )}
+      {health && <Outages health={health} />}
       <div class={css.strip}>{health && <HealthStrip health={health} inFlight={inFlight} />}</div>
       <Panel title={words.hour.title} hint={words.hour.hint}>
         <Resource of={overview} what={words.hour.what} place={<HourToCome />}>
