@@ -215,7 +215,7 @@ def _cells(sums: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         f"{sums['requests']:,}",
         f"{sums['attempts']:,}",
-        "?" if sums["unpriced"] == sums["requests"] else f"{sums['cost_usd']:,.4f}",
+        "?" if sums["unpriced"] and not sums["cost_usd"] else f"{sums['cost_usd']:,.4f}",
         *(
             seconds(sums[f"{measure}_{name}_ms"])
             for measure in ("first_content", "duration")

@@ -211,7 +211,7 @@ _IF_ANY: Final = frozenset({"UNPRICED", "PARTIAL", "SEARCHES", "SWITCHES", "SWIT
 
 def _cells(sums: Mapping[str, Any]) -> tuple[str, ...]:
     share = sums["cached_share"]
-    is_unknown = sums["unpriced"] == sums["requests"] and sums["requests"]
+    is_unknown = sums["unpriced"] and not sums["cost_usd"]
     return (
         f"{sums['requests']:,}",
         f"{sums['input_tokens']:,}",

@@ -189,6 +189,11 @@ async def test_a_usage_beyond_reason_neither_fails_a_request_nor_keeps_a_place()
         switch = served.ledger.of(answer).switch
         assert switch is not None
         assert (switch.reason, switch.cached_tokens) == ("cooling", 0)
+        # Where nobody answers, nothing is cached again.
+        api.answer = lambda _: refusal
+        nobody = await served.stream(headers=session)
+        assert nobody.status == 429
+        assert served.ledger.of(nobody).switch is None
         assert served.gateway.data_plane.messages.backend.pool.in_flight == 0
 
 

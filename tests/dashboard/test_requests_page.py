@@ -175,6 +175,8 @@ async def test_what_was_tried_is_shown_and_what_is_not_known_is_explained(dashbo
     async with dashboard() as site:
         page = await site.page("/requests", theme="dark")
         grid = page.get_by_role("grid")
+        await expect(grid.get_by_text("request refused")).to_have_attribute("title", re.compile("^request: "))
+        await expect(grid.get_by_title("Nobody served it. Tried: ")).to_be_visible()
         await grid.get_by_role("row").nth(2).click()
         await expect(page.get_by_text("was overloaded (HTTP 529).")).to_be_visible()
         await expect(page.get_by_text("served it instead.")).to_be_visible()

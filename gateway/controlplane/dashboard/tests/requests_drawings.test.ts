@@ -101,6 +101,9 @@ describe('a timeline', () => {
     const fast = aTimeline(STREAM.entries.map((entry) => ({ ...entry, at: 0.004, until: 0.004 })));
     expect(usualScale(fast)).toBe('order');
     expect(usualScale(STREAM)).toBe('time');
+    // However long nothing came before.
+    const late = fast.entries.map((entry) => ({ ...entry, at: 2 + entry.at, until: 2 + entry.until }));
+    expect(usualScale(aTimeline(late, { ended_at: 2.01 }))).toBe('order');
     const laid = layout(fast, 'order', () => [0]);
     const starts = laid.places.map((place) => place.from);
     expect(starts).toEqual([...starts].sort((one, other) => one - other));

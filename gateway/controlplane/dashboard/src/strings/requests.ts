@@ -93,6 +93,28 @@ function listed(parts: readonly string[]): string {
   return parts.length < 2 ? (parts[0] ?? '') : `${parts.slice(0, -1).join(', ')} and ${parts.at(-1)}`;
 }
 
+/** Classes of trouble, where one stands for why a request did not go well. */
+const WHY: Record<string, string> = {
+  transport: 'no whole answer',
+  credential: 'credential refused',
+  request: 'request refused',
+  quota: 'at a limit',
+  billing: 'billing problem',
+  overload: 'overloaded',
+  upstream: 'upstream error',
+};
+
+const WHY_MEANS: Record<string, string> = {
+  transport:
+    'the account could not be reached, or its answer broke off before any content; the last one that was tried',
+  credential: 'the provider did not accept the account’s credential',
+  request: 'the provider refused what was asked',
+  quota: 'the account was at a limit',
+  billing: 'the provider wants something settled with its bill',
+  overload: 'the provider was overloaded',
+  upstream: 'the provider had an error, or answered what makes no sense',
+};
+
 /** nginx's status for a client that has gone; no client ever got it. */
 const CLIENT_CLOSED = 499;
 /** As the gateway records it. */
@@ -205,8 +227,11 @@ export const requests = {
   outcome: (outcome: string | null) => OUTCOMES[outcome ?? ''] ?? outcome ?? 'Unknown',
   outcomeMeans: (outcome: string | null) => OUTCOME_MEANS[outcome ?? ''],
   damaged: 'Damaged',
+  why: (why: string) => WHY[why] ?? why,
+  whyMeans: (why: string) => (WHY_MEANS[why] ? `${why}: ${WHY_MEANS[why]}` : why || undefined),
+  tried: (accounts: readonly string[]) => `Nobody served it. Tried: ${listed([...new Set(accounts)])}`,
   columns: {
-    at: 'Time',
+    at: 'Came in',
     outcome: 'Outcome',
     status: 'Status',
     model: 'Model',
@@ -294,6 +319,7 @@ export const requests = {
     skeleton: 'Download skeleton .sse',
     session: 'Requests of this session',
     summary: 'What happened',
+    accounts: 'How the accounts are now',
     retry: 'Look again',
   },
   say: {
@@ -501,7 +527,7 @@ export const requests = {
     leftOut: (number: number) =>
       `${formatCount(number)} more events are not in it: the stream was too long for all of them.`,
     committed: 'The client’s answer begins',
-    end: (outcome: string) => `End: ${outcome}`,
+    end: (outcome: string, why?: string) => `End: ${outcome}${why ? `, ${why}` : ''}`,
     rule: (code: string) => `broke the rule ${code}`,
     entry: (place: number, of: number) => `${formatCount(place)} of ${formatCount(of)}`,
     at: (time: string) => `at ${time}`,
@@ -526,7 +552,7 @@ export const requests = {
     title: 'All that is known',
     id: 'Request id',
     upstreamId: 'Upstream’s id',
-    time: 'Time',
+    time: 'Came in',
     route: 'Route',
     provider: 'Provider',
     account: 'Account',

@@ -1,3 +1,5 @@
+import { formatCount } from '../lib/format';
+
 /** The words of the Usage page. */
 export const usage = {
   period: {
@@ -19,7 +21,10 @@ export const usage = {
     days: (by: string) => `By day and ${by}`,
     hint: 'Days in CSV files are those of UTC',
   },
-  waiting: (count: string) => `${count} requests are not added up yet; they will be here within seconds.`,
+  waiting: (count: number) =>
+    count === 1
+      ? '1 request is not added up yet; it will be here within seconds.'
+      : `${formatCount(count)} requests are not added up yet; they will be here within seconds.`,
   totals: {
     title: 'Totals',
     what: 'the totals',
@@ -39,7 +44,7 @@ export const usage = {
   unpriced: {
     title: (count: string, one: boolean) => `${count} ${one ? 'request has' : 'requests have'} no known cost`,
     without: 'These models have no price here, so nothing of them is in the costs:',
-    count: (count: string) => `${count} requests`,
+    count: (count: number) => (count === 1 ? '1 request' : `${formatCount(count)} requests`),
     howTitle: 'How to price them',
     how: 'Add their prices to the file that GATEWAY_PRICES_FILE names, restart the gateway, then run:',
     command:

@@ -5,6 +5,7 @@ import { formatUnit } from '../lib/format';
 import { themeVersion } from '../lib/theme';
 import { type ChartProps, placeText, seriesColor } from './chart';
 import css from './chart.module.css';
+import { linesOf, lineText } from './chart_scale';
 
 /** Sums of the series from the first on, so that each is drawn on top of those before it. */
 export function stack(series: readonly (readonly (number | null)[])[]): number[][] {
@@ -140,7 +141,7 @@ function optionsOf(
           return [least - step / 2, most + step / 2];
         },
       },
-      y: { range: (_, __, most) => [0, most > 0 ? most * 1.08 : 1] },
+      y: { range: (_, __, most) => [0, linesOf(most, unit).at(-1) ?? 1] },
     },
     axes: [
       {
@@ -169,7 +170,8 @@ function optionsOf(
         grid,
         ticks: { show: false },
         size: 64,
-        values: (_, splits) => splits.map((value) => formatUnit(value, unit)),
+        splits: (_, __, ___, top) => linesOf(top, unit),
+        values: (_, splits) => splits.map((value) => lineText(value, splits[1] ?? 1, unit)),
       },
     ],
     series: [

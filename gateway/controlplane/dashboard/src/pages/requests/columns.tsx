@@ -109,7 +109,12 @@ export function makeColumns(href: (id: string) => string, roomy = false): readon
       label: labels.account,
       width: roomy ? 170 : 100,
       render: (row) =>
-        row.account ?? <span class="quiet">{row.tried.length > 0 ? `(${row.tried.at(-1)})` : '–'}</span>,
+        row.account ?? (
+          <span class="quiet" title={row.tried.length > 0 ? words.tried(row.tried) : undefined}>
+            {row.tried.length > 0 ? `(${row.tried.at(-1)})` : '–'}
+            {row.tried.length > 0 && <span class="visually-hidden">, {words.tried(row.tried)}</span>}
+          </span>
+        ),
     },
     text('actor', roomy ? 170 : 96, (row) => row.actor),
     {
@@ -135,7 +140,12 @@ export function makeColumns(href: (id: string) => string, roomy = false): readon
     time('total', 70, (row) => row.ms),
     number('attempts', 78, (row) => row.tried.length),
     text('stop', 110, (row) => row.stop_reason),
-    { key: 'why', label: labels.why, least: 106, render: (row) => row.why },
+    {
+      key: 'why',
+      label: labels.why,
+      least: 106,
+      render: (row) => <span title={words.whyMeans(row.why)}>{words.why(row.why)}</span>,
+    },
     mono('session', 130, (row) => row.session),
     text('client', 140, (row) => row.client),
     text('class', 96, (row) => row.request_class),

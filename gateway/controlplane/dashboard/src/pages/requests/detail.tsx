@@ -185,9 +185,22 @@ function Summary({ detail, hasTimeline }: { detail: RequestDetail; hasTimeline: 
           )}
         </div>
         <p class={css.sentences}>{summarise(detail).join(' ')}</p>
+        {asksForAccounts(detail) && (
+          <p class={css.sentences}>
+            <Link href="/accounts">{labels.accounts}</Link>
+          </p>
+        )}
       </div>
     </Panel>
   );
+}
+
+const OF_ACCOUNTS = new Set(['credential', 'quota', 'billing']);
+
+/** Whether what happened is something to look for at the accounts. */
+function asksForAccounts({ request, attempts }: RequestDetail): boolean {
+  if (request.outcome === 'rejected') return request.status === 503 || request.status === 529;
+  return attempts.some((attempt) => OF_ACCOUNTS.has(attempt.fault ?? ''));
 }
 
 /** A request with its timeline: what the timeline says of it takes its place among the rest. */

@@ -1,8 +1,8 @@
 import type { ComponentChildren } from 'preact';
 import type { RequestDetail } from '../../api/schema';
-import { formatBytes } from '../../lib/format';
+import { formatBytes, formatTime } from '../../lib/format';
 import { requests as words } from '../../strings/requests';
-import { CopyButton, KeyValue, Link, Panel, ProviderBadge, TimeText } from '../../ui';
+import { CopyButton, KeyValue, Link, Panel, ProviderBadge } from '../../ui';
 import css from './requests.module.css';
 
 const labels = words.facts;
@@ -20,7 +20,7 @@ export function Facts({ detail }: { detail: RequestDetail }) {
   const items: [string, ComponentChildren][] = [
     [labels.id, <Id key="id" value={request.id} what={labels.id} />],
     [labels.upstreamId, <Id key="upstream" value={detail.upstream_request_id} what={labels.upstreamId} />],
-    [labels.time, <TimeText key="time" at={request.at} mode="date" />],
+    [labels.time, formatTime(request.at, 'full')],
     [
       labels.route,
       <span key="route" class="mono">

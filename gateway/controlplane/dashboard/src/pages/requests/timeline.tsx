@@ -91,6 +91,12 @@ function nameOf(entry: EntryView): string {
   return [entry.event, entry.index, entry.detail].filter((part) => part !== null && part !== '').join(' ');
 }
 
+/** Type of the error that the upstream ended a stream with; undefined for none. */
+function errorOf({ entries, outcome }: TimelineView): string | undefined {
+  if (outcome !== 'upstream_error') return undefined;
+  return entries.findLast((entry) => entry.event === 'error')?.detail ?? undefined;
+}
+
 /** The end of a stream in words. */
 function endInWords(timeline: TimelineView): string {
   const last = timeline.entries.reduce((latest, entry) => Math.max(latest, entry.until), 0);
@@ -286,7 +292,7 @@ function Picture(props: {
         y2={bottom}
       />
       <text class={cx(css.endText, !went && css.brokenText)} x={x(laid.end)} y={TOP - 5} text-anchor="end">
-        {labels.end(words.outcome(outcome))}
+        {labels.end(words.outcome(outcome), timeline.violation ?? errorOf(timeline))}
       </text>
       {place && (
         <rect

@@ -10,7 +10,7 @@ import { csvPath, loadBudgets, loadCache, loadGroups, loadOverTime, loadTotal, l
 import { Groups, OverTime, TokensOverTime } from './over_time';
 import { periodOf } from './period';
 import { DaysNote, PeriodPicker } from './period_picker';
-import { DIMENSIONS, MEASURES } from './sums';
+import { DIMENSIONS, type Dimension, MEASURES } from './sums';
 import { SwitchesPanel } from './switches_panel';
 import { Totals } from './totals';
 import { Unpriced } from './unpriced';
@@ -92,11 +92,11 @@ export default function Page() {
               label: words.export.table(words.dimension[one]),
               href: csvPath(period, [one], now),
             })),
-            {
-              label: words.export.days(words.dimension[by]),
+            ...[...new Set<Dimension>(['model', 'actor', 'account', by])].map((one) => ({
+              label: words.export.days(words.dimension[one]),
               hint: words.export.hint,
-              href: csvPath(period, ['day', by], now),
-            },
+              href: csvPath(period, ['day', one], now),
+            })),
           ]}
         />
       </PageActions>

@@ -21,6 +21,7 @@ import { groupLabel, requestsPath } from './naming';
 import { barsOf, type Period } from './period';
 import { ShareBar } from './share_bar';
 import {
+  costOf,
   DIMENSIONS,
   type Dimension,
   groupKey,
@@ -208,7 +209,7 @@ function columnsOf(period: Period, by: Dimension, report: UsageReport): Column<U
       align: 'end',
       width: 88,
       sortValue: (group) => group.sums.cost_usd,
-      render: ({ sums }) => <Usd value={sums.unpriced === sums.requests ? null : sums.cost_usd} />,
+      render: ({ sums }) => <Usd value={costOf(sums)} />,
     },
     {
       key: 'share',

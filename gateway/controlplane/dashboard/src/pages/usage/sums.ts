@@ -128,3 +128,8 @@ export function change(now: number, before: number): number | undefined {
 function addAt(values: number[], at: number, more: number): void {
   if (at < values.length) values[at] = (values[at] ?? 0) + more;
 }
+
+/** What a group cost; null where nothing is known of it: what has no price is no reason to say $0. */
+export function costOf(sums: UsageSums): number | null {
+  return sums.unpriced > 0 && sums.cost_usd === 0 ? null : sums.cost_usd;
+}

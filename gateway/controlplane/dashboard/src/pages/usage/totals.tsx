@@ -25,9 +25,7 @@ export function Totals(props: {
   return (
     <Panel
       title={words.totals.title}
-      hint={
-        <span role="status">{props.waiting > 0 ? words.waiting(formatCount(props.waiting)) : PLACE}</span>
-      }
+      hint={<span role="status">{props.waiting > 0 ? words.waiting(props.waiting) : PLACE}</span>}
       busy={loading}
     >
       {error && <ErrorNote error={error} onRetry={reload} />}

@@ -35,8 +35,7 @@ function Models({ groups }: { groups: readonly UsageGroup[] }) {
     <ul class={css.models}>
       {groups.map((group) => (
         <li key={group.model}>
-          <code>{group.model}</code>{' '}
-          <span class="quiet">{words.unpriced.count(formatCount(group.sums.unpriced))}</span>
+          <code>{group.model}</code> <span class="quiet">{words.unpriced.count(group.sums.unpriced)}</span>
         </li>
       ))}
     </ul>
