@@ -108,7 +108,7 @@ async def test_a_run_is_compared_cancelled_and_forgotten_by_a_gateway_that_is_st
             page = await site.page("/canary")
             card = page.get_by_role("region", name="Compare", exact=True)
             await card.get_by_role("button", name="Run compare").click()
-            await expect(card.get_by_text("A key has no spaces")).to_be_visible()
+            await expect(card.get_by_text("Enter a key to what serves now.")).to_be_visible()
             await card.get_by_label("Key to what serves now").fill("a-wrong-key")
             await card.get_by_role("button", name="Run compare").click()
             found = page.get_by_role("region", name="Compare: what it found")

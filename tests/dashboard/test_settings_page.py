@@ -40,10 +40,10 @@ async def test_what_somebody_changed_is_in_the_audit_log_with_before_and_after(d
         )
         assert answer.ok, await answer.text()
         # The page learns of it by itself.
-        row = page.get_by_role("row").filter(has_text="account.change")
+        row = page.get_by_role("row").filter(has_text="Account changed")
         await expect(row).to_contain_text("Olivia")
         # Attempts are counted rather than each to fill a row.
-        await expect(page.get_by_role("row").filter(has_text="session.refused")).to_contain_text("\u00d7 3")
+        await expect(page.get_by_role("row").filter(has_text="Could not sign in")).to_contain_text("\u00d7 3")
         await assert_accessible(page)
         await screenshot(page, "audit")
         await row.click()

@@ -12,6 +12,10 @@ describe('entries of the audit log', () => {
     expect(changedFields({ a: 1, b: 2 }, { a: 1, b: 3, c: null })).toEqual([
       { name: 'b', before: '2', after: '3' },
     ]);
+    expect(changedFields(null, { expires_at: 1795445848.12, times_at: 'x' })).toEqual([
+      { name: 'expires_at', before: undefined, after: expect.stringContaining('2026-11-23 14:57:28 UTC') },
+      { name: 'times_at', before: undefined, after: 'x' },
+    ]);
     expect(changedFields(null, { times: 2 })).toEqual([{ name: 'times', before: undefined, after: '2' }]);
   });
 });

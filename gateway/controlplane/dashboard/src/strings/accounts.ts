@@ -170,7 +170,9 @@ export const accounts = {
     checked: (name: string, message: string) => `${name}: ${message}`,
     paused: (name: string) => `${name} is paused. Requests under way finish.`,
     resumed: (name: string, cleared: readonly string[]) =>
-      cleared.length > 0 ? `${name} is in use again. Ended: ${cleared.join('; ')}.` : `${name} is in use.`,
+      cleared.length > 0
+        ? `${name} is in use again. Ended: ${cleared.map(spelled).join('; ')}.`
+        : `${name} is in use.`,
     waiting: (name: string, until: string) =>
       `The refresh token of ${name} was sent a moment ago; the answer may come until ${until}.`,
     renamed: (before: string, after: string) => `${before} is now ${after}.`,
@@ -280,3 +282,10 @@ export const accounts = {
     refused: 'This file cannot be imported',
   },
 } as const;
+
+/** What was over, with the name of a state in the words of the page rather than as the gateway writes it. */
+function spelled(ended: string): string {
+  const [state = ''] = ended.split(' ', 1);
+  const name = (accounts.states as Record<string, string | undefined>)[state];
+  return name === undefined ? ended : `“${name}”${ended.slice(state.length)}`;
+}

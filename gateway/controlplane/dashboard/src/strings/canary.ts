@@ -78,6 +78,7 @@ export const canary = {
     bigBodiesHint: 'Only their tokens are counted, which is free.',
     oldKey: 'Key to what serves now',
     oldKeyHint: 'For this run alone: it is neither stored nor shown again.',
+    oldKeyMissing: 'Enter a key to what serves now.',
     oldKeyForm: 'A key has no spaces and only plain characters.',
     choice: {
       smoke: 'Streams side by side',
@@ -101,10 +102,14 @@ export const canary = {
     },
     tokens: (input: number, output: number) =>
       `About ${counted(input, 'token')} in, and ${EXACT.format(output)} out at the most.`,
-    who: (target: string, upstream: string) => `Asks ${target}; ${upstream} answers.`,
+    who: (target: string, upstream: string) =>
+      `Asks this gateway, ${target}. Behind it the upstream answers: ${upstream}.`,
     whoAlone: (target: string) => `Asks ${target}.`,
     spends: 'This costs money at the provider.',
-    takes: (time: string) => `Takes about ${time}.`,
+    takes: (seconds: number) =>
+      seconds <= 50
+        ? 'Usually takes less than a minute.'
+        : `Usually takes about ${counted(Math.round(seconds / 60), 'minute')}.`,
   },
   progress: (kind: Kind, done: number, total: number | null) =>
     total === null ? `${NAMES[kind]}: beginning` : `${NAMES[kind]}: ${done} of ${total}`,
@@ -129,6 +134,17 @@ export const canary = {
     at: 'Started',
     took: 'Took',
     options: 'With',
+    optionNames: {
+      model: 'model',
+      streams: 'streams side by side',
+      big_bodies: 'bodies of 1 and 31 MiB',
+      rounds: 'rounds',
+      quick: 'without rules that wait',
+    } as Record<string, string | undefined>,
+    option: (name: string, value: unknown) => {
+      const said = value === true ? 'yes' : value === false ? 'no' : String(value);
+      return `${canary.run.optionNames[name] ?? name}: ${said}`;
+    },
     requests: 'Requests of this run',
     counts: (level: CheckLevel, number: number) => `${EXACT.format(number)} ${canary.levels[level]}`,
     onlyNotable: 'Only warnings and problems',

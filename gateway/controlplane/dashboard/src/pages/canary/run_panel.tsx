@@ -137,9 +137,7 @@ function Found({ detail }: { detail: RunDetail }) {
 
 function Options({ run }: { run: RunView }) {
   const given = Object.entries(run.options as Record<string, unknown>).filter(([, value]) => value !== '');
-  return (
-    <code>{given.length ? given.map(([name, value]) => `${name} = ${String(value)}`).join(', ') : '–'}</code>
-  );
+  return <>{given.length ? given.map(([name, value]) => words.run.option(name, value)).join(', ') : '–'}</>;
 }
 
 /** How many rules of each area passed. */

@@ -137,7 +137,7 @@ function Plan({ tool, wishes }: { tool: ToolView; wishes: Wishes }) {
       <p>
         {words.card.sends(tool.kind, plan)}{' '}
         {plan.requests > 0 && words.card.tokens(plan.input_tokens, plan.most_output_tokens)}{' '}
-        {words.card.takes(formatDuration(plan.seconds * 1000))}
+        {words.card.takes(plan.seconds)}
       </p>
       {tool.upstream && (
         <p class={css.small}>
@@ -176,7 +176,13 @@ function Options(props: {
           maxlength={1000}
           value={wishes.oldKey}
           onValue={(oldKey) => change({ oldKey })}
-          error={props.lack === 'oldKeyForm' || props.lack === 'oldKey' ? words.card.oldKeyForm : undefined}
+          error={
+            props.lack === 'oldKey'
+              ? words.card.oldKeyMissing
+              : props.lack === 'oldKeyForm'
+                ? words.card.oldKeyForm
+                : undefined
+          }
         />
       )}
       <details class={css.options}>

@@ -4,7 +4,7 @@ import { keys as words } from '../../strings/keys';
 import { Bar, type Column, Spark, TimeText, type Tone, Usd } from '../../ui';
 import { StateBadge } from './key_state';
 import css from './keys.module.css';
-import { fullestBudget, limitsInWords, termsInWords } from './limits';
+import { fullestBudget, termsInWords } from './limits';
 
 const NEAR = 0.8;
 
@@ -29,12 +29,9 @@ export const COLUMNS: readonly Column<KeyView>[] = [
     label: words.column.limits,
     width: 176,
     render: (key) => {
-      const text = limitsInWords(key.limits) || words.words.none;
+      const text = termsInWords(key.limits, key.models);
       return (
-        <span
-          class={text === words.words.none ? 'quiet' : undefined}
-          title={termsInWords(key.limits, key.models)}
-        >
+        <span class={text === words.words.none ? 'quiet' : undefined} title={text}>
           {text}
         </span>
       );

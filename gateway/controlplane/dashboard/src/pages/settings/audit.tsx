@@ -36,7 +36,7 @@ const COLUMNS: Column<AuditView>[] = [
       const times = timesOf(one.after);
       return (
         <>
-          <code>{one.action}</code>
+          <span title={one.action}>{wordsOf(one.action)}</span>
           {times > 1 && <span class="quiet"> {words.audit.times(times)}</span>}
         </>
       );
@@ -46,6 +46,10 @@ const COLUMNS: Column<AuditView>[] = [
   { key: 'how', label: words.audit.columns.how, width: 120, render: (one) => one.how },
   { key: 'address', label: words.audit.columns.address, width: 150, render: (one) => one.address },
 ];
+
+function wordsOf(action: string): string {
+  return words.audit.actions[action] ?? action;
+}
 
 type Filters = { who?: string; action?: string; target?: string };
 
@@ -144,7 +148,7 @@ function Change({ of, onClose }: { of: AuditView; onClose: () => void }) {
   return (
     <Dialog
       open
-      title={words.audit.open(of.action, of.target)}
+      title={words.audit.open(wordsOf(of.action), of.target)}
       onClose={onClose}
       footer={<Button onClick={onClose}>{words.audit.close}</Button>}
     >

@@ -1,3 +1,8 @@
+import { formatTime } from '../../lib/format';
+
+/** Names of fields that hold moments, in Unix seconds. */
+const MOMENT = /_(at|until)$/;
+
 /** One field of what was changed; undefined where it was not there. */
 export interface ChangedField {
   name: string;
@@ -25,9 +30,10 @@ function asFields(value: unknown): Map<string, string> {
   if (value === null || value === undefined) return new Map();
   if (typeof value !== 'object' || Array.isArray(value)) return new Map([['', shown(value)]]);
   const entries = Object.entries(value).filter(([, part]) => part !== null);
-  return new Map(entries.map(([name, part]) => [name, shown(part)]));
+  return new Map(entries.map(([name, part]) => [name, shown(part, MOMENT.test(name))]));
 }
 
-function shown(value: unknown): string {
+function shown(value: unknown, isMoment = false): string {
+  if (isMoment && typeof value === 'number') return formatTime(value, 'full');
   return typeof value === 'string' ? value : JSON.stringify(value);
 }
