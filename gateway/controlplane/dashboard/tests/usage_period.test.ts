@@ -123,6 +123,17 @@ describe('a period', () => {
     expect(long.before.by).toBe('day');
   });
 
+  it('goes on until now west of UTC, where a day of UTC is over while it is still today', () => {
+    const evening = at('2026-11-24T03:30:00Z');
+    const query = { period: 'custom', from: '2026-11-01', to: '2026-11-23' };
+    const period = periodOf(query, evening, 'America/New_York');
+    expect([period.isLocal, period.until]).toEqual([false, evening]);
+    expect(barAt(barsOf(period), at('2026-11-24T00:00:00Z'))).toBe(22);
+    expect(periodOf({ ...query, to: '2026-11-22' }, evening, 'America/New_York').until).toBe(
+      at('2026-11-23T00:00:00Z'),
+    );
+  });
+
   it('that was chosen has its last day whole, and ends now where that is today', () => {
     const now = at('2026-11-23T12:00:00Z');
     const past = periodOf({ period: 'custom', from: '2026-11-01', to: '2026-11-03' }, now, 'Europe/Berlin');

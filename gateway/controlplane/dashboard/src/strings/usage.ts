@@ -50,8 +50,8 @@ export const usage = {
     command:
       'gateway costs prices                # which prices are known\ngateway costs recompute --dry-run   # what would change\ngateway costs recompute',
     commandLabel: 'On the gateway’s machine',
-    noUsage:
-      'The others are of models with a price: their answers broke off, or did not say what was used, so nobody can tell what they cost.',
+    noUsage: (others: boolean) =>
+      `${others ? 'Of the others the price is known' : 'The prices are known'}, but answers broke off or did not say what was used: nobody can tell what they cost.`,
   },
   breakdown: {
     title: 'Use over time',

@@ -62,7 +62,9 @@ function between(preset: Preset, from: number, to: number, now: number, zone: st
   const isLocal = days <= MOST_HOURLY_DAYS && now - from * DAY < HOURS_LAST;
   const start = (day: number) => (isLocal ? dayStart(day, zone) : day * DAY);
   const since = start(from);
-  const until = Math.min(start(to + 1), Math.max(now, since + 1));
+  // West of UTC a day of UTC may be over while it is still today: what came since belongs to today too.
+  const end = to === dayNumber(now, zone) ? Number.POSITIVE_INFINITY : start(to + 1);
+  const until = Math.min(end, Math.max(now, since + 1));
   const beforeSince = start(from - days);
   return {
     preset,

@@ -24,7 +24,7 @@ export function Unpriced({ models, count }: { models: readonly UsageGroup[]; cou
             </details>
           </>
         )}
-        {groups.length > without.length && <p>{words.unpriced.noUsage}</p>}
+        {groups.length > without.length && <p>{words.unpriced.noUsage(without.length > 0)}</p>}
       </div>
     </section>
   );
