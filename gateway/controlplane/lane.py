@@ -5,6 +5,7 @@ Times are seconds since the request came in.
 
 from __future__ import annotations
 
+import math
 from collections import Counter, deque
 from typing import Any, Final
 
@@ -39,6 +40,14 @@ _AROUND: Final = {
     for name in ("text_delta", "thinking_delta", "input_json_delta")
 }
 """Bytes of a delta's event beside what the model wrote; other deltas hold nothing that it did."""
+_PADDING: Final = 6
+"""Bytes that upstreams put before the last brace of a delta, on average: the API puts up to a dozen or so, lest
+their length give away what is in them."""
+_FRAME: Final = 'event: %s\ndata: {"type":"%s","index":%d%s}\n\n'
+_STARTS: Final = {
+    "text": ',"content_block":{"type":"text","text":""}',
+    "thinking": ',"content_block":{"type":"thinking","thinking":"","signature":""}',
+}
 _DELTA: Final = EventKind.CONTENT_BLOCK_DELTA.value
 _KINDS: Final = {kind.value: kind for kind in EventKind}
 _PHASES: Final = {
@@ -66,7 +75,11 @@ class Lane:
     """Of attempts, before the stream that is read now."""
     _state: State = field(default=State.AWAIT_START, init=False)
     _written: int = field(default=0, init=False)
-    """Bytes that the model wrote, as far as they are in entries."""
+    """Bytes that the model wrote, as far as they are in entries, and what its deltas are padded with."""
+    _deltas: int = field(default=0, init=False)
+    """In which it wrote them."""
+    _is_padded: bool = field(default=False, init=False)
+    """Whether an event of known length was longer."""
     _broken: bool = field(default=False, init=False)
     _pace: deque[tuple[float, int]] = field(factory=lambda: deque(maxlen=16), init=False)
 
@@ -87,9 +100,12 @@ class Lane:
     @property
     def tokens(self) -> int:
         """Output tokens so far, estimated from the bytes that came."""
-        last = self._recorder.open_deltas if self._recorder is not None else None
-        written = self._written + (_written(last) if last is not None else 0)
-        return written // _BYTES_PER_TOKEN
+        written, deltas = self._written, self._deltas
+        if self._recorder is not None and (last := self._recorder.open_deltas) is not None and _is_text(last):
+            written, deltas = written + _written(last), deltas + last.count
+        if self._is_padded:
+            written -= deltas * _PADDING
+        return max(0, written) // _BYTES_PER_TOKEN
 
     @property
     def has_stream(self) -> bool:
@@ -143,7 +159,8 @@ class Lane:
     def _begin_stream(self, at: float) -> None:
         self.segments = list(self._before)
         self._edges.clear()
-        self._state, self._written, self._broken = State.AWAIT_START, 0, False
+        self._state, self._broken = State.AWAIT_START, False
+        self._written, self._deltas, self._is_padded = 0, 0, False
         self._enter("start", at)
 
     def _read_on(self, recorder: TimelineRecorder, now: float) -> None:
@@ -166,8 +183,11 @@ class Lane:
         kind = _KINDS.get(entry.event, EventKind.UNKNOWN)
         self._edges[self._state.name, kind.value] += entry.count
         if entry.event == _DELTA:
-            self._written += _written(entry)
+            if _is_text(entry):
+                self._written += _written(entry)
+                self._deltas += entry.count
             return
+        self._is_padded = self._is_padded or entry.size > _known_size(entry)
         after: Any = TRANSITIONS[self._state][kind]
         if not isinstance(after, State):
             return
@@ -224,7 +244,20 @@ def _closed(segments: list[Segment], at: float) -> list[Segment]:
     return [*rest, (phase, began, at)] if at > began else rest
 
 
+def _is_text(entry: Entry) -> bool:
+    """Whether deltas hold what the model wrote."""
+    return entry.detail in _AROUND
+
+
 def _written(entry: Entry) -> int:
-    """Return the bytes that the model wrote in some deltas, about."""
-    around = _AROUND.get(entry.detail or "")
-    return 0 if around is None else max(0, entry.size - entry.count * around)
+    """Return the bytes that the model wrote in some deltas, and their padding, about."""
+    return max(0, entry.size - entry.count * _AROUND.get(entry.detail or "", 0))
+
+
+def _known_size(entry: Entry) -> float:
+    """Return how many bytes an event has without padding; infinity for most, of which that is not known."""
+    rest = "" if entry.event == EventKind.CONTENT_BLOCK_STOP else _STARTS.get(entry.detail or "")
+    is_known = entry.event in (EventKind.CONTENT_BLOCK_STOP, EventKind.CONTENT_BLOCK_START)
+    if rest is None or not is_known or entry.index is None:
+        return math.inf
+    return len(_FRAME % (entry.event, entry.event, entry.index, rest))

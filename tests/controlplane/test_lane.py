@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
+import pytest
 from attrs import define, field
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +19,8 @@ from gateway.ledger.timeline import TimelineRecorder
 from sse_fsm import StreamGuard
 from sse_fsm.events import EventKind
 from sse_fsm.strategies import broken_streams, valid_streams
+
+STREAMS: Final = Path(__file__).parents[2] / "fixtures" / "streams"
 
 
 @define(eq=False)
@@ -117,6 +122,18 @@ def test_the_counts_of_a_long_stream_stay_exact_when_its_timeline_makes_room() -
         lane.read(request, request.now)
     assert lane.tokens_per_second() == 2.0
     check(lane)
+
+
+@pytest.mark.parametrize("name", ["big-3200-deltas", "text-padded", "claude-code-turn"])
+def test_tokens_are_estimated_from_what_the_model_wrote_and_not_from_what_is_around_it(name: str) -> None:
+    request, lane = Request(), Lane()
+    guard = request.begin(0)
+    data = (STREAMS / f"{name}.sse").read_bytes()
+    guard.feed(data)
+    lane.read(request, 1.0)
+    fields = rb'"(?:text|thinking|partial_json)":"((?:[^"\\]|\\.)*)"\}'
+    written = sum(map(len, re.findall(rb'_delta",' + fields, data)))
+    assert written / 4 * 0.75 <= lane.tokens <= written / 4 * 1.25
 
 
 def test_attempts_that_were_refused_are_parts_of_the_way() -> None:
