@@ -1,5 +1,5 @@
 import { useState } from 'preact/hooks';
-import { type ApiFailure, failureFrom } from '../../api/failure';
+import { type ApiFailure, failureFrom } from './failure';
 
 /** A form that is under way, and how it went. */
 export interface Submission {

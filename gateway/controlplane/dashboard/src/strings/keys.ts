@@ -114,7 +114,6 @@ export const keys = {
     edit: (name: string) => `Change ${name}`,
     changed: (name: string) => `${name} was changed.`,
     nothing: 'Nothing is changed.',
-    cancel: 'Cancel',
   },
   made: {
     title: (name: string) => `The key of ${name}`,

@@ -16,6 +16,7 @@ export {
   TextAreaField,
   TextField,
 } from './field';
+export { FormDialog } from './form_dialog';
 export * from './icons';
 export { Menu, type MenuItem } from './menu';
 export { Bar, ProgressBar, Spark } from './meter';

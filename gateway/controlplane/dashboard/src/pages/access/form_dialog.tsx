@@ -1,51 +1,18 @@
-import type { ComponentChildren } from 'preact';
-import { useId } from 'preact/hooks';
-import { ui } from '../../strings/ui';
-import { Button, Dialog } from '../../ui';
-import css from './access.module.css';
+import type { ComponentProps } from 'preact';
+import type { Submission } from '../../api/use_submission';
+import { FormDialog as Plain } from '../../ui';
 import { FormError } from './form_error';
-import type { Submission } from './use_submission';
 
-/** A dialog with a form: Enter in a field submits it. */
-export function FormDialog(props: {
-  title: string;
-  submission: Submission;
-  submitLabel: string;
-  danger?: boolean;
-  onSubmit: () => void;
-  onClose: () => void;
-  children: ComponentChildren;
-}) {
-  const id = useId();
-  const { busy, failure } = props.submission;
+/** A dialog with a form that says at its end what went wrong. */
+export function FormDialog({
+  submission,
+  children,
+  ...rest
+}: Omit<ComponentProps<typeof Plain>, 'busy'> & { submission: Submission }) {
   return (
-    <Dialog
-      open
-      title={props.title}
-      onClose={() => !busy && props.onClose()}
-      footer={
-        <>
-          <Button onClick={props.onClose} disabled={busy}>
-            {ui.cancel}
-          </Button>
-          <Button kind={props.danger ? 'danger' : 'primary'} type="submit" form={id} busy={busy}>
-            {props.submitLabel}
-          </Button>
-        </>
-      }
-    >
-      <form
-        id={id}
-        class={css.form}
-        noValidate
-        onSubmit={(event) => {
-          event.preventDefault();
-          if (!busy) props.onSubmit();
-        }}
-      >
-        {props.children}
-        <FormError failure={failure} />
-      </form>
-    </Dialog>
+    <Plain {...rest} busy={submission.busy}>
+      {children}
+      <FormError failure={submission.failure} />
+    </Plain>
   );
 }

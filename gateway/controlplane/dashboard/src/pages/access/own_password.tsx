@@ -1,12 +1,12 @@
 import { useState } from 'preact/hooks';
 import { api, take } from '../../api/client';
 import { loadSession, session } from '../../api/session';
+import { useSubmission } from '../../api/use_submission';
 import { access as words } from '../../strings/access';
 import { Button, Panel, toast } from '../../ui';
 import { FormDialog } from './form_dialog';
 import { PasswordField } from './password_field';
 import { SHORTEST } from './password_strength';
-import { useSubmission } from './use_submission';
 
 /** Changes the reader's password. */
 export function OwnPassword() {

@@ -2,6 +2,7 @@ import { useState } from 'preact/hooks';
 import { api, take } from '../../api/client';
 import type { TotpOffer } from '../../api/schema';
 import { loadSession, session } from '../../api/session';
+import { useSubmission } from '../../api/use_submission';
 import { access as words } from '../../strings/access';
 import { Badge, Button, CodeBlock, CopyButton, Dialog, IdleIcon, OkIcon, Panel, toast } from '../../ui';
 import css from './access.module.css';
@@ -9,7 +10,6 @@ import { CodeField } from './code_field';
 import { FormDialog } from './form_dialog';
 import { PasswordField } from './password_field';
 import { QrCode } from './qr_code';
-import { useSubmission } from './use_submission';
 
 const FEW = 3;
 

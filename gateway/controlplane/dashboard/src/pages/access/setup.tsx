@@ -4,6 +4,7 @@ import { failureFrom } from '../../api/failure';
 import type { LinkView } from '../../api/schema';
 import { loadSession, session } from '../../api/session';
 import { useResource } from '../../api/use_resource';
+import { useSubmission } from '../../api/use_submission';
 import { access as words } from '../../strings/access';
 import { Button, CodeBlock, ErrorNote, Link, Loading, TextField } from '../../ui';
 import css from './access.module.css';
@@ -14,7 +15,6 @@ import { dropToken, tokenIn, useLinkToken } from './link_token';
 import { PasswordField } from './password_field';
 import { SHORTEST } from './password_strength';
 import { CODE_NEEDED } from './sign_in';
-import { useSubmission } from './use_submission';
 
 /** Sets a password by a one-time link; without a link, says where there is one. */
 export function Setup() {

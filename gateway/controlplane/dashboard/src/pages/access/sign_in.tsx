@@ -3,6 +3,7 @@ import { useLocation } from 'preact-iso';
 import { api, take } from '../../api/client';
 import { failureFrom } from '../../api/failure';
 import { loadSession, session } from '../../api/session';
+import { useSubmission } from '../../api/use_submission';
 import { access as words } from '../../strings/access';
 import { Button, CodeBlock, ErrorNote, Link, Loading, TextField } from '../../ui';
 import css from './access.module.css';
@@ -11,7 +12,6 @@ import { CodeField } from './code_field';
 import { FormError } from './form_error';
 import { dropToken, useLinkToken } from './link_token';
 import { PasswordField } from './password_field';
-import { useSubmission } from './use_submission';
 
 /** The type of the error that asks for the second factor. */
 export const CODE_NEEDED = 'code_needed';

@@ -3,6 +3,7 @@ import { api, take } from '../../api/client';
 import type { LinkAnswer, UserView } from '../../api/schema';
 import { isAdmin } from '../../api/session';
 import { useResource } from '../../api/use_resource';
+import { useSubmission } from '../../api/use_submission';
 import { access as words } from '../../strings/access';
 import {
   Badge,
@@ -29,7 +30,6 @@ import {
 } from '../../ui';
 import css from './access.module.css';
 import { FormDialog } from './form_dialog';
-import { useSubmission } from './use_submission';
 
 type Role = UserView['role'];
 type Act = 'admin' | 'viewer' | 'link' | 'reset' | 'remove';

@@ -1,13 +1,14 @@
 import { useState } from 'preact/hooks';
 import { api, take } from '../../api/client';
 import type { AccountView } from '../../api/schema';
+import { useSubmission } from '../../api/use_submission';
 import { accounts as words } from '../../strings/accounts';
 import { ui } from '../../strings/ui';
 import { Button, CheckField, Dialog, SelectField, Tabs, TextField, toast } from '../../ui';
 import css from './accounts.module.css';
 import { Numbers } from './edit_dialog';
-import { SubmissionNote, useSubmission } from './form_dialog';
 import { ImportFile } from './import_file';
+import { SubmissionNote } from './submission_note';
 
 /** How an account comes in. */
 export type How = 'key' | 'file';

@@ -1,10 +1,11 @@
 import { useState } from 'preact/hooks';
 import { api, take } from '../../api/client';
 import type { AccountView } from '../../api/schema';
+import { useSubmission } from '../../api/use_submission';
 import { accounts as words } from '../../strings/accounts';
-import { NumberField, TextField, toast } from '../../ui';
+import { FormDialog, NumberField, TextField, toast } from '../../ui';
 import css from './accounts.module.css';
-import { FormDialog, SubmissionNote, useSubmission } from './form_dialog';
+import { SubmissionNote } from './submission_note';
 
 /** Changes what people say of an account. */
 export function EditDialog(props: {
@@ -41,7 +42,7 @@ export function EditDialog(props: {
   return (
     <FormDialog
       title={words.edit.title(account.name)}
-      submission={submission}
+      busy={submission.busy}
       submitLabel={words.edit.submit}
       disabled={name.trim() === ''}
       onSubmit={() => void save()}

@@ -2,6 +2,7 @@ import { useId, useRef, useState } from 'preact/hooks';
 import { api, take } from '../../api/client';
 import { failureFrom } from '../../api/failure';
 import type { AccountView, ImportEntry, ImportReport } from '../../api/schema';
+import { useSubmission } from '../../api/use_submission';
 import { accounts as words } from '../../strings/accounts';
 import { ui } from '../../strings/ui';
 import {
@@ -16,7 +17,6 @@ import {
   toast,
 } from '../../ui';
 import css from './accounts.module.css';
-import { useSubmission } from './form_dialog';
 
 interface Given {
   content: string;

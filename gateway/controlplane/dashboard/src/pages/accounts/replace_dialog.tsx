@@ -1,12 +1,13 @@
 import { useState } from 'preact/hooks';
 import { api, take } from '../../api/client';
 import type { AccountView } from '../../api/schema';
+import { useSubmission } from '../../api/use_submission';
 import { accounts as words } from '../../strings/accounts';
 import { ui } from '../../strings/ui';
 import { Button, CheckField, Dialog, Tabs, TextField, toast } from '../../ui';
 import css from './accounts.module.css';
-import { SubmissionNote, useSubmission } from './form_dialog';
 import { ReplaceFromFile } from './import_file';
+import { SubmissionNote } from './submission_note';
 
 const TABS = [
   { key: 'key', label: words.form.tabs.key },
