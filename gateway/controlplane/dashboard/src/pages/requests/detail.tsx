@@ -183,13 +183,9 @@ function Summary({ detail, hasTimeline }: { detail: RequestDetail; hasTimeline: 
               {labels.session}
             </Link>
           )}
+          {asksForAccounts(detail) && <Link href="/accounts">{labels.accounts}</Link>}
         </div>
         <p class={css.sentences}>{summarise(detail).join(' ')}</p>
-        {asksForAccounts(detail) && (
-          <p class={css.sentences}>
-            <Link href="/accounts">{labels.accounts}</Link>
-          </p>
-        )}
       </div>
     </Panel>
   );
