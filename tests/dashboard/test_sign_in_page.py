@@ -164,6 +164,7 @@ async def test_a_link_to_sign_in_works_once_and_a_session_that_ends_keeps_the_ad
         assert page.url == f"{site.url}/requests?outcome=violation"
         await expect(page.get_by_text("Your session has ended")).to_be_visible()
         await page.goto(f"{site.url}/sign-in#{await site.gateway.sign_in_token(Role.ADMIN)}")
+        await expect(page.get_by_role("button", name="Signed in as Olivia")).to_be_visible()
         await page.reload()
         await expect(page.get_by_role("button", name="Signed in as Olivia")).to_be_visible()
 
