@@ -1,6 +1,6 @@
 import { useEffect, useLayoutEffect, useState } from 'preact/hooks';
 import type { StreamsState } from '../../api/schema';
-import { onLive } from '../../live/live';
+import { connection, onLive } from '../../live/live';
 import { BoardState } from './board_state';
 
 const TICK = 250;
@@ -37,8 +37,12 @@ export function useTick(draw: Draw, deps: readonly unknown[]): void {
   }, deps as unknown[]);
 }
 
+/** While nothing is told all stands still: a silence that the gateway was not there to hear is none. */
 function tick(): void {
-  if (document.hidden) return;
+  if (!document.hidden && connection.peek() === 'open') drawAll();
+}
+
+function drawAll(): void {
   moment = Date.now() / 1000 + ahead;
   for (const draw of drawing) draw(moment);
 }
@@ -61,7 +65,7 @@ export function useBoard(): Board {
       ahead = state.ahead;
       frame ||= requestAnimationFrame(() => {
         frame = 0;
-        tick();
+        if (!document.hidden) drawAll();
         setBoard({ state, isKnown: true });
       });
     });
