@@ -513,13 +513,15 @@ class _Life:
         if self._settled:
             return
         self._record.status = self._record.status or CLIENT_CLOSED
-        guard = self.guard
-        if guard is None:
-            outcome = Outcome.CANCELLED
-        else:
+        guard, outcome = self.guard, Outcome.CANCELLED
+        if guard is not None:
             _, verdict = guard.finish(EndReason.CANCELLED)
-            note_verdict(self._record, verdict)
-            outcome = verdict.outcome
+            if self._attempts is None or verdict.outcome is Outcome.CANCELLED:
+                note_verdict(self._record, verdict)
+                outcome = verdict.outcome
+            else:
+                # A stream that is over while attempts go on is that of one that was given up.
+                self._attempts = None
         protocol = self._request.protocol
         if isinstance(protocol, ClientConnection) and protocol.stalled:
             self._record.reason = "the client took nothing for too long"

@@ -129,15 +129,20 @@ async def test_clients_that_wait_or_go_away_or_have_no_key_are_told_of_as_they_a
         stranger = await gateway.ask(message(), usual=[("x-api-key", "nobody's")])
         async with gateway.streaming():
             pass
+        # One that goes while it waits, after a stream that was no good.
+        body, headers = message(stream=True), [("x-replay-fault", "error-event:rate_limit_error;event=0")]
+        async with gateway.connect() as connection:
+            await connection.send(MESSAGES, body, headers=headers, usual=gateway.usual)
+            await connection.until(b"event: ping")
         # It waits for an account that rests, until somebody takes that out of use.
-        body, headers = message(stream=True), [("x-replay-fault", "status:429;retry-after=600")]
+        headers = [("x-replay-fault", "status:429;retry-after=600")]
         async with gateway.connect() as connection:
             await connection.send(MESSAGES, body, headers=headers, usual=gateway.usual)
             await connection.until(b"event: ping")
             assert (await client.post("/api/v1/accounts/acc_team/pause"))[0] == 200
             await connection.until(b"event: error")
         async with asyncio.timeout(LIMIT):
-            while len(found := (await client.get("/api/v1/requests"))[1]["requests"]) < 3:  # noqa: ASYNC110 - what is asked is a server
+            while len(found := (await client.get("/api/v1/requests"))[1]["requests"]) < 4:  # noqa: ASYNC110 - what is asked is a server
                 await asyncio.sleep(0.02)
         said = await sentences(site, [one["id"] for one in reversed(found)])
     assert said[0].startswith("Somebody without a valid key sent POST /v1/messages. No account was asked.")
@@ -145,8 +150,10 @@ async def test_clients_that_wait_or_go_away_or_have_no_key_are_told_of_as_they_a
     check(said[0], stranger)
     assert "The client went away" in said[1]
     assert "in the middle of the answer" in said[1]
-    assert "which had been kept waiting with pings, got an error event of the gateway\u2019s own" in said[2]
-    assert "HTTP 200" not in said[2]
+    assert "Team plan was at a limit. The client went away" in said[2]
+    assert "before it was answered" in said[2]
+    assert "which had been kept waiting with pings, got an error event of the gateway\u2019s own" in said[3]
+    assert "HTTP 200" not in said[3]
 
 
 async def test_streams_that_are_only_watched_are_said_to_go_on_as_they_came(dashboard: OpenDashboard) -> None:
