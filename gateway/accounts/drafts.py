@@ -33,6 +33,7 @@ _HOSTS: Final[Mapping[str, tuple[str, ...]]] = {
     "anthropic": ("anthropic.com", "claude.com", "claude.ai"),
     "openai": ("openai.com", "chatgpt.com"),
 }
+_NAMES: Final[Mapping[str, str]] = {"anthropic": "Anthropic", "openai": "OpenAI"}
 _PREFIXES: Final[Mapping[str, tuple[str, ...]]] = {
     "anthropic": ("sk-ant-",),
     "openai": ("sk-proj-", "sk-svcacct-", "sk-admin-"),
@@ -264,7 +265,8 @@ def _refuse_foreign(secret: str, provider: str) -> None:
     for other, prefixes in _PREFIXES.items():
         if other != provider and secret.startswith(prefixes):
             raise DraftError(
-                f"this is a secret of {other}, and the account's provider is {provider}; choose {other}"
+                f"this is a secret of {_NAMES[other]}, and the account's provider is "
+                f"{_NAMES.get(provider, provider)}; choose {_NAMES[other]}"
             )
 
 
@@ -273,5 +275,6 @@ def _refuse_foreign_host(what: str, host: str, provider: str) -> None:
     for other, domains in _HOSTS.items():
         if other != provider and any(host == domain or host.endswith(f".{domain}") for domain in domains):
             raise DraftError(
-                f"{what} leads to {host}, which is {other}'s; credentials of {provider} are not sent there"
+                f"{what} leads to {host}, which is {_NAMES[other]}'s; credentials of "
+                f"{_NAMES.get(provider, provider)} are not sent there"
             )

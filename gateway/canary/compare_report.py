@@ -7,7 +7,7 @@ from datetime import datetime
 from importlib.metadata import version
 from typing import Any, Final
 
-from gateway.canary.client import Exchange
+from gateway.canary.client import Ending, Exchange
 from gateway.canary.compare import Comparison, Found, Sample
 from gateway.canary.masking import Masker
 from gateway.canary.trace import cell, counted, fence, render, table
@@ -16,6 +16,9 @@ __all__ = ["as_json", "as_markdown"]
 
 _MOST_SHOWN: Final = 12
 """Differences of which both answers are shown; all are counted."""
+_FIRST_ERROR: Final = 400
+_NOTABLE_RATIO: Final = 1.5
+"""Above which it is said why a time is well all the same."""
 
 
 def as_markdown(comparison: Comparison, mask: Masker, at: datetime) -> str:
@@ -103,12 +106,23 @@ def _distinct(values: Iterable[Any]) -> str:
 def _outcome(exchange: Exchange) -> str:
     if exchange.stream is not None:
         return exchange.stream.describe()
+    if exchange.ending is Ending.COMPLETE and exchange.status is not None and exchange.status >= _FIRST_ERROR:
+        return "refused"
     return str(exchange.ending)
 
 
 def _time(sample: Sample) -> tuple[Any, ...]:
-    verdict = "**too long**" if sample.too_long else "well" if sample.judged else "too few to judge"
-    return (sample.name, sample.number, f"{sample.old:.1f}", f"{sample.new:.1f}", f"{sample.ratio:.2f}", verdict)
+    old, new = f"{sample.old:.1f}", f"{sample.new:.1f}"
+    # Of two times that are hardly there, one is easily many times the other.
+    ratio = f"{sample.ratio:.2f}" if float(old) > 0 else "-"
+    if sample.too_long:
+        verdict = "**too long**"
+    elif not sample.judged:
+        verdict = "too few to judge"
+    else:
+        is_close = sample.ratio > _NOTABLE_RATIO
+        verdict = f"well: only {sample.new - sample.old:.1f} ms longer" if is_close else "well"
+    return (sample.name, sample.number, old, new, ratio, verdict)
 
 
 def _one_of_a_kind(found: Iterable[Found]) -> list[Found]:

@@ -73,9 +73,10 @@ async def _plan_limits(examination: Examination) -> Finding:
     return warning(
         "plan-limits",
         _CONTRACT,
-        "anthropic-ratelimit-unified-… headers stay on the way, so no client shows the limits of a plan",
-        "leave it where several clients share accounts, as this gateway does on purpose with more than one; "
-        "otherwise let the headers through",
+        "no anthropic-ratelimit-unified-… header reaches a client, so none can show the limits of its plan",
+        "there is nothing to do where several accounts are shared: this gateway then keeps these headers back, "
+        "because the limits of an account are not those of a client. Where each client has an account of its own, "
+        "let them through",
     )
 
 

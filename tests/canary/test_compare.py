@@ -88,7 +88,7 @@ async def test_a_gateway_answers_as_its_upstream_does(command: Command) -> None:
     # The replay upstream takes any key; that the gateway does not is as it should be.
     assert "0 differences, and 2 improvements in 32 pairs of answers" in usual.out
     assert usual.rows()["stream, tool call"][1:] == ["200", "200", "complete", "complete", "none"]
-    assert usual.rows()["first content, p50"][5] == "well"
+    assert usual.rows()["first content, p50"][5].startswith("well")
     assert strict.rows()["stream framing-crlf"][5] == "none"
     assert "None." in strict.out
 

@@ -29,26 +29,26 @@ REFUSALS = {
     "a refresh token for a key": (ADD, REFRESH, "as an account of kind oauth"),
     "an admin key": (ADD, "sk-ant-admin01-administrates", "a key of the Admin API"),
     "a client key of the gateway": (ADD, "csg_abcdefghijklmnopqrstuvwxyz", "this gateway's own clients"),
-    "an OpenAI key for Anthropic": (ADD, "sk-proj-of-the-openai-account", "this is a secret of openai"),
+    "an OpenAI key for Anthropic": (ADD, "sk-proj-of-the-openai-account", "this is a secret of OpenAI"),
     "an Anthropic key for OpenAI": (
         ("add", "--name", "work", "--provider", "openai", "--secret-stdin"),
         KEY,
-        "this is a secret of anthropic, and the account's provider is openai",
+        "this is a secret of Anthropic, and the account's provider is OpenAI",
     ),
     "an Anthropic account at OpenAI's": (
         (*ADD, "--base-url", "https://api.openai.com"),
         KEY,
-        "the base URL leads to api.openai.com, which is openai's",
+        "the base URL leads to api.openai.com, which is OpenAI's",
     ),
     "an Anthropic account at OpenAI's, with a dot behind": (
         (*ADD, "--base-url", "https://api.openai.com."),
         KEY,
-        "the base URL leads to api.openai.com, which is openai's",
+        "the base URL leads to api.openai.com, which is OpenAI's",
     ),
     "an Anthropic account at OpenAI's, in wide letters": (
         (*ADD, "--base-url", "https://api.ｏｐｅｎａｉ.com"),  # noqa: RUF001 - what it is about
         KEY,
-        "the base URL leads to api.openai.com, which is openai's",
+        "the base URL leads to api.openai.com, which is OpenAI's",
     ),
     "a host with an escape in it": (
         (*ADD, "--base-url", "https://api.openai.com%2e"),

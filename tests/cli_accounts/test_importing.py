@@ -100,7 +100,7 @@ def test_of_a_list_with_a_mistake_nothing_is_taken_and_each_mistake_is_named_by_
     for words in (
         "nothing was imported: [1].api_key is missing",
         "[2].api_key must be text",
-        "[3]: this is a secret of anthropic",
+        "[3]: this is a secret of Anthropic",
         "[4]: the name 'good' is that of [0] too",
         "[5] has members that mean nothing here: wieght;",
         "[6] must be an object",

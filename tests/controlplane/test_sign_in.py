@@ -333,7 +333,11 @@ async def test_users_change_their_password_and_end_their_other_sessions() -> Non
         assert (await here.get("/api/v1/users"))[0] == 200
         assert (await there.get("/api/v1/users"))[0] == 401
         await there.sign_in(password="another good one")
+        await age(place, used_at=50)
         sessions = (await here.get("/api/v1/session/others"))[1]["sessions"]
+        # Whoever asks is there at this moment, though that is written down but once a minute.
+        (used,) = [one["used_at"] for one in sessions if one["is_this"]]
+        assert used > max(one["used_at"] for one in sessions if not one["is_this"])
         assert sorted(one["is_this"] for one in sessions) == [False, True]
         (other,) = [one for one in sessions if not one["is_this"]]
         assert (await here.ask("DELETE", f"/api/v1/session/others/{other['id']}")).status == 204

@@ -332,7 +332,9 @@ def entry_of(parts: Parts, one: Judged, verdict: Verdict | None) -> ImportEntry:
 
 
 def _sentence(text: str) -> str:
-    return f"{text[0].upper()}{text[1:].rstrip('.')}."
+    # What begins with the name of a field keeps it as it stands in the file.
+    begin = text[0] if "_" in text.split(maxsplit=1)[0] else text[0].upper()
+    return f"{begin}{text[1:].rstrip('.')}."
 
 
 def sentences(texts: Sequence[str]) -> list[str]:

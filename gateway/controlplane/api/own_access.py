@@ -132,6 +132,7 @@ async def remove_totp(parts: Parts, call: Call) -> None:
 async def list_sessions(parts: Parts, call: Call) -> BrowserList:
     """List the browsers in which the user is signed in."""
     user, sessions = await _user(parts, call), parts.desk.keeper.sessions
+    now = sessions.store.database.clock()
     return BrowserList(
         sessions=[
             BrowserView(
@@ -139,7 +140,8 @@ async def list_sessions(parts: Parts, call: Call) -> BrowserList:
                 address=one.address,
                 client=one.client,
                 created_at=one.created_at,
-                used_at=one.used_at,
+                # It asks at this moment, which is written down once a minute.
+                used_at=now if one.id == call.visitor.session_id else one.used_at,
                 ends_at=sessions.end_of(one),
                 is_this=one.id == call.visitor.session_id,
             )

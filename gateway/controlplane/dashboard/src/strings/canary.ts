@@ -40,7 +40,8 @@ export const canary = {
       evidence: 'Gather evidence',
       evidenceHint: 'All four, without a problem; each warning has an answer.',
       use: 'Let people use it for a while',
-      useHint: 'A week, or what your team needs. Look at least once a day at what went wrong.',
+      useHint:
+        'A week, or what your team needs. Look at least once a day at what went wrong; what checks from this page provoke on purpose has the key “dashboard check”.',
       useLink: 'What went wrong in the last 24 hours',
       back: 'Go back once, on purpose',
       backHint: 'One line of the proxy, and one reload: nobody loses an answer.',
@@ -103,7 +104,7 @@ export const canary = {
     tokens: (input: number, output: number) =>
       `About ${counted(input, 'token')} in, and ${EXACT.format(output)} out at the most.`,
     who: (target: string, upstream: string) =>
-      `Asks this gateway, ${target}. Behind it the upstream answers: ${upstream}.`,
+      `Asks ${target}. The upstream behind this gateway is ${upstream}.`,
     whoAlone: (target: string) => `Asks ${target}.`,
     spends: 'This costs money at the provider.',
     takes: (seconds: number) =>
