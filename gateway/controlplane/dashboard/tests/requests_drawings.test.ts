@@ -101,6 +101,8 @@ describe('a timeline', () => {
     const fast = aTimeline(STREAM.entries.map((entry) => ({ ...entry, at: 0.004, until: 0.004 })));
     expect(usualScale(fast)).toBe('order');
     expect(usualScale(STREAM)).toBe('time');
+    // So that the one event of a stream that broke at once is told from its end.
+    expect(usualScale(aTimeline([anEntry(0.8, 'message_start')], { ended_at: 0.801 }))).toBe('order');
     // However long nothing came before.
     const late = fast.entries.map((entry) => ({ ...entry, at: 2 + entry.at, until: 2 + entry.until }));
     expect(usualScale(aTimeline(late, { ended_at: 2.01 }))).toBe('order');

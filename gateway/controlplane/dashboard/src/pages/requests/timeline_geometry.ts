@@ -44,6 +44,8 @@ export interface Layout {
 export const MOST_LANES = 8;
 /** Silences from here on are shown, in seconds. */
 export const SILENCE = 1;
+/** Streams that are shorter than this, in seconds, are drawn in their order. */
+const SHORT = 0.05;
 /** Share of the width on which all marks together would lie on top of each other, and that for each of them. */
 const CROWDED = 0.25;
 const CROWDED_EACH = 0.012;
@@ -51,11 +53,11 @@ const CROWDED_EACH = 0.012;
 /** The scale that tells more about a timeline: by order, where by time the marks would hide each other. */
 export function usualScale(timeline: TimelineView): Scale {
   const { entries, ended_at: ended } = timeline;
-  if (entries.length < 2) return 'time';
+  if (entries.length === 0) return 'time';
   const first = Math.min(...entries.map((entry) => entry.at));
-  const last = Math.max(...entries.map((entry) => entry.until));
-  const share = (last - first) / Math.max(ended, last, 0.001);
-  return share < Math.min(CROWDED, CROWDED_EACH * entries.length) ? 'order' : 'time';
+  const last = Math.max(ended, ...entries.map((entry) => entry.until));
+  const share = (last - first) / Math.max(last, 0.001);
+  return last < SHORT || share < Math.min(CROWDED, CROWDED_EACH * (entries.length + 1)) ? 'order' : 'time';
 }
 
 /** The block that an entry belongs to; undefined for those of the whole message. */
