@@ -170,6 +170,7 @@ export const keys = {
     days: 'Cost by day, 30 days in UTC',
     daysSeries: 'Cost',
     byModel: 'By model, 30 days',
+    byModelHint: 'All requests with this key. The sums above count those that its limits let in.',
     noModels: 'It was not used in the last 30 days.',
     held: 'Requests under way',
     heldHint: 'Each holds what it may use at most, until it is over and what it really used is known.',

@@ -128,6 +128,8 @@ export const now = {
     p95: (value: string) => `95% within ${value}`,
     median: 'Half of the requests had content by then',
     errors: 'Errors',
+    errorsMean:
+      'What went wrong and was not the client’s doing, deliberate faults of checks included. Usage counts all that the upstream refused, too.',
     errorShare: (share: string) => `${share} of requests`,
     noErrors: 'Nothing went wrong',
     cost: 'Cost',

@@ -33,6 +33,8 @@ export const usage = {
     tokens: 'Tokens',
     hits: 'Read from cache',
     errors: 'Failed or refused',
+    errorsMean:
+      'What broke, and all that the upstream refused, whoever’s doing it was. Now and Requests count what was not the client’s doing.',
     errorShare: (share: string) => `${share} of requests`,
     before: (change: string) => `${change} vs. before`,
     noBefore: 'Nothing before',

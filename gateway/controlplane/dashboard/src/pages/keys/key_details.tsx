@@ -119,6 +119,7 @@ function Details({ usage }: { usage: KeyUsage }) {
       <Days usage={usage} />
       <section class={css.section} aria-label={words.detail.byModel}>
         <h3>{words.detail.byModel}</h3>
+        {usage.models.length > 0 && <p class={css.hint}>{words.detail.byModelHint}</p>}
         {usage.models.length === 0 ? (
           <p class={css.hint}>{words.detail.noModels}</p>
         ) : (

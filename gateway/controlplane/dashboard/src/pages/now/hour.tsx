@@ -33,6 +33,7 @@ export function Hour({ of }: { of: Overview }) {
       />
       <Figure
         label={labels.errors}
+        title={labels.errorsMean}
         value={<Count value={sums.errors} />}
         tone={sums.errors > 0 ? 'warning' : undefined}
         hint={sums.errors > 0 ? labels.errorShare(formatPercent(share)) : labels.noErrors}

@@ -54,7 +54,13 @@ export function Totals(props: {
           <Stat
             label={words.totals.errors}
             value={total ? <Count value={total.errors} compact /> : PLACE}
-            hint={errors === undefined ? PLACE : words.totals.errorShare(errors)}
+            hint={
+              errors === undefined ? (
+                PLACE
+              ) : (
+                <span title={words.totals.errorsMean}>{words.totals.errorShare(errors)}</span>
+              )
+            }
           />
         </div>
       )}
