@@ -142,7 +142,7 @@ class OpenAIReplay:
         """How many connections there have been."""
         return self._server.accepted
 
-    async def wait_for(self, predicate: Callable[[], bool], timeout: float = 10) -> None:  # noqa: ASYNC109 - the limit belongs to the question asked
+    async def wait_for(self, predicate: Callable[[], bool], timeout: float = 30) -> None:  # noqa: ASYNC109 - the limit belongs to the question asked
         """Return once ``predicate()`` holds, asked at every change; raises ``TimeoutError`` if it never does."""
         await self._changes.wait_for(predicate, timeout)
 

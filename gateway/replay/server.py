@@ -97,7 +97,7 @@ class ReplayUpstream:
         """How many streamed answers are under way, silent ones included."""
         return self.journal.open_streams
 
-    async def wait_for(self, predicate: Callable[[], bool], timeout: float = 10) -> None:  # noqa: ASYNC109 - the limit belongs to the question asked
+    async def wait_for(self, predicate: Callable[[], bool], timeout: float = 30) -> None:  # noqa: ASYNC109 - the limit belongs to the question asked
         """Return once ``predicate()`` holds, asked at every change of the record.
 
         Raises ``TimeoutError`` with a summary of the record after ``timeout`` seconds.

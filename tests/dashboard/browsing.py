@@ -58,7 +58,7 @@ _AXE: Final = BUILD.parent / "node_modules" / "axe-core" / "axe.min.js"
 _PROGRAMS: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _ARGUMENTS: Final = ("--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--font-render-hinting=none")
 _MOST_PROBLEMS: Final = 50
-_MILLISECONDS: Final = 15_000
+_MILLISECONDS: Final = 30_000
 """For anything that a page should do."""
 _ABORTED: Final = "net::ERR_ABORTED"
 """By the page itself: it went elsewhere, or wanted something else."""

@@ -278,7 +278,7 @@ async def until_well(stage: Behind) -> None:
 
 async def _ended(process: asyncio.subprocess.Process) -> None:
     try:
-        async with asyncio.timeout(LIMIT / 4):
+        async with asyncio.timeout(LIMIT / 8):
             await process.wait()
     except TimeoutError:
         process.kill()

@@ -15,7 +15,7 @@ USUAL_HEADERS = (
     ("anthropic-version", "2023-06-01"),
     ("content-type", "application/json"),
 )
-LIMIT = 20
+LIMIT = 45
 """Seconds after which anything that should have happened counts as missing."""
 
 
