@@ -103,6 +103,8 @@ describe('a timeline', () => {
     expect(usualScale(STREAM)).toBe('time');
     // So that the one event of a stream that broke at once is told from its end.
     expect(usualScale(aTimeline([anEntry(0.8, 'message_start')], { ended_at: 0.801 }))).toBe('order');
+    expect(usualScale(aTimeline(fast.entries, { ended_at: 0.06 }))).toBe('order');
+    expect(usualScale(aTimeline(fast.entries, { ended_at: 60 }))).toBe('time');
     // However long nothing came before.
     const late = fast.entries.map((entry) => ({ ...entry, at: 2 + entry.at, until: 2 + entry.until }));
     expect(usualScale(aTimeline(late, { ended_at: 2.01 }))).toBe('order');

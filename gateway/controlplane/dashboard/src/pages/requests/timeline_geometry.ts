@@ -55,9 +55,12 @@ export function usualScale(timeline: TimelineView): Scale {
   const { entries, ended_at: ended } = timeline;
   if (entries.length === 0) return 'time';
   const first = Math.min(...entries.map((entry) => entry.at));
-  const last = Math.max(ended, ...entries.map((entry) => entry.until));
-  const share = (last - first) / Math.max(last, 0.001);
-  return last < SHORT || share < Math.min(CROWDED, CROWDED_EACH * (entries.length + 1)) ? 'order' : 'time';
+  const told = Math.max(...entries.map((entry) => entry.until));
+  const all = Math.max(ended, told, 0.001);
+  // A silence before the end is what the drawing by time is for; a moment is not.
+  const last = entries.length === 1 || ended - told >= SILENCE ? all : told;
+  const share = (last - first) / all;
+  return all < SHORT || share < Math.min(CROWDED, CROWDED_EACH * (entries.length + 1)) ? 'order' : 'time';
 }
 
 /** The block that an entry belongs to; undefined for those of the whole message. */
