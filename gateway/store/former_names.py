@@ -37,6 +37,7 @@ ALL_FORMER: Final = select(*_READ)
 _ANY: Final = select(former_names.c.name).limit(1)
 _NAMES: Final = 500
 """That are looked up at a time."""
+_LONGEST: Final = max(SPANS)
 
 _Row = TypeVar("_Row", bound=Mapping[str, Any])
 
@@ -149,7 +150,10 @@ async def by_present_name(connection: AsyncConnection, table: Table) -> tuple[Fr
 
 
 def with_present_names(rows: Iterable[_Row], former: Iterable[Sequence[Any]]) -> list[Any]:
-    """Return rows of `requests` with the names that their accounts have now.
+    """Return rows of `requests` with the names under which they are summed.
+
+    That is the name that the account has now, unless all sums that a row is in are read by the one that it had
+    then: the present name may have been that of another account at that time.
 
     Args:
         rows: with `account` and `at`.
@@ -166,7 +170,8 @@ def _with_present_name(row: Mapping[str, Any], by_name: Mapping[str, list[Sequen
     for _, since, until, present in by_name.get(row["account"], ()):
         # In a damaged row there may be anything.
         if isinstance(at, (int, float)) and since <= at < until:
-            return {**row, "account": present}
+            is_over = (at // _LONGEST + 1) * _LONGEST <= until
+            return row if is_over else {**row, "account": present}
     return row
 
 

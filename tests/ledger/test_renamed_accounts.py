@@ -16,7 +16,7 @@ from gateway.store.accounts import AccountStore
 from gateway.store.cost_rows import CostRows, RowFilter
 from gateway.store.engine import Database
 from gateway.store.request_queries import RequestFilter, RequestQueries, TotalsFilter
-from gateway.store.request_totals import RequestTotals
+from gateway.store.request_totals import CostChange, RequestTotals
 from gateway.store.requests import RequestStore
 from tests.ledger.writing import make_record
 
@@ -151,6 +151,30 @@ async def test_a_name_that_is_given_again_begins_with_nothing(database: Database
     await books.rename(old, "work")
     await books.serve("work")
     assert await books.used() == {"work": 5, "new": 1}
+
+
+async def test_costs_of_earlier_days_go_to_who_had_the_name_then_though_the_present_name_was_anothers(
+    database: Database,
+) -> None:
+    books = Books(database)
+    first, second = await books.add("a"), await books.add("b")
+    then = await database.now() - 3 * DAY
+    ids = [await books.serve("a", at=then)]
+    await books.sum_up()
+    # In no sum yet when it happens, such as one that was kept in a file meanwhile.
+    ids.append(await books.serve("a", at=then))
+    await books.serve("b", at=then)
+    await books.rename(first, "c")
+    await books.rename(second, "a")
+    await books.rename(first, "b")
+    await books.sum_up()
+    await RequestTotals(database).recost([CostChange(one, 1000, None) for one in ids])
+    for span in (300, 3600, DAY):
+        sums = await RequestQueries(database).totals(span, then - DAY, then + DAY, by=["account"])
+        assert {row["account"]: (row["requests"], row["cost_nanousd"]) for row in sums} == {
+            "a": (1, 5),
+            "b": (2, 2000),
+        }
 
 
 async def test_whatever_accounts_are_called_each_keeps_what_it_used(database: Database) -> None:
