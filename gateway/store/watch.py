@@ -120,7 +120,9 @@ class Watcher:
         except Exception as error:  # noqa: BLE001 - whatever is in the database, running streams go on
             self._note(type(error).__name__, error)
         else:
-            self._note(None)
+            if topics is self._callbacks:
+                # A look at some says nothing of the others, which may be what is wrong.
+                self._note(None)
 
     async def _read(self) -> dict[str, int]:
         asked_at = time.monotonic()

@@ -168,6 +168,20 @@ async def test_whoever_asks_for_a_look_and_goes_harms_nobody_who_waits_for_the_s
         assert keys.count == 2
 
 
+async def test_a_look_that_somebody_asks_for_does_not_say_that_what_it_does_not_look_at_is_well_again(
+    database: Database,
+) -> None:
+    accounts, keys = Calls(), Calls()
+    accounts.problem = StoreError("a damaged row")
+    watcher = Watcher(database, {"keys": keys, "accounts": accounts}, ("keys",))
+    before = len(troubles())
+    async with running(watcher.run):
+        await accounts.another()
+        while accounts.count < 3:
+            await watcher.look_now()
+    assert len(troubles()) == before + 1
+
+
 async def test_looking_sets_the_clock(database: Database) -> None:
     now = await database.now()
     database.set_clock(1_000.0, asked_at=asyncio.get_running_loop().time())
