@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any, Final
 
-from playwright.async_api import Locator, Page
+from playwright.async_api import Locator, Page, Route
 from sqlalchemy import insert
 
 from gateway.accounts.account import AccountKind, Condition, Cooldown
@@ -23,6 +24,7 @@ from tests.account_path.harness import NewAccount
 from tests.dashboard.browsing import OpenDashboard, Site, assert_accessible, expect, screenshot
 from tests.dashboard.measuring import note_measure, scroll_through
 from tests.dashboard.site import ACCOUNTS
+from tests.replay.raw_client import LIMIT
 
 KEY: Final = "sk-ant-api03-typed-into-a-form"
 OTHER_KEY: Final = "sk-ant-api03-of-an-uploaded-file"
@@ -245,6 +247,37 @@ async def test_accounts_are_looked_after_by_keyboard_alone(dashboard: OpenDashbo
             await page.keyboard.press("Enter")
             await expect(card(page, HOSTILE)).to_have_count(0)
         assert await page.locator("main img").count() == 0
+
+
+async def test_a_dialog_stays_until_what_was_begun_in_it_has_ended_well_or_says_why_not(
+    dashboard: OpenDashboard,
+) -> None:
+    async with dashboard(traffic=False) as site:
+        site.expect("request failed: (PATCH|PUT) /api/v1/accounts/acc_team")
+        page = await site.page("/accounts")
+        dialog = page.get_by_role("dialog")
+        changes: asyncio.Queue[Route] = asyncio.Queue()
+
+        async def hold(route: Route) -> None:
+            if route.request.method == "GET":
+                await route.continue_()
+            else:
+                changes.put_nowait(route)
+
+        await page.route("**/api/v1/accounts/acc_team**", hold)
+        for action, button in (("Edit", "Save"), ("Replace credentials", "Replace credentials")):
+            await choose(page, "Team plan", action)
+            await dialog.get_by_role("textbox").first.fill(OTHER_KEY)
+            await dialog.get_by_role("button", name=button).click()
+            change = await asyncio.wait_for(changes.get(), LIMIT)
+            # The second time the browser closes it whatever the page says.
+            for _ in range(3):
+                await page.keyboard.press("Escape")
+            await expect(dialog).to_be_visible()
+            await change.abort("connectionreset")
+            await expect(dialog.get_by_role("alert")).to_be_visible()
+            await page.keyboard.press("Escape")
+            await expect(dialog).to_have_count(0)
 
 
 async def test_a_viewer_sees_accounts_and_their_limits_and_changes_nothing(dashboard: OpenDashboard) -> None:

@@ -61,8 +61,12 @@ function OpenDialog({ title, onClose, children, footer, wide }: DialogProps) {
         onClose();
       }}
       onClose={() => {
-        // The browser may close it without asking, when Escape is pressed twice.
-        if (!gone.current) onClose();
+        // The browser may close it without asking, when Escape is pressed twice: one that is to stay comes back.
+        if (gone.current) return;
+        onClose();
+        setTimeout(() => {
+          if (!gone.current && !element.current?.open) element.current?.showModal();
+        });
       }}
     >
       <header class={css.header}>

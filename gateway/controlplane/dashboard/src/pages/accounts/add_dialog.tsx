@@ -1,7 +1,7 @@
 import { useState } from 'preact/hooks';
 import { api, take } from '../../api/client';
 import type { AccountView } from '../../api/schema';
-import { useSubmission } from '../../api/use_submission';
+import { type Submission, useSubmission } from '../../api/use_submission';
 import { accounts as words } from '../../strings/accounts';
 import { ui } from '../../strings/ui';
 import { Button, CheckField, Dialog, SelectField, Tabs, TextField, toast } from '../../ui';
@@ -26,14 +26,25 @@ export function AddDialog(props: {
   onClose: () => void;
 }) {
   const { how, onHow, onAdded, onClose } = props;
+  const submission = useSubmission();
+  const form = { submission, onAdded, onClose };
+
+  function turnTo(next: string): void {
+    if (submission.busy) return;
+    submission.clear();
+    onHow(next as How);
+  }
+
   return (
-    <Dialog open wide={how === 'file'} title={words.form.title} onClose={onClose}>
-      <Tabs label={words.form.tabs.label} tabs={TABS} active={how} onActive={(key) => onHow(key as How)}>
-        {how === 'key' ? (
-          <KeyForm onAdded={onAdded} onClose={onClose} />
-        ) : (
-          <ImportFile onAdded={onAdded} onClose={onClose} />
-        )}
+    <Dialog
+      open
+      wide={how === 'file'}
+      title={words.form.title}
+      // What becomes of an account that is being added has to be said.
+      onClose={() => !submission.busy && onClose()}
+    >
+      <Tabs label={words.form.tabs.label} tabs={TABS} active={how} onActive={turnTo}>
+        {how === 'key' ? <KeyForm {...form} /> : <ImportFile {...form} />}
       </Tabs>
     </Dialog>
   );
@@ -47,9 +58,11 @@ const PROVIDERS: readonly { value: Provider; label: string }[] = [
 ];
 
 function KeyForm({
+  submission,
   onAdded,
   onClose,
 }: {
+  submission: Submission;
   onAdded: (accounts: readonly AccountView[]) => void;
   onClose: () => void;
 }) {
@@ -62,7 +75,6 @@ function KeyForm({
   const [priority, setPriority] = useState<number | undefined>(0);
   const [bound, setBound] = useState<number>();
   const [check, setCheck] = useState(true);
-  const submission = useSubmission();
   const ready = name.trim() !== '' && key.trim() !== '';
 
   const add = (checked: boolean) =>

@@ -2,7 +2,7 @@ import { useId, useRef, useState } from 'preact/hooks';
 import { api, take } from '../../api/client';
 import { failureFrom } from '../../api/failure';
 import type { AccountView, ImportEntry, ImportReport } from '../../api/schema';
-import { useSubmission } from '../../api/use_submission';
+import type { Submission } from '../../api/use_submission';
 import { accounts as words } from '../../strings/accounts';
 import { ui } from '../../strings/ui';
 import {
@@ -44,6 +44,7 @@ const NONE: Wishes = { name: '', owner: '', client: '', token: '' };
 
 /** Imports a file of credentials: looked into first, entry by entry, and saved when the reader says so. */
 export function ImportFile(props: {
+  submission: Submission;
   onAdded: (accounts: readonly AccountView[]) => void;
   onClose: () => void;
 }) {
@@ -61,12 +62,13 @@ export function ImportFile(props: {
       props.onAdded(done.accounts);
     },
   };
-  return <FileForm door={door} onClose={props.onClose} />;
+  return <FileForm door={door} submission={props.submission} onClose={props.onClose} />;
 }
 
 /** Gives an account another credential from a file, which is looked into first. */
 export function ReplaceFromFile(props: {
   account: AccountView;
+  submission: Submission;
   onDone: (account: AccountView) => void;
   onClose: () => void;
 }) {
@@ -93,10 +95,18 @@ export function ReplaceFromFile(props: {
       onDone(done.account);
     },
   };
-  return <FileForm door={door} onClose={props.onClose} />;
+  return <FileForm door={door} submission={props.submission} onClose={props.onClose} />;
 }
 
-function FileForm({ door, onClose }: { door: Door; onClose: () => void }) {
+function FileForm({
+  door,
+  submission,
+  onClose,
+}: {
+  door: Door;
+  submission: Submission;
+  onClose: () => void;
+}) {
   const { account } = door;
   const [given, setGiven] = useState<Given>();
   const [wishes, setWishes] = useState(NONE);
@@ -105,7 +115,6 @@ function FileForm({ door, onClose }: { door: Door; onClose: () => void }) {
   const [looking, setLooking] = useState(false);
   const [taken, setTaken] = useState<ReadonlySet<number>>(new Set());
   const [read, setRead] = useState(false);
-  const submission = useSubmission();
   const latest = useRef(0);
 
   async function look(file: Given, wanted: Wishes): Promise<void> {

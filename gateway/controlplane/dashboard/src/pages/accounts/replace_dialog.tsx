@@ -1,7 +1,7 @@
 import { useState } from 'preact/hooks';
 import { api, take } from '../../api/client';
 import type { AccountView } from '../../api/schema';
-import { useSubmission } from '../../api/use_submission';
+import { type Submission, useSubmission } from '../../api/use_submission';
 import { accounts as words } from '../../strings/accounts';
 import { ui } from '../../strings/ui';
 import { Button, CheckField, Dialog, Tabs, TextField, toast } from '../../ui';
@@ -23,14 +23,29 @@ export function ReplaceDialog(props: {
   const { account, onClose } = props;
   const byKey = account.kind === 'api_key';
   const [how, setHow] = useState<string>(byKey ? 'key' : 'file');
+  const submission = useSubmission();
+  const form = { ...props, submission };
+
+  function turnTo(next: string): void {
+    if (submission.busy) return;
+    submission.clear();
+    setHow(next);
+  }
+
   return (
-    <Dialog open wide={how === 'file'} title={words.replace.title(account.name)} onClose={onClose}>
+    <Dialog
+      open
+      wide={how === 'file'}
+      title={words.replace.title(account.name)}
+      // What becomes of a credential that is being saved has to be said.
+      onClose={() => !submission.busy && onClose()}
+    >
       {byKey ? (
-        <Tabs label={words.form.tabs.label} tabs={TABS} active={how} onActive={setHow}>
-          {how === 'key' ? <KeyForm {...props} /> : <ReplaceFromFile {...props} />}
+        <Tabs label={words.form.tabs.label} tabs={TABS} active={how} onActive={turnTo}>
+          {how === 'key' ? <KeyForm {...form} /> : <ReplaceFromFile {...form} />}
         </Tabs>
       ) : (
-        <ReplaceFromFile {...props} />
+        <ReplaceFromFile {...form} />
       )}
     </Dialog>
   );
@@ -38,13 +53,13 @@ export function ReplaceDialog(props: {
 
 function KeyForm(props: {
   account: AccountView;
+  submission: Submission;
   onDone: (account: AccountView) => void;
   onClose: () => void;
 }) {
-  const { account, onDone, onClose } = props;
+  const { account, submission, onDone, onClose } = props;
   const [key, setKey] = useState('');
   const [check, setCheck] = useState(true);
-  const submission = useSubmission();
   const ready = key.trim() !== '';
 
   const save = (checked: boolean) =>
