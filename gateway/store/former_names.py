@@ -23,6 +23,7 @@ from gateway.wire.errors import encode_json
 
 __all__ = [
     "ALL_FORMER",
+    "SUMMING",
     "AccountNames",
     "Part",
     "by_present_name",
@@ -34,6 +35,8 @@ __all__ = [
 _READ: Final = tuple(former_names.c[name] for name in ("name", "since", "until", "present"))
 ALL_FORMER: Final = select(*_READ)
 """Reads what `with_present_names` takes."""
+SUMMING: Final = 0x637368
+"""The advisory lock of PostgreSQL that whoever adds requests to sums holds; beside that of the migrations."""
 _ANY: Final = select(former_names.c.name).limit(1)
 _NAMES: Final = 500
 """That are looked up at a time."""
@@ -207,6 +210,9 @@ async def take_names(connection: AsyncConnection, names: Mapping[str, str]) -> N
                 # It is called as before: all that was recorded under this name is its own, without this.
                 await connection.execute(delete(former_names).where(meant))
                 continue
+            if connection.dialect.name == "postgresql":
+                # What is added meanwhile by the names as they were would be in the sums of the other account.
+                await connection.execute(select(func.pg_advisory_xact_lock(SUMMING)))
             now = (await connection.execute(select(database_time()))).scalar_one()
             await connection.execute(update(former_names).where(meant).values(until=now))
             for sums in (request_totals, request_latencies):

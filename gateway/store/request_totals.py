@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.ledger.totals import KEYS, SPANS, SUMS, LatencyKey, Sums, TotalKey, Totals, key_of, sums_of
 from gateway.store.engine import Database
-from gateway.store.former_names import ALL_FORMER, with_present_names
+from gateway.store.former_names import ALL_FORMER, SUMMING, with_present_names
 from gateway.store.statements import insert
 from gateway.store.tables import request_latencies, request_timelines, request_totals, requests
 from gateway.telemetry.logs import get_logger
@@ -23,7 +23,6 @@ __all__ = ["CostChange", "RequestTotals"]
 
 _log = get_logger(__name__)
 
-_LOCK: Final = 0x637368  # an advisory lock of PostgreSQL, beside that of the migrations
 _READ: Final = (
     "id",
     "at",
@@ -197,7 +196,7 @@ class RequestTotals:
             return (await connection.execute(query)).scalar_one_or_none()
 
     async def _alone(self, connection: AsyncConnection) -> bool:
-        query = select(func.pg_try_advisory_xact_lock(_LOCK))
+        query = select(func.pg_try_advisory_xact_lock(SUMMING))
         return bool((await connection.execute(query)).scalar_one())
 
     def _difference(self, totals: Totals, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:

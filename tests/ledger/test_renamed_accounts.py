@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 from attrs import define, field
+from sqlalchemy import func, select, text
 
 from gateway.accounts.account import Account, AccountKind
 from gateway.ledger.record import AttemptRecord
@@ -15,10 +18,12 @@ from gateway.store.account_use import AccountUse, last_used, used_since
 from gateway.store.accounts import AccountStore
 from gateway.store.cost_rows import CostRows, RowFilter
 from gateway.store.engine import Database
+from gateway.store.former_names import SUMMING
 from gateway.store.request_queries import RequestFilter, RequestQueries, TotalsFilter
 from gateway.store.request_totals import CostChange, RequestTotals
 from gateway.store.requests import RequestStore
 from tests.ledger.writing import make_record
+from tests.postgres import Postgres
 
 DAY = 86_400
 
@@ -175,6 +180,24 @@ async def test_costs_of_earlier_days_go_to_who_had_the_name_then_though_the_pres
             "a": (1, 5),
             "b": (2, 2000),
         }
+
+
+async def test_a_name_goes_to_another_account_only_when_nobody_is_adding_to_the_sums(
+    postgres: Postgres, tmp_path: Path
+) -> None:
+    async with Database(postgres.create_database(), tmp_path) as database:
+        books = Books(database)
+        await books.rename(await books.add("work"), "old")
+        waiting = text(
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = :key AND NOT granted"
+        )
+        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+            async with database.write() as connection:
+                await connection.execute(select(func.pg_advisory_xact_lock(SUMMING)))
+                adding = group.create_task(books.add("work"))
+                while not (await connection.execute(waiting, {"key": SUMMING})).scalar_one():
+                    assert not adding.done()
+            await adding
 
 
 async def test_whatever_accounts_are_called_each_keeps_what_it_used(database: Database) -> None:
