@@ -278,6 +278,15 @@ test('a tab that was never answered does not try it again', async () => {
   expect(tab.failures).toEqual([['', false]]);
 });
 
+test('a page that says much while it is made leaves what it shares as long to begin as any other', async () => {
+  const tab = new Tab();
+  for (let said = 0; said < 5; said += 1) tab.line.want(ANA);
+  await vi.advanceTimersByTimeAsync(14_000);
+  expect(tab.failures).toEqual([]);
+  await vi.advanceTimersByTimeAsync(2_000);
+  expect(tab.failures).toEqual([['', false]]);
+});
+
 test('what waits for a tab that takes nothing is bounded, and it goes on behind what it has taken', async () => {
   const quick = await watching();
   const slow = await watching();

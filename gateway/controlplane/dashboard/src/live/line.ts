@@ -30,7 +30,7 @@ export interface Line {
 }
 
 const BEAT = 5_000;
-/** Words that the shared feed may leave unanswered. */
+/** Beats that the shared feed may leave unanswered, the first of which may be any word. */
 const MOST_UNANSWERED = 3;
 /** Characters after which the shared feed is told how far this tab has come. */
 const SAY_TAKEN = 500_000;
@@ -101,6 +101,8 @@ export class SharedLine implements Line {
       this.timer = setInterval(() => this.beat(), BEAT);
     }
     this.wanted = want;
+    // However much a page that is being made wants at once: what is shared may take a while to begin.
+    this.unanswered ||= 1;
     this.sayWant(want);
   }
 
@@ -151,11 +153,11 @@ export class SharedLine implements Line {
       return;
     }
     if (this.unanswered > 1) this.hearer.connection('lost');
+    this.unanswered += 1;
     this.sayWant({ ...this.wanted, isFresh: false, anew: false });
   }
 
   private sayWant(want: Want): void {
-    this.unanswered += 1;
     this.takenSaid = this.taken;
     this.say({ kind: 'want', ...want, last: this.last, taken: this.taken });
   }
