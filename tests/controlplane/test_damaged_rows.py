@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import sqlite3
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -46,8 +47,11 @@ def damage(database: Path, changes: dict[str, tuple[str, str]]) -> None:
 
 def records() -> list[Any]:
     """Return a request for each kind of damage, and one that stays whole between any two."""
-    attempts = [AttemptRecord("red")]
-    return [a_request(number, session="5f1c", attempts=attempts) for number in range(2 * len(DAMAGE))]
+    attempts, now = [AttemptRecord("red")], datetime.now(UTC).timestamp()
+    return [
+        a_request(number, at=now - number / 10, session="5f1c", attempts=attempts)
+        for number in range(2 * len(DAMAGE))
+    ]
 
 
 CHANGES: Final = {f"req_{2 * number}": change for number, change in enumerate(DAMAGE)}
